@@ -1,0 +1,1 @@
+//! Coding blocks and Reed–Solomon repair symbols; knows nothing of datagrams or time.

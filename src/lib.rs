@@ -1,0 +1,5 @@
+//! Multicast backup streams: one dump on the network, verified byte for byte on N hosts.
+
+pub mod exit;
+pub mod fec;
+pub mod time;
