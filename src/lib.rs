@@ -2,4 +2,7 @@
 
 pub mod exit;
 pub mod fec;
+pub mod seal;
+pub mod session;
 pub mod time;
+pub mod wire;

@@ -1,0 +1,92 @@
+//! The protocol: a sender and a receiver as state machines.
+//!
+//! Nothing here opens a socket, reads a clock, starts a thread or draws randomness that was not handed in. A machine is
+//! given datagrams and the time, and gives back datagrams, a deadline and stream blocks. [`turn`] drives either machine
+//! over anything that implements [`Network`]: kernel sockets ([`crate::net`]) or the simulator ([`crate::sim`]).
+//!
+//! - [`Sender`]: blocks of the stream go in with [`Sender::push_block`], their buffers come back from
+//!   [`Sender::poll_released`] once every receiver has them.
+//! - [`Receiver`]: complete blocks come out in order of [`Receiver::poll_block`], their buffers go back with
+//!   [`Receiver::handle_consumed`] once the sink has taken them.
+
+mod digest;
+mod grtt;
+mod number_window;
+mod pacer;
+mod rate;
+pub mod receiver;
+pub mod sender;
+mod stats;
+mod turn;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub use digest::{StreamDigest, StreamEnd};
+pub use pacer::Rate;
+pub use receiver::Receiver;
+pub use sender::Sender;
+pub use stats::{Limiter, WireStats};
+pub use turn::{Network, Sent, Wake, turn};
+
+use crate::fec::Layout;
+use crate::seal::TRAILER_LEN;
+use crate::time::Time;
+use crate::wire::SYMBOL_HEADER_LEN;
+
+/// Datagrams to send: `contents` is cut every `segment` bytes, only the last piece may be shorter.
+#[derive(Clone, Copy, Debug)]
+pub struct Transmit<'a> {
+    /// Where to.
+    pub to: Destination,
+    /// One datagram after the other, in the shape of a GSO batch.
+    pub contents: &'a [u8],
+    /// Bytes in each datagram but the last.
+    pub segment: usize,
+}
+
+impl<'a> Transmit<'a> {
+    /// The datagrams one by one.
+    pub fn datagrams(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.contents.chunks(self.segment.max(1))
+    }
+}
+
+/// Where a transmission goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// Everyone who listens to the group.
+    Group,
+    /// One party.
+    Peer(SocketAddr),
+}
+
+/// What [`turn`] asks of a state machine. The guarantee: whatever bytes are handed in, and however late, no panic.
+pub trait Endpoint {
+    /// A datagram arrived.
+    fn handle_datagram(&mut self, now: Time, from: SocketAddr, datagram: &[u8]);
+
+    /// Time has passed. May be called at any time; must be called once `poll_timeout` has been reached.
+    fn handle_timeout(&mut self, now: Time);
+
+    /// What to send next. The same transmission is returned until [`Endpoint::handle_transmitted`] is called, so that
+    /// a network that has no room can be offered it again.
+    fn poll_transmit(&mut self, now: Time) -> Option<Transmit<'_>>;
+
+    /// The transmission that `poll_transmit` returned last has been sent.
+    fn handle_transmitted(&mut self, now: Time);
+
+    /// When the machine wants to be called again though nothing arrived.
+    fn poll_timeout(&self) -> Option<Time>;
+}
+
+/// How the symbols of a session lie in a block, so that a range of them is a batch of datagrams.
+pub fn layout(symbol_size: u16) -> Layout {
+    Layout { symbol_size: usize::from(symbol_size), head: SYMBOL_HEADER_LEN, tail: TRAILER_LEN }
+}
+
+/// Reports that all receivers together send in a second, at most: each keeps `group size ÷ this` between two of its own.
+pub const REPORTS_PER_SECOND: u32 = 2_000;
+
+/// Being called this much later than asked for means that this process was stopped or starved, not that others died.
+const OWN_PAUSE: Duration = Duration::from_millis(500);

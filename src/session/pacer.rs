@@ -1,0 +1,116 @@
+//! Spreads datagrams over time.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::time::Time;
+
+/// Bits per second, counted over IP datagrams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rate(u64);
+
+impl Rate {
+    /// The slowest rate there is: one full datagram in about a tenth of a second.
+    pub const MIN: Self = Self(100_000);
+
+    /// `bits` per second, at least [`Rate::MIN`].
+    pub const fn from_bits_per_second(bits: u64) -> Self {
+        Self(if bits < Self::MIN.0 { Self::MIN.0 } else { bits })
+    }
+
+    /// Bits per second.
+    pub const fn bits_per_second(self) -> u64 {
+        self.0
+    }
+
+    /// How long `bytes` take.
+    pub const fn time_for(self, bytes: u64) -> Duration {
+        Duration::from_nanos((bytes as u128 * 8_000_000_000 / self.0 as u128) as u64)
+    }
+
+    /// The bytes that `time` has room for.
+    pub const fn bytes_in(self, time: Duration) -> u64 {
+        (time.as_nanos() * self.0 as u128 / 8_000_000_000) as u64
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} Mbit/s", self.0 as f64 / 1e6)
+    }
+}
+
+/// Lets datagrams go at a rate: any span of time T carries at most rate × (T + [`Pacer::BURST`]), and one batch.
+///
+/// This is the generic cell rate algorithm (ITU-T I.371): one number, the time at which the line would be free.
+#[derive(Debug)]
+pub(super) struct Pacer {
+    rate: Option<Rate>,
+    free_at: Time,
+}
+
+impl Pacer {
+    /// How far sending may fall behind and still catch up: what a late wake-up costs.
+    pub(super) const BURST: Duration = Duration::from_micros(400);
+
+    pub(super) const fn new() -> Self {
+        Self { rate: None, free_at: Time::ZERO }
+    }
+
+    /// `None`: no limit.
+    pub(super) fn set_rate(&mut self, rate: Option<Rate>) {
+        self.rate = rate;
+    }
+
+    /// When the next batch may go; `None`: at once.
+    pub(super) fn blocked_until(&self, now: Time) -> Option<Time> {
+        (self.rate.is_some() && self.free_at > now).then_some(self.free_at)
+    }
+
+    /// Datagrams of `size` bytes that make a batch, out of `most`: no more than [`Pacer::BURST`] holds, at least 1.
+    pub(super) fn batch(&self, most: usize, size: usize) -> usize {
+        let Some(rate) = self.rate else { return most };
+        let fits = rate.bytes_in(Self::BURST) / (size as u64).max(1);
+        most.min(usize::try_from(fits).unwrap_or(most)).max(1)
+    }
+
+    pub(super) fn handle_sent(&mut self, now: Time, bytes: u64) {
+        if let Some(rate) = self.rate {
+            self.free_at = self.free_at.max(now - Self::BURST) + rate.time_for(bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_milliseconds_carry_the_rate_within_five_per_cent() {
+        for bits in [10_000_000, 100_000_000, 900_000_000, 9_000_000_000] {
+            let rate = Rate::from_bits_per_second(bits);
+            let mut pacer = Pacer::new();
+            pacer.set_rate(Some(rate));
+            let (mut now, mut sent) = (Time::from_nanos(1_000_000), Vec::new());
+            let mut jitter = fastrand::Rng::with_seed(bits);
+            while now < Time::from_nanos(200_000_000) {
+                if let Some(until) = pacer.blocked_until(now) {
+                    // Wake-ups are late by up to 100 µs.
+                    now = until + Duration::from_nanos(jitter.u64(0..100_000));
+                    continue;
+                }
+                let bytes = pacer.batch(44, 1_500) as u64 * 1_500;
+                pacer.handle_sent(now, bytes);
+                sent.push((now, bytes));
+            }
+            let span = Duration::from_millis(10);
+            for &(start, _) in sent.iter().filter(|(at, _)| *at < Time::from_nanos(180_000_000)) {
+                let carried: u64 =
+                    sent.iter().filter(|(at, _)| (start..start + span).contains(at)).map(|(_, b)| b).sum();
+                let ratio = carried as f64 / rate.bytes_in(span) as f64;
+                let grain = 1_500.0 / rate.bytes_in(span) as f64;
+                assert!((0.95 - grain..=1.05 + grain + 0.04).contains(&ratio), "{bits}: {ratio}");
+            }
+        }
+    }
+}

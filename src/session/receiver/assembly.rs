@@ -1,0 +1,314 @@
+//! Puts coding blocks together out of symbols in any order, and gives them out in the order of the stream.
+
+use std::collections::VecDeque;
+
+use super::super::layout;
+use crate::fec::{Block, Codec, MAX_SYMBOLS, SymbolSet};
+use crate::wire::{BlockNumber, Kind, Need, Symbol};
+
+/// Blocks from the one that the sink takes next on. Holds at most `window` blocks, those in the sink included.
+#[derive(Debug)]
+pub(super) struct Assembly {
+    symbol_size: u16,
+    block_symbols: u8,
+    window: usize,
+    /// Blocks before this one have been taken by the sink.
+    position: BlockNumber,
+    /// Number of the front slot: the next block to give out.
+    first: BlockNumber,
+    /// Blocks before this one are complete.
+    received: BlockNumber,
+    slots: VecDeque<Slot>,
+    /// Buffers that the sink gave back.
+    free: Vec<Block>,
+    /// Buffers for repair symbols.
+    free_repairs: Vec<Vec<u8>>,
+    codec: Codec,
+}
+
+#[derive(Debug)]
+enum Slot {
+    /// No symbol of it has come.
+    Unseen,
+    Partial(Box<Partial>),
+    Complete(Block),
+}
+
+#[derive(Debug)]
+struct Partial {
+    block: Block,
+    have: SymbolSet,
+    repairs: Vec<(usize, Vec<u8>)>,
+    /// The highest repair symbol seen, from 1; tells how much parity is left.
+    parity_seen: usize,
+    /// Reports that asked for it.
+    asked: u8,
+}
+
+/// What became of a symbol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It helps.
+    Useful,
+    /// It is not needed (any more).
+    Needless,
+    /// It lies beyond the window.
+    Beyond,
+    /// It contradicts its block or the session.
+    Malformed,
+}
+
+impl Assembly {
+    /// Times that a block is asked for by number before its missing symbols are named.
+    const ASKS_BEFORE_NAMES: u8 = 4;
+
+    /// `buffer` bytes hold the blocks, at least two of them.
+    ///
+    /// `None` if they do not fit.
+    pub(super) fn new(symbol_size: u16, block_symbols: u8, buffer: usize) -> Option<Self> {
+        let block = layout(symbol_size).stride() * usize::from(block_symbols);
+        let window = buffer / block.max(1);
+        (window >= 2).then(|| Self {
+            symbol_size,
+            block_symbols,
+            window,
+            position: BlockNumber(0),
+            first: BlockNumber(0),
+            received: BlockNumber(0),
+            slots: VecDeque::new(),
+            free: Vec::new(),
+            free_repairs: Vec::new(),
+            codec: Codec::new(),
+        })
+    }
+
+    pub(super) const fn symbol_size(&self) -> u64 {
+        self.symbol_size as u64
+    }
+
+    pub(super) const fn window(&self) -> usize {
+        self.window
+    }
+
+    pub(super) const fn received(&self) -> BlockNumber {
+        self.received
+    }
+
+    pub(super) const fn position(&self) -> BlockNumber {
+        self.position
+    }
+
+    /// The next block that [`Self::poll_block`] gives out.
+    pub(super) const fn first(&self) -> BlockNumber {
+        self.first
+    }
+
+    /// Complete blocks that the sink has not taken yet.
+    pub(super) const fn waiting(&self) -> u64 {
+        self.received.0 - self.position.0
+    }
+
+    pub(super) fn handle_symbol(&mut self, kind: Kind, symbol: &Symbol<'_>) -> Taken {
+        if symbol.block < self.received {
+            return Taken::Needless;
+        }
+        // Relative to the front, which is at most `received`; the window counts from the sink's position.
+        let ahead = symbol.block.0 - self.first.0;
+        let in_sink = self.first.0 - self.position.0;
+        if ahead >= (self.window as u64).saturating_sub(in_sink) {
+            return Taken::Beyond;
+        }
+        let length = symbol.block_len as usize;
+        let symbol_size = usize::from(self.symbol_size);
+        if length > symbol_size * usize::from(self.block_symbols) {
+            return Taken::Malformed;
+        }
+        let at = ahead as usize;
+        while self.slots.len() <= at {
+            self.slots.push_back(Slot::Unseen);
+        }
+        if matches!(self.slots[at], Slot::Unseen) {
+            if !fits(kind, symbol, length.div_ceil(symbol_size), symbol_size) {
+                return Taken::Malformed;
+            }
+            let mut block = self.free.pop().unwrap_or_else(|| {
+                Block::new(layout(self.symbol_size), usize::from(self.block_symbols))
+            });
+            block.set_len(length);
+            self.slots[at] = Slot::Partial(Box::new(Partial::new(block)));
+        }
+        let Slot::Partial(partial) = &mut self.slots[at] else { return Taken::Needless };
+        if partial.block.len() != length || !fits(kind, symbol, partial.block.symbols(), symbol_size) {
+            return Taken::Malformed;
+        }
+        if !partial.take(kind, symbol, &mut self.free_repairs) {
+            return Taken::Needless;
+        }
+        if partial.missing() == 0 {
+            self.complete(at);
+        }
+        Taken::Useful
+    }
+
+    /// The next block of the stream, if it is complete.
+    pub(super) fn poll_block(&mut self) -> Option<Block> {
+        if !matches!(self.slots.front(), Some(Slot::Complete(_))) {
+            return None;
+        }
+        let Some(Slot::Complete(block)) = self.slots.pop_front() else { return None };
+        self.first = self.first.plus(1);
+        Some(block)
+    }
+
+    /// The sink has taken the oldest block that was given out.
+    pub(super) fn handle_consumed(&mut self, block: Block) {
+        if self.position < self.first {
+            self.position = self.position.plus(1);
+            self.free.push(block);
+        }
+    }
+
+    /// Fills `needs` with the incomplete blocks before `settled`, as many as `room` bytes hold.
+    pub(super) fn needs(&mut self, settled: BlockNumber, mut room: usize, needs: &mut Vec<Need>) {
+        needs.clear();
+        let start = (self.received.0 - self.first.0) as usize;
+        let count = settled.0.saturating_sub(self.received.0).min(self.window as u64) as u32;
+        for offset in 0..count {
+            let (missing, symbols) = match self.slots.get_mut(start + offset as usize) {
+                Some(Slot::Complete(_)) => continue,
+                // How long it is nobody here knows; the sender does.
+                Some(Slot::Unseen) | None => (usize::from(self.block_symbols), None),
+                Some(Slot::Partial(partial)) => partial.need(),
+            };
+            let need = Need { offset, missing: u8::try_from(missing).unwrap_or(u8::MAX), symbols };
+            let Some(left) = room.checked_sub(need.encoded_len()) else { break };
+            room = left;
+            needs.push(need);
+        }
+    }
+
+    fn complete(&mut self, at: usize) {
+        let Slot::Partial(partial) = std::mem::replace(&mut self.slots[at], Slot::Unseen) else { return };
+        let mut partial = *partial;
+        if !partial.repairs.is_empty() {
+            let repairs: Vec<_> = partial.repairs.iter().map(|(at, bytes)| (*at, bytes.as_slice())).collect();
+            if let Err(error) = self.codec.reconstruct(&mut partial.block, &partial.have, &repairs) {
+                // Cannot happen with enough distinct symbols; if it does, ask for others.
+                tracing::error!(%error, "block could not be reconstructed");
+                partial.repairs.clear();
+                self.slots[at] = Slot::Partial(Box::new(partial));
+                return;
+            }
+            self.free_repairs.extend(partial.repairs.drain(..).map(|(_, bytes)| bytes));
+            self.free_repairs.truncate(MAX_SYMBOLS);
+        }
+        self.slots[at] = Slot::Complete(partial.block);
+        let mut next = (self.received.0 - self.first.0) as usize;
+        while let Some(Slot::Complete(_)) = self.slots.get(next) {
+            next += 1;
+            self.received = self.received.plus(1);
+        }
+    }
+}
+
+impl Partial {
+    fn new(block: Block) -> Self {
+        Self { block, have: SymbolSet::new(), repairs: Vec::new(), parity_seen: 0, asked: 0 }
+    }
+
+    fn missing(&self) -> usize {
+        self.block.symbols().saturating_sub(self.have.len() + self.repairs.len())
+    }
+
+    /// True if the symbol was new.
+    fn take(&mut self, kind: Kind, symbol: &Symbol<'_>, spare: &mut Vec<Vec<u8>>) -> bool {
+        let index = usize::from(symbol.symbol);
+        if kind == Kind::Source {
+            if !self.have.insert(index) {
+                return false;
+            }
+            self.block.payload_mut(index).copy_from_slice(symbol.payload);
+            return true;
+        }
+        let repair = index - self.block.symbols();
+        self.parity_seen = self.parity_seen.max(repair + 1);
+        if self.repairs.iter().any(|(other, _)| *other == repair) {
+            return false;
+        }
+        let mut bytes = spare.pop().unwrap_or_default();
+        bytes.clear();
+        bytes.extend_from_slice(symbol.payload);
+        self.repairs.push((repair, bytes));
+        true
+    }
+
+    fn need(&mut self) -> (usize, Option<SymbolSet>) {
+        let missing = self.missing();
+        let used_up = self.parity_seen + missing > self.block.max_repairs();
+        self.asked = self.asked.saturating_add(1);
+        let named = used_up || self.asked > Assembly::ASKS_BEFORE_NAMES;
+        (missing, named.then(|| self.have.missing(self.block.symbols())))
+    }
+}
+
+/// Whether a symbol's kind, number and length agree with a block of `symbols` source symbols.
+fn fits(kind: Kind, symbol: &Symbol<'_>, symbols: usize, symbol_size: usize) -> bool {
+    let index = usize::from(symbol.symbol);
+    let length = symbol.block_len as usize;
+    let expected = match kind {
+        Kind::Source if index < symbols => (length - index * symbol_size).min(symbol_size),
+        Kind::Repair if index >= symbols => length.min(symbol_size),
+        _ => return false,
+    };
+    symbol.payload.len() == expected
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn symbol(block: u64, index: u8, payload: &[u8], block_len: u32) -> Symbol<'_> {
+        Symbol { substream: 0, symbol: index, block_len, block: BlockNumber(block), payload }
+    }
+
+    #[test]
+    fn blocks_come_out_in_order_whatever_the_order_of_symbols() {
+        let mut assembly = Assembly::new(64, 2, 64 * 1024).expect("fits");
+        let (a, b) = ([1; 64], [2; 10]);
+        assert_eq!(assembly.handle_symbol(Kind::Source, &symbol(1, 0, &b, 10)), Taken::Useful);
+        assert!(assembly.poll_block().is_none());
+        assert_eq!(assembly.handle_symbol(Kind::Source, &symbol(0, 1, &b, 74)), Taken::Useful);
+        assert_eq!(assembly.handle_symbol(Kind::Source, &symbol(0, 1, &b, 74)), Taken::Needless);
+        assert_eq!(assembly.handle_symbol(Kind::Source, &symbol(0, 0, &a, 74)), Taken::Useful);
+        assert_eq!(assembly.received(), BlockNumber(2));
+        let block = assembly.poll_block().expect("first");
+        assert_eq!(block.payloads().flatten().copied().collect::<Vec<_>>(), [&a[..], &b].concat());
+        assembly.handle_consumed(block);
+        assert_eq!(assembly.position(), BlockNumber(1));
+        assert_eq!(assembly.poll_block().map(|block| block.len()), Some(10));
+    }
+
+    #[test]
+    fn what_contradicts_its_block_or_lies_beyond_the_window_changes_nothing() {
+        let mut assembly = Assembly::new(64, 2, 1_024).expect("fits");
+        let window = assembly.window() as u64;
+        let full = [0; 64];
+        for (bad, kind) in [
+            (symbol(0, 0, &full[..63], 128), Kind::Source),
+            (symbol(0, 2, &full, 128), Kind::Source),
+            (symbol(0, 1, &full, 128), Kind::Repair),
+            (symbol(0, 0, &full, 129), Kind::Source),
+            (symbol(0, 0, &full, u32::MAX), Kind::Source),
+        ] {
+            assert_eq!(assembly.handle_symbol(kind, &bad), Taken::Malformed, "{bad:?}");
+        }
+        assert_eq!(assembly.handle_symbol(Kind::Source, &symbol(window, 0, &full, 128)), Taken::Beyond);
+        assert_eq!(assembly.handle_symbol(Kind::Source, &symbol(u64::MAX, 0, &full, 128)), Taken::Beyond);
+        assert_eq!(assembly.handle_symbol(Kind::Source, &symbol(window - 1, 0, &full, 128)), Taken::Useful);
+        assert_eq!(assembly.handle_symbol(Kind::Source, &symbol(window - 1, 1, &full[..1], 65)), Taken::Malformed);
+        let mut needs = Vec::new();
+        assembly.needs(BlockNumber(window), 1_000, &mut needs);
+        assert_eq!(needs.len() as u64, window);
+        assert_eq!(needs.last().map(|need| need.missing), Some(1));
+    }
+}

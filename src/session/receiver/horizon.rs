@@ -1,0 +1,129 @@
+//! How far the sender is, and up to where what has not come will not come any more.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::time::Time;
+use crate::wire::{BlockNumber, DatagramNumber};
+
+/// With the datagram of this number, everything before this block had been sent once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Edge {
+    pub(super) number: DatagramNumber,
+    pub(super) block: BlockNumber,
+}
+
+/// Follows the sender's edge, and behind it the settled edge, by as much time as the network reorders.
+///
+/// On most LANs nothing is reordered, and a gap is a loss at once. The delay grows when a datagram comes after it has
+/// been given up, and shrinks while none does.
+#[derive(Debug, Default)]
+pub(super) struct Horizon {
+    current: Edge,
+    settled: Edge,
+    /// Edges on their way to being settled: the time from which the newest of them counts.
+    maturing: VecDeque<(Time, Time, Edge)>,
+    delay: Duration,
+    adapted: Time,
+}
+
+impl Horizon {
+    const FIRST_DELAY: Duration = Duration::from_millis(1);
+    const MAX_DELAY: Duration = Duration::from_millis(250);
+    /// Below this, the delay is dropped altogether.
+    const MIN_DELAY: Duration = Duration::from_micros(200);
+    /// How finely edges are followed while they mature.
+    const STEPS: u32 = 8;
+
+    pub(super) const fn highest(&self) -> DatagramNumber {
+        self.current.number
+    }
+
+    pub(super) const fn settled(&self) -> Edge {
+        self.settled
+    }
+
+    /// Everything before this block is known to have been sent once.
+    pub(super) const fn sent(&self) -> BlockNumber {
+        self.current.block
+    }
+
+    /// The datagram `number` shows that everything before `block` had been sent once.
+    pub(super) fn handle_proof(&mut self, now: Time, number: DatagramNumber, block: BlockNumber) {
+        self.current.number = self.current.number.max(number);
+        self.current.block = self.current.block.max(block);
+        if self.delay.is_zero() {
+            self.settled = self.current;
+            return;
+        }
+        let step = self.delay / Self::STEPS;
+        match self.maturing.back_mut() {
+            Some((begun, latest, edge)) if now.since(*begun) < step => (*latest, *edge) = (now, self.current),
+            _ => self.maturing.push_back((now, now, self.current)),
+        }
+    }
+
+    /// A datagram came that was settled as lost.
+    pub(super) fn handle_late(&mut self, now: Time, number: DatagramNumber) {
+        if number > self.settled.number || now.since(self.adapted) < self.delay {
+            return;
+        }
+        self.delay = (self.delay * 2).clamp(Self::FIRST_DELAY, Self::MAX_DELAY);
+        self.adapted = now;
+    }
+
+    /// Settles what has matured.
+    pub(super) fn settle(&mut self, now: Time) {
+        while let Some((_, latest, edge)) = self.maturing.front()
+            && now >= *latest + self.delay
+        {
+            self.settled = *edge;
+            self.maturing.pop_front();
+        }
+        if !self.delay.is_zero() && now.since(self.adapted) > Duration::from_secs(2) {
+            self.adapted = now;
+            self.delay = self.delay * 3 / 4;
+            if self.delay < Self::MIN_DELAY {
+                self.delay = Duration::ZERO;
+                self.maturing.clear();
+                self.settled = self.current;
+            }
+        }
+    }
+
+    /// When something matures.
+    pub(super) fn next(&self) -> Option<Time> {
+        self.maturing.front().map(|(_, latest, _)| *latest + self.delay)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(n: u64) -> Time {
+        Time::from_nanos(n * 1_000_000)
+    }
+
+    #[test]
+    fn without_reordering_a_gap_is_a_loss_at_once() {
+        let mut horizon = Horizon::default();
+        horizon.handle_proof(ms(1), DatagramNumber(7), BlockNumber(2));
+        horizon.settle(ms(1));
+        assert_eq!(horizon.settled(), Edge { number: DatagramNumber(7), block: BlockNumber(2) });
+        assert_eq!(horizon.next(), None);
+    }
+
+    #[test]
+    fn after_reordering_losses_are_believed_later_and_nothing_is_forgotten() {
+        let mut horizon = Horizon::default();
+        horizon.handle_proof(ms(1), DatagramNumber(7), BlockNumber(2));
+        horizon.handle_late(ms(1), DatagramNumber(5));
+        horizon.handle_proof(ms(2), DatagramNumber(9), BlockNumber(3));
+        horizon.settle(ms(2));
+        assert_eq!(horizon.settled().number, DatagramNumber(7));
+        let due = horizon.next().expect("something matures");
+        horizon.settle(due);
+        assert_eq!(horizon.settled(), Edge { number: DatagramNumber(9), block: BlockNumber(3) });
+    }
+}

@@ -1,0 +1,701 @@
+//! One session, from the join to the last confirmation.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::super::number_window::{Arrival, NumberWindow};
+use super::super::{OWN_PAUSE, REPORTS_PER_SECOND, StreamEnd, WireStats, layout};
+use super::assembly::{Assembly, Taken};
+use super::horizon::Horizon;
+use super::{Config, Ended, Event, Summary};
+use crate::exit::Exit;
+use crate::fec::Block;
+use crate::seal;
+use crate::time::Time;
+use crate::wire::{
+    Abort, AbortReason, Announce, BlockNumber, Confirm, DatagramNumber, Join, Kind, Label, Leave, Message, Name,
+    Need, Needs, Outcome, Phase, ReceiverId, Report, SessionId, Stage, Standing, Status, Symbol, Text,
+};
+
+/// Where the receiver stands in its session.
+#[derive(Debug)]
+enum Step {
+    /// Has asked, and asks again.
+    Joining { asked: u32 },
+    /// Its join counts; shows now and then that it is still there.
+    Admitted,
+    /// Data flows.
+    Receiving,
+    /// Everything has been given out; the sink compares length and digest.
+    Verifying,
+    /// Tells the sender how far it is, until the sender has heard.
+    Confirming { stage: Stage, heard: Option<Stage>, asked: u32 },
+    /// Tells the sender that it gives up, until the sender has heard or the time is up.
+    Leaving { ended: Ended, until: Time },
+    /// Over.
+    Ended(Ended),
+}
+
+/// What a membership has come to.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    Stay,
+    /// The sender has gone before the start.
+    SearchOn,
+    End(Ended),
+}
+
+#[derive(Debug)]
+pub(super) struct Membership {
+    id: ReceiverId,
+    name: Name,
+    session: SessionId,
+    label: Label,
+    sender: SocketAddr,
+    peer_timeout: Duration,
+    /// How often a sign of life is due.
+    heartbeat: Duration,
+    step: Step,
+    /// Whether the sender has admitted this receiver.
+    admitted: bool,
+    started: Option<Time>,
+    found: Time,
+    finished: Option<Time>,
+
+    assembly: Assembly,
+    horizon: Horizon,
+    numbers: NumberWindow,
+    first_number: DatagramNumber,
+    arrived: u64,
+    end: Option<(BlockNumber, StreamEnd)>,
+    events: VecDeque<Event>,
+
+    credit: u32,
+    grtt: Duration,
+    group_size: u32,
+    last_heard: Time,
+    highest_at: Time,
+    /// The sender's host has said that nobody listens there.
+    unreachable: Option<Time>,
+
+    next_number: DatagramNumber,
+    /// Joins, confirmations and leaves: when the next copy is due.
+    ask_due: Time,
+    last_report: Time,
+    nack_due: Option<Time>,
+    /// State of things at the last report.
+    reported_arrived: u64,
+    reported_position: BlockNumber,
+    needs: Vec<Need>,
+    bytes: u64,
+    nacks: u64,
+    dropped: u64,
+    stalled: Duration,
+    stalled_since: Option<Time>,
+    scratch: Vec<u8>,
+    prepared: bool,
+    rng: fastrand::Rng,
+}
+
+impl Membership {
+    /// How long a leave is repeated for a sender that does not answer.
+    pub(super) const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
+    /// The same after an abort: the sender knows already that it is over.
+    const ABORTED_PATIENCE: Duration = Duration::from_millis(150);
+    /// Once the sender's host says that nobody listens, so much silence is enough.
+    const UNREACHABLE_PATIENCE: Duration = Duration::from_secs(1);
+    /// Pauses between copies of a join, confirmation or leave: doubled from the first to the last.
+    const ASK_MIN: Duration = Duration::from_millis(5);
+    const ASK_MAX: Duration = Duration::from_millis(500);
+    /// Signs of life, at the slowest.
+    const HEARTBEAT: Duration = Duration::from_secs(1);
+    /// Needs are repeated no faster than this.
+    const NACK_AGAIN: Duration = Duration::from_millis(2);
+    /// Bytes of a report that needs may fill: it stays one datagram on every path.
+    const NEEDS_ROOM: usize = 1_232 - seal::TRAILER_LEN - Report::FIXED_LEN;
+
+    /// `None` if the session's blocks do not fit into the buffer.
+    pub(super) fn new(
+        config: &Config,
+        now: Time,
+        sender: SocketAddr,
+        session: SessionId,
+        announce: &Announce,
+        mut rng: fastrand::Rng,
+    ) -> Option<Self> {
+        let assembly = Assembly::new(announce.symbol_size, announce.block_symbols, config.buffer)?;
+        let datagram = layout(announce.symbol_size).stride();
+        let credit = u32::try_from(config.socket_buffer / datagram).unwrap_or(u32::MAX).max(2);
+        let spread = announce.join_spread.min(Duration::from_secs(2)).mul_f64(rng.f64());
+        Some(Self {
+            id: config.id,
+            name: config.name,
+            session,
+            label: announce.label,
+            sender,
+            peer_timeout: config.peer_timeout,
+            heartbeat: (announce.peer_timeout.min(config.peer_timeout) / 4).clamp(Self::ASK_MIN, Self::HEARTBEAT),
+            step: Step::Joining { asked: 0 },
+            admitted: false,
+            started: None,
+            found: now,
+            finished: None,
+            assembly,
+            horizon: Horizon::default(),
+            numbers: NumberWindow::new(),
+            first_number: DatagramNumber(u64::MAX),
+            arrived: 0,
+            end: None,
+            events: VecDeque::new(),
+            credit,
+            grtt: announce.grtt,
+            group_size: announce.group_size.max(1),
+            last_heard: now,
+            highest_at: now,
+            unreachable: None,
+            next_number: DatagramNumber(0),
+            ask_due: now + spread,
+            last_report: now,
+            nack_due: None,
+            reported_arrived: 0,
+            reported_position: BlockNumber(0),
+            needs: Vec::new(),
+            bytes: 0,
+            nacks: 0,
+            dropped: 0,
+            stalled: Duration::ZERO,
+            stalled_since: None,
+            scratch: Vec::new(),
+            prepared: false,
+            rng,
+        })
+    }
+
+    pub(super) const fn session(&self) -> SessionId {
+        self.session
+    }
+
+    pub(super) const fn sender(&self) -> SocketAddr {
+        self.sender
+    }
+
+    pub(super) const fn has_started(&self) -> bool {
+        !matches!(self.step, Step::Joining { .. } | Step::Admitted)
+    }
+
+    pub(super) fn set_dropped(&mut self, dropped: u64) {
+        self.dropped = dropped;
+    }
+
+    pub(super) fn summary(&self) -> Summary {
+        Summary {
+            session: self.session,
+            label: self.label,
+            sender: self.sender,
+            found: self.found,
+            started: self.started,
+            finished: self.finished,
+            bytes: self.bytes,
+            nacks: self.nacks,
+            lost_symbols: self.lost(),
+            stalled: self.stalled,
+            end: self.end.map(|(_, end)| end),
+            group_size: self.group_size,
+            waiting: (self.assembly.waiting(), self.assembly.window() as u64),
+        }
+    }
+
+    // ---- the sink ----
+
+    pub(super) fn poll_block(&mut self) -> Option<Block> {
+        // Not before the sender has said that this receiver takes part.
+        matches!(self.step, Step::Receiving).then(|| self.assembly.poll_block()).flatten()
+    }
+
+    pub(super) fn handle_consumed(&mut self, now: Time, block: Block) {
+        self.bytes = self.bytes.saturating_add(block.len() as u64);
+        self.assembly.handle_consumed(block);
+        self.watch_sink(now);
+    }
+
+    pub(super) fn poll_event(&mut self) -> Option<Event> {
+        if let (Step::Receiving, Some((blocks, end))) = (&self.step, self.end)
+            && self.assembly.first() == blocks
+        {
+            self.step = Step::Verifying;
+            self.events.push_back(Event::Verify(end));
+        }
+        self.events.pop_front()
+    }
+
+    pub(super) fn handle_verified(&mut self, now: Time) {
+        if matches!(self.step, Step::Verifying) {
+            self.step = Step::Confirming { stage: Stage::Verified, heard: None, asked: 0 };
+            self.ask_due = now;
+        }
+    }
+
+    pub(super) fn handle_sink_done(&mut self, now: Time) {
+        if let Step::Confirming { stage, asked, .. } = &mut self.step
+            && *stage == Stage::Verified
+        {
+            *stage = Stage::Done;
+            *asked = 0;
+            self.ask_due = now;
+            self.finished = Some(now);
+        }
+    }
+
+    pub(super) fn leave(&mut self, now: Time, exit: Exit, error: String, patience: Duration) {
+        if matches!(self.step, Step::Leaving { .. } | Step::Ended(_)) {
+            return;
+        }
+        tracing::debug!(%error, code = exit.code(), "leaving the session");
+        self.finished.get_or_insert(now);
+        self.step = Step::Leaving { ended: Ended { exit, error: Some(error) }, until: now + patience };
+        self.ask_due = now;
+        self.prepared = false;
+    }
+
+    pub(super) fn handle_unreachable(&mut self, now: Time) {
+        self.unreachable.get_or_insert(now);
+    }
+
+    /// Notes for how long complete blocks have filled half of the window: then the sink holds up the session.
+    fn watch_sink(&mut self, now: Time) {
+        let full = self.assembly.waiting() * 2 >= self.assembly.window() as u64;
+        match (full, self.stalled_since) {
+            (true, None) => self.stalled_since = Some(now),
+            (_, Some(since)) => {
+                self.stalled += now.since(since);
+                self.stalled_since = full.then_some(now);
+            }
+            (false, None) => {}
+        }
+    }
+
+    // ---- what the sender says ----
+
+    pub(super) fn handle_message(
+        &mut self,
+        now: Time,
+        number: DatagramNumber,
+        message: &Message<'_>,
+        stats: &mut WireStats,
+    ) {
+        self.last_heard = now;
+        self.unreachable = None;
+        self.first_number = self.first_number.min(number);
+        match self.numbers.insert(number) {
+            Arrival::Newest => {
+                self.arrived += 1;
+                self.highest_at = now;
+            }
+            Arrival::Late => {
+                self.arrived += 1;
+                self.horizon.handle_late(now, number);
+            }
+            Arrival::Duplicate | Arrival::Ancient => {}
+        }
+        let before = self.horizon.settled().block;
+        let proof = match message {
+            Message::Source(symbol) => {
+                stats.source_symbols += 1;
+                self.handle_symbol(now, Kind::Source, symbol, stats)
+            }
+            Message::Repair(symbol) => {
+                stats.repair_symbols += 1;
+                self.handle_symbol(now, Kind::Repair, symbol, stats)
+            }
+            Message::KeepAlive(status) => {
+                self.start(now);
+                self.handle_status(status)
+            }
+            Message::End(end) => {
+                self.start(now);
+                self.end.get_or_insert((
+                    end.status.next_block,
+                    StreamEnd { bytes: end.bytes, digest: end.digest },
+                ));
+                self.handle_status(&end.status)
+            }
+            Message::Announce(announce) => {
+                self.grtt = announce.grtt;
+                self.group_size = announce.group_size.max(1);
+                if announce.phase == Phase::Started && self.admitted {
+                    self.start(now);
+                }
+                BlockNumber(0)
+            }
+            Message::Roster(roster) => {
+                if let Some(standing) = roster.entries.standing_of(self.id) {
+                    self.handle_standing(now, standing);
+                }
+                BlockNumber(0)
+            }
+            Message::Abort(abort) => {
+                self.handle_abort(now, abort);
+                BlockNumber(0)
+            }
+            // Not the sender's to say.
+            Message::Join(_) | Message::Report(_) | Message::Confirm(_) | Message::Leave(_) => BlockNumber(0),
+        };
+        self.horizon.handle_proof(now, number, proof);
+        self.settle(now, before);
+    }
+
+    /// Returns the block before which everything has been sent, as far as this symbol proves.
+    fn handle_symbol(&mut self, now: Time, kind: Kind, symbol: &Symbol<'_>, stats: &mut WireStats) -> BlockNumber {
+        self.start(now);
+        match self.assembly.handle_symbol(kind, symbol) {
+            Taken::Useful => self.watch_sink_if_waiting(now),
+            Taken::Needless | Taken::Beyond => {}
+            Taken::Malformed => {
+                stats.dropped_malformed += 1;
+                return BlockNumber(0);
+            }
+        }
+        // Blocks are sent in order: a block's last symbol, or any repair of it, shows that its first pass is over.
+        let symbols = u64::from(symbol.block_len).div_ceil(self.assembly.symbol_size());
+        let over = kind == Kind::Repair || u64::from(symbol.symbol) + 1 == symbols;
+        if over { symbol.block.plus(1) } else { symbol.block }
+    }
+
+    fn watch_sink_if_waiting(&mut self, now: Time) {
+        if self.assembly.waiting() > 0 {
+            self.watch_sink(now);
+        }
+    }
+
+    fn handle_status(&mut self, status: &Status) -> BlockNumber {
+        self.grtt = status.grtt;
+        self.group_size = status.group_size.max(1);
+        status.next_block
+    }
+
+    /// Data, or the word that it flows: the session has started.
+    fn start(&mut self, now: Time) {
+        if matches!(self.step, Step::Joining { .. } | Step::Admitted) && self.started.is_none() {
+            self.started = Some(now);
+            self.last_report = now;
+            if self.admitted {
+                self.step = Step::Receiving;
+                self.events.push_back(Event::Started);
+            }
+            // Else the answer to the join is still on its way: blocks are kept, and nothing is given out.
+        }
+    }
+
+    fn handle_standing(&mut self, now: Time, standing: Standing) {
+        match (standing, &mut self.step) {
+            (Standing::Admitted, Step::Joining { .. }) => {
+                self.admitted = true;
+                if self.started.is_some() {
+                    self.step = Step::Receiving;
+                    self.events.push_back(Event::Started);
+                } else {
+                    self.step = Step::Admitted;
+                    self.ask_due = now + self.heartbeat;
+                }
+                tracing::info!(label = %self.label, sender = %self.sender, "joined");
+            }
+            (Standing::RefusedStarted, Step::Joining { .. }) => {
+                let error = format!("the session of {} had already started; this receiver came too late", self.sender.ip());
+                self.end_with(now, Exit::NotStarted, error);
+            }
+            (Standing::RefusedFull, Step::Joining { .. }) => {
+                let error = format!("the session of {} takes no more receivers (--max-receivers)", self.sender.ip());
+                self.end_with(now, Exit::NotStarted, error);
+            }
+            (Standing::EvictedSilent, Step::Admitted) => {
+                // The sender forgot us before the start: ask again.
+                self.admitted = false;
+                self.step = Step::Joining { asked: 0 };
+                self.ask_due = now;
+            }
+            (Standing::EvictedSilent, Step::Receiving | Step::Verifying) => {
+                let error = format!(
+                    "evicted by the sender {}: it has not heard this receiver for its --peer-timeout; check the way back, UDP to its port",
+                    self.sender
+                );
+                self.end_with(now, Exit::Evicted, error);
+            }
+            (Standing::EvictedStalled, Step::Receiving | Step::Verifying) => {
+                let error = format!("evicted by the sender {}: this receiver's sink held up the others", self.sender);
+                self.end_with(now, Exit::Evicted, error);
+            }
+            (Standing::Verified, Step::Confirming { heard, .. }) => {
+                *heard = (*heard).max(Some(Stage::Verified));
+            }
+            (Standing::Done, Step::Confirming { stage: Stage::Done, .. }) => self.complete(),
+            (Standing::EvictedSilent | Standing::EvictedStalled, Step::Confirming { stage: Stage::Done, .. }) => {
+                tracing::warn!("the sender had given this receiver up before it heard of its success");
+                self.complete();
+            }
+            (Standing::Left | Standing::EvictedSilent | Standing::EvictedStalled, Step::Leaving { ended, .. }) => {
+                self.step = Step::Ended(ended.clone());
+            }
+            _ => {}
+        }
+    }
+
+    fn handle_abort(&mut self, now: Time, abort: &Abort<'_>) {
+        match &self.step {
+            // Everything is here; what becomes of the others is not our business.
+            Step::Confirming { .. } | Step::Ended(_) => {}
+            Step::Leaving { .. } => self.ask_due = self.ask_due.min(now),
+            Step::Joining { .. } | Step::Admitted | Step::Receiving | Step::Verifying => {
+                let exit = match abort.reason {
+                    AbortReason::NotStarted => Exit::NotStarted,
+                    AbortReason::GroupTaken if self.started.is_none() => Exit::NotStarted,
+                    _ => Exit::Aborted,
+                };
+                let error = format!("aborted by the sender {}: {}", self.sender.ip(), abort.text);
+                self.leave(now, exit, error, Self::ABORTED_PATIENCE);
+            }
+        }
+    }
+
+    /// Settles losses, and sees to it that they are reported.
+    fn settle(&mut self, now: Time, before: BlockNumber) {
+        self.horizon.settle(now);
+        let settled = self.horizon.settled().block;
+        if settled <= before && self.nack_due.is_some() {
+            return;
+        }
+        if self.assembly.received() >= settled {
+            self.nack_due = None;
+        } else if settled > before || self.nack_due.is_none() {
+            // At random, so that receivers that lost the same do not all speak at once (RFC 5401).
+            let backoff = self.spacing().min(self.grtt).mul_f64(self.rng.f64());
+            let due = (now + backoff).max(self.last_report + self.spacing());
+            self.nack_due = Some(self.nack_due.map_or(due, |earlier| earlier.min(due)));
+        }
+    }
+
+    // ---- what is said to the sender ----
+
+    /// Time between two reports of this receiver, so that all together stay below [`REPORTS_PER_SECOND`].
+    fn spacing(&self) -> Duration {
+        Duration::from_secs(1) * self.group_size / REPORTS_PER_SECOND
+    }
+
+    /// When a report is due.
+    fn report_due(&self) -> Time {
+        let allowed = self.last_report + self.spacing();
+        let news = self.arrived - self.reported_arrived;
+        let moved = self.assembly.position().0 - self.reported_position.0;
+        if news >= u64::from(self.credit / 4).max(1) || moved >= (self.assembly.window() as u64 / 8).max(1) {
+            return allowed;
+        }
+        let nack = self.nack_due.map_or(Time::NEVER, |due| due.max(allowed));
+        nack.min(self.last_report + self.heartbeat)
+    }
+
+    pub(super) fn poll_transmit(&mut self, now: Time) -> Option<&[u8]> {
+        if !self.prepared {
+            self.prepare(now);
+        }
+        self.prepared.then_some(self.scratch.as_slice())
+    }
+
+    pub(super) fn handle_transmitted(&mut self, _now: Time) {
+        self.prepared = false;
+    }
+
+    fn prepare(&mut self, now: Time) {
+        match &mut self.step {
+            Step::Joining { asked } => {
+                if now < self.ask_due {
+                    return;
+                }
+                *asked += 1;
+                let pause = backoff(*asked, Self::ASK_MIN.max(self.grtt * 2));
+                self.ask_due = now + pause.mul_f64(0.75 + 0.5 * self.rng.f64());
+                self.prepare_join();
+            }
+            Step::Admitted => {
+                if now >= self.ask_due {
+                    self.ask_due = now + self.heartbeat;
+                    self.prepare_join();
+                }
+            }
+            Step::Receiving | Step::Verifying => {
+                if now >= self.report_due() {
+                    self.prepare_report(now);
+                }
+            }
+            Step::Confirming { stage, heard, asked } => {
+                if now < self.ask_due {
+                    return;
+                }
+                let stage = *stage;
+                if *heard >= Some(stage) {
+                    // Heard; from now on only a sign of life, until the sink is done.
+                    self.ask_due = now + self.heartbeat;
+                } else {
+                    *asked += 1;
+                    let pause = backoff(*asked, Self::ASK_MIN.max(self.grtt * 2)).min(self.heartbeat);
+                    self.ask_due = now + pause.mul_f64(0.75 + 0.5 * self.rng.f64());
+                }
+                let outcome = self.outcome(Exit::Complete);
+                self.write(&Message::Confirm(Confirm { receiver: self.id, stage, outcome }));
+            }
+            Step::Leaving { ended, .. } => {
+                if now < self.ask_due {
+                    return;
+                }
+                self.ask_due = now + (self.grtt * 2).clamp(Duration::from_millis(20), Duration::from_millis(200));
+                let ended = ended.clone();
+                let outcome = self.outcome(ended.exit);
+                let text = Text::truncated(ended.error.as_deref().unwrap_or_default());
+                self.write(&Message::Leave(Leave { receiver: self.id, outcome, text }));
+            }
+            Step::Ended(_) => {}
+        }
+    }
+
+    fn write(&mut self, message: &Message<'_>) {
+        self.scratch.clear();
+        message.write(self.session, self.next_number, &mut self.scratch);
+        seal::seal_appended(&mut self.scratch, 0);
+        self.next_number = self.next_number.plus(1);
+        self.prepared = true;
+    }
+
+    fn prepare_join(&mut self) {
+        let join = Join {
+            receiver: self.id,
+            window: u32::try_from(self.assembly.window()).unwrap_or(u32::MAX),
+            credit: self.credit,
+            peer_timeout: self.peer_timeout,
+            name: self.name,
+        };
+        self.write(&Message::Join(join));
+    }
+
+    fn prepare_report(&mut self, now: Time) {
+        let settled = self.horizon.settled();
+        let mut needs = std::mem::take(&mut self.needs);
+        self.assembly.needs(settled.block, Self::NEEDS_ROOM, &mut needs);
+        if !needs.is_empty() {
+            self.nacks += 1;
+        }
+        self.watch_sink(now);
+        let report = Report {
+            receiver: self.id,
+            highest: self.horizon.highest(),
+            settled: settled.number,
+            arrived: self.arrived,
+            held: now.since(self.highest_at),
+            received: self.assembly.received(),
+            position: self.assembly.position(),
+            bytes: self.bytes,
+            window: u32::try_from(self.assembly.window()).unwrap_or(u32::MAX),
+            credit: self.credit,
+            lost_symbols: self.lost(),
+            dropped: self.dropped,
+            stalled: self.stalled,
+            needs: Needs::Given(&needs),
+        };
+        // `write` takes `self` whole; the report borrows only `needs`.
+        self.write(&Message::Report(report));
+        self.last_report = now;
+        self.reported_arrived = self.arrived;
+        self.reported_position = self.assembly.position();
+        self.nack_due = (!needs.is_empty())
+            .then(|| now + Self::NACK_AGAIN.max(self.spacing()).max(self.grtt / 2).min(Duration::from_millis(500)));
+        self.needs = needs;
+    }
+
+    fn outcome(&self, exit: Exit) -> Outcome {
+        Outcome { exit, bytes: self.bytes, lost_symbols: self.lost(), nacks: self.nacks, stalled: self.stalled }
+    }
+
+    /// Datagrams of the sender that never came.
+    fn lost(&self) -> u64 {
+        (self.horizon.highest().0 + 1).saturating_sub(self.first_number.0).saturating_sub(self.arrived)
+    }
+
+    // ---- time ----
+
+    pub(super) fn handle_timeout(&mut self, now: Time) {
+        if let Some(due) = self.poll_timeout()
+            && now.since(due) > OWN_PAUSE
+        {
+            tracing::debug!(pause = ?now.since(due), "this process was paused; silence of that time is forgiven");
+            self.last_heard += now.since(due);
+        }
+        let before = self.horizon.settled().block;
+        self.settle(now, before);
+        match &self.step {
+            Step::Leaving { ended, until } => {
+                if now >= *until || self.unreachable.is_some() {
+                    self.step = Step::Ended(ended.clone());
+                }
+            }
+            Step::Confirming { stage, .. } if now >= self.silent_at() => {
+                if *stage == Stage::Done {
+                    tracing::warn!(sender = %self.sender, "the sender did not acknowledge that this receiver is done");
+                    self.complete();
+                }
+                // While the sink is still at work, the sender is not needed any more: the data is all here.
+            }
+            Step::Receiving | Step::Verifying if now >= self.silent_at() => {
+                let silence = now.since(self.last_heard).as_secs_f64();
+                let error = format!(
+                    "sender {} lost in mid-session: nothing heard for {silence:.1} s; the output is incomplete",
+                    self.sender
+                );
+                self.end_with(now, Exit::PeerLost, error);
+            }
+            _ => {}
+        }
+    }
+
+    /// When the sender will have been silent for too long.
+    fn silent_at(&self) -> Time {
+        let at = self.last_heard + self.peer_timeout;
+        self.unreachable.map_or(at, |since| at.min(since + Self::UNREACHABLE_PATIENCE.min(self.peer_timeout)))
+    }
+
+    pub(super) fn verdict(&self, now: Time) -> Verdict {
+        match &self.step {
+            Step::Ended(ended) => Verdict::End(ended.clone()),
+            Step::Joining { .. } | Step::Admitted if self.started.is_none() && now >= self.silent_at() => {
+                Verdict::SearchOn
+            }
+            // Data came, but never the answer to the join.
+            Step::Joining { .. } if now >= self.silent_at() => Verdict::SearchOn,
+            _ => Verdict::Stay,
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Time> {
+        let silent = self.silent_at();
+        let maturing = self.horizon.next().unwrap_or(Time::NEVER);
+        Some(match &self.step {
+            Step::Joining { .. } | Step::Admitted => self.ask_due.min(silent),
+            Step::Receiving | Step::Verifying => self.report_due().min(maturing).min(silent),
+            Step::Confirming { stage: Stage::Done, .. } => self.ask_due.min(silent),
+            Step::Confirming { .. } => self.ask_due,
+            Step::Leaving { until, .. } => self.ask_due.min(*until),
+            Step::Ended(_) => Time::ZERO,
+        })
+    }
+
+    fn complete(&mut self) {
+        self.step = Step::Ended(Ended { exit: Exit::Complete, error: None });
+    }
+
+    fn end_with(&mut self, now: Time, exit: Exit, error: String) {
+        self.finished.get_or_insert(now);
+        self.step = Step::Ended(Ended { exit, error: Some(error) });
+    }
+}
+
+/// The pause after the `asked`-th copy: doubled from `first` up to [`Membership::ASK_MAX`].
+fn backoff(asked: u32, first: Duration) -> Duration {
+    (first * 2_u32.saturating_pow(asked.saturating_sub(1).min(16))).min(Membership::ASK_MAX)
+}

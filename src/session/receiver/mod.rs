@@ -1,0 +1,363 @@
+//! The receiving side: finds a session, joins, puts blocks together, reports, confirms.
+//!
+//! A session that the receiver has locked on to lives in `membership.rs`; here is the search for one, and the end.
+
+mod assembly;
+mod horizon;
+mod membership;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use self::membership::Membership;
+use super::{Destination, Endpoint, StreamEnd, Transmit, WireStats};
+use crate::exit::Exit;
+use crate::fec::Block;
+use crate::seal;
+use crate::time::Time;
+use crate::wire::{self, Announce, Label, Message, Name, Phase, ReceiverId, SessionId, VERSION};
+
+/// What a receiver is to do.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// 64 random bits.
+    pub id: ReceiverId,
+    /// How the sender's report is to call it.
+    pub name: Name,
+    /// The only label that is accepted; `None`: any.
+    pub expect: Option<Label>,
+    /// For jitter.
+    pub seed: u64,
+    /// Time after launch at which to give up waiting for a session to start; `None`: never.
+    pub start_timeout: Option<Duration>,
+    /// Silence after which the sender counts as lost.
+    pub peer_timeout: Duration,
+    /// Bytes for blocks that the sink has not taken.
+    pub buffer: usize,
+    /// Bytes of datagrams that the socket buffer holds.
+    pub socket_buffer: usize,
+}
+
+/// How a session ended for the receiver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The exit code.
+    pub exit: Exit,
+    /// What to tell the operator; `None` if all is well.
+    pub error: Option<String>,
+}
+
+/// What the driver has to know or to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A session has been found; datagrams for its sender go to this address.
+    Found(SocketAddr),
+    /// The session has been given up; the search goes on.
+    Lost,
+    /// Data flows.
+    Started,
+    /// All blocks have been given out: length and digest must agree with this. Answer with
+    /// [`Receiver::handle_verified`] and [`Receiver::handle_sink_done`], or [`Receiver::fail`].
+    Verify(StreamEnd),
+}
+
+#[derive(Debug)]
+enum State {
+    Searching,
+    Member(Box<Membership>),
+    Ended(Ended),
+}
+
+/// The receiving side of a session; see the [module](self).
+#[derive(Debug)]
+pub struct Receiver {
+    config: Config,
+    state: State,
+    launched: Time,
+    rng: fastrand::Rng,
+    stats: WireStats,
+    events: std::collections::VecDeque<Event>,
+    /// What the last session looked like, for the report.
+    last: Option<Summary>,
+    /// Remedies that are told once each.
+    hinted: Hints,
+}
+
+/// What is known of the session, for the report and the progress line.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// The session.
+    pub session: SessionId,
+    /// Its label.
+    pub label: Label,
+    /// Its sender.
+    pub sender: SocketAddr,
+    /// When it was found.
+    pub found: Time,
+    /// When data began to flow.
+    pub started: Option<Time>,
+    /// When it was over.
+    pub finished: Option<Time>,
+    /// Bytes that the sink has taken.
+    pub bytes: u64,
+    /// Reports with needs.
+    pub nacks: u64,
+    /// Datagrams of the sender that never came.
+    pub lost_symbols: u64,
+    /// Time for which the sink held up the session.
+    pub stalled: Duration,
+    /// Length and digest, once the sender has told them.
+    pub end: Option<StreamEnd>,
+    /// Receivers in the session, as the sender says.
+    pub group_size: u32,
+    /// Blocks complete but not yet taken by the sink, and the most that there may be.
+    pub waiting: (u64, u64),
+}
+
+#[derive(Debug, Default)]
+struct Hints {
+    version: bool,
+    label: bool,
+    buffer: bool,
+}
+
+impl Receiver {
+    /// A receiver that listens from `now` on.
+    pub fn new(config: Config, now: Time) -> Self {
+        let rng = fastrand::Rng::with_seed(config.seed);
+        Self {
+            config,
+            state: State::Searching,
+            launched: now,
+            rng,
+            stats: WireStats::default(),
+            events: std::collections::VecDeque::new(),
+            last: None,
+            hinted: Hints::default(),
+        }
+    }
+
+    // ---- the sink ----
+
+    /// The next block of the stream.
+    pub fn poll_block(&mut self) -> Option<Block> {
+        match &mut self.state {
+            State::Member(member) => member.poll_block(),
+            State::Searching | State::Ended(_) => None,
+        }
+    }
+
+    /// The sink has taken a block, the oldest that was given out.
+    pub fn handle_consumed(&mut self, now: Time, block: Block) {
+        if let State::Member(member) = &mut self.state {
+            member.handle_consumed(now, block);
+        }
+    }
+
+    /// Length and digest of what the sink got agree with the sender's: the first confirmation.
+    pub fn handle_verified(&mut self, now: Time) {
+        if let State::Member(member) = &mut self.state {
+            member.handle_verified(now);
+        }
+    }
+
+    /// The sink has ended well: the second confirmation.
+    pub fn handle_sink_done(&mut self, now: Time) {
+        if let State::Member(member) = &mut self.state {
+            member.handle_sink_done(now);
+        }
+    }
+
+    /// Ends the session in failure and tells the sender; a session that has ended stays as it is.
+    pub fn fail(&mut self, now: Time, exit: Exit, error: String) {
+        match &mut self.state {
+            State::Searching => self.state = State::Ended(Ended { exit, error: Some(error) }),
+            State::Member(member) => member.leave(now, exit, error, Membership::LEAVE_PATIENCE),
+            State::Ended(_) => {}
+        }
+    }
+
+    /// The sender's host says that nobody listens there any more. It may be mistaken; silence decides, but sooner.
+    pub fn handle_unreachable(&mut self, now: Time) {
+        if let State::Member(member) = &mut self.state {
+            member.handle_unreachable(now);
+        }
+    }
+
+    /// Datagrams that the socket buffer had no room for so far.
+    pub fn set_dropped(&mut self, dropped: u64) {
+        if let State::Member(member) = &mut self.state {
+            member.set_dropped(dropped);
+        }
+    }
+
+    // ---- what others may look at ----
+
+    /// What has happened since the last call.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        if let State::Member(member) = &mut self.state
+            && let Some(event) = member.poll_event()
+        {
+            return Some(event);
+        }
+        self.events.pop_front()
+    }
+
+    /// How it ended, once it has.
+    pub const fn ended(&self) -> Option<&Ended> {
+        match &self.state {
+            State::Ended(ended) => Some(ended),
+            _ => None,
+        }
+    }
+
+    /// The session that the receiver is in, or was in.
+    pub fn summary(&self) -> Option<Summary> {
+        match &self.state {
+            State::Member(member) => Some(member.summary()),
+            _ => self.last.clone(),
+        }
+    }
+
+    /// Counters.
+    pub const fn stats(&self) -> &WireStats {
+        &self.stats
+    }
+
+    // ---- searching ----
+
+    fn handle_announce(&mut self, now: Time, from: SocketAddr, session: SessionId, announce: &Announce) {
+        if let Some(expected) = self.config.expect
+            && expected != announce.label
+        {
+            if !std::mem::replace(&mut self.hinted.label, true) {
+                tracing::info!(label = %announce.label, %from, "another stream is on this group, waiting for --expect {expected}");
+            }
+            return;
+        }
+        let Some(member) = Membership::new(&self.config, now, from, session, announce, self.rng.fork()) else {
+            if !std::mem::replace(&mut self.hinted.buffer, true) {
+                tracing::warn!(
+                    "the stream's coding blocks of {} × {} bytes do not fit into --buffer {}, raise it",
+                    announce.block_symbols,
+                    announce.symbol_size,
+                    self.config.buffer
+                );
+            }
+            return;
+        };
+        let phase = if announce.phase == Phase::Started { "started" } else { "waiting" };
+        tracing::info!(label = %announce.label, sender = %from, %session, phase, "session found");
+        self.events.push_back(Event::Found(from));
+        self.state = State::Member(Box::new(member));
+    }
+
+    fn check_start_timeout(&mut self, now: Time) {
+        let Some(timeout) = self.config.start_timeout.filter(|timeout| now >= self.launched + *timeout) else {
+            return;
+        };
+        let seconds = timeout.as_secs_f64();
+        match &mut self.state {
+            State::Searching => {
+                let error = format!(
+                    "no session started within --start-timeout ({seconds} s): no sender was heard; check that it runs, \
+                     that group, port and interface agree, and that switch and firewall let multicast through"
+                );
+                self.state = State::Ended(Ended { exit: Exit::NotStarted, error: Some(error) });
+            }
+            State::Member(member) if !member.has_started() => {
+                let error = format!("the sender did not start the session within --start-timeout ({seconds} s)");
+                member.leave(now, Exit::NotStarted, error, Membership::LEAVE_PATIENCE);
+            }
+            State::Member(_) | State::Ended(_) => {}
+        }
+    }
+
+    /// Takes over what the membership has come to.
+    fn check_membership(&mut self, now: Time) {
+        let State::Member(member) = &mut self.state else { return };
+        match member.verdict(now) {
+            membership::Verdict::Stay => {}
+            membership::Verdict::SearchOn => {
+                tracing::info!("the sender fell silent before the start, searching on");
+                self.events.push_back(Event::Lost);
+                self.state = State::Searching;
+            }
+            membership::Verdict::End(ended) => {
+                while let Some(event) = member.poll_event() {
+                    self.events.push_back(event);
+                }
+                self.last = Some(member.summary());
+                self.state = State::Ended(ended);
+            }
+        }
+    }
+}
+
+impl Endpoint for Receiver {
+    fn handle_datagram(&mut self, now: Time, from: SocketAddr, datagram: &[u8]) {
+        let Some(content) = seal::open(datagram) else {
+            self.stats.dropped_malformed += 1;
+            return;
+        };
+        let (header, message) = match wire::parse(content) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                self.stats.dropped_malformed += 1;
+                let other_version = content.first().is_some_and(|version| *version != VERSION);
+                if other_version && !std::mem::replace(&mut self.hinted.version, true) {
+                    tracing::warn!(%from, "a sender speaks another version of the protocol; use the same mcast on all hosts");
+                }
+                tracing::trace!(%from, %error, "malformed datagram dropped");
+                return;
+            }
+        };
+        match &mut self.state {
+            State::Searching => {
+                if let Message::Announce(announce) = &message {
+                    self.handle_announce(now, from, header.session, announce);
+                }
+            }
+            State::Member(member) => {
+                if header.session == member.session() && from == member.sender() {
+                    self.stats.datagrams += 1;
+                    self.stats.bytes += datagram.len() as u64;
+                    member.handle_message(now, header.number, &message, &mut self.stats);
+                }
+            }
+            State::Ended(_) => {}
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        if let State::Member(member) = &mut self.state {
+            member.handle_timeout(now);
+        }
+        self.check_start_timeout(now);
+        self.check_membership(now);
+    }
+
+    fn poll_transmit(&mut self, now: Time) -> Option<Transmit<'_>> {
+        let State::Member(member) = &mut self.state else { return None };
+        let to = Destination::Peer(member.sender());
+        let contents = member.poll_transmit(now)?;
+        Some(Transmit { to, contents, segment: contents.len() })
+    }
+
+    fn handle_transmitted(&mut self, now: Time) {
+        if let State::Member(member) = &mut self.state {
+            member.handle_transmitted(now);
+            self.stats.feedback_datagrams += 1;
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        let give_up = self.config.start_timeout.map(|timeout| self.launched + timeout);
+        match &self.state {
+            State::Searching => give_up,
+            State::Member(member) if member.has_started() => member.poll_timeout(),
+            State::Member(member) => [member.poll_timeout(), give_up].into_iter().flatten().min(),
+            State::Ended(_) => None,
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The receivers of a session, as the sender knows them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::super::rate::PathLoss;
+use crate::time::Time;
+use crate::wire::{BlockNumber, DatagramNumber, Join, Outcome, ReceiverId, Standing};
+
+/// A receiver that has been admitted.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Its random id.
+    pub id: ReceiverId,
+    /// The name that it gave.
+    pub name: String,
+    /// Where its datagrams come from.
+    pub address: SocketAddr,
+    /// How far it is.
+    pub state: MemberState,
+    /// Every block before this one is complete there.
+    pub received: BlockNumber,
+    /// Every block before this one has been taken by its sink.
+    pub position: BlockNumber,
+    /// Bytes that its sink has taken.
+    pub bytes: u64,
+    /// Reports with needs that came from it.
+    pub nacks: u64,
+    /// Symbols that it took for lost.
+    pub lost_symbols: u64,
+    /// Datagrams that its socket buffer had no room for, as far as it can tell.
+    pub dropped: u64,
+    /// Time for which its sink held it up, as it says.
+    pub stalled: Duration,
+    /// Time for which it kept the session from sending more.
+    pub limited: Duration,
+    pub(super) last_heard: Time,
+    /// Number of its last datagram that counted: what comes before it is old.
+    pub(super) last_number: Option<DatagramNumber>,
+    /// Blocks from `position` on that it can hold.
+    pub(super) window: u32,
+    /// Datagrams may be sent up to this number, exclusive.
+    pub(super) credit_edge: DatagramNumber,
+    pub(super) path: PathLoss,
+}
+
+/// How far a receiver is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberState {
+    /// Receiving.
+    Active,
+    /// Has the whole stream; its sink is at work.
+    Verified,
+    /// Has ended; the exit code says how.
+    Done(Outcome),
+    /// Has given up, and said why.
+    Left(Outcome, String),
+    /// Was silent for the peer timeout.
+    Lost,
+}
+
+impl MemberState {
+    /// Nothing more will come from it.
+    pub const fn is_final(&self) -> bool {
+        matches!(self, Self::Done(_) | Self::Left(..) | Self::Lost)
+    }
+
+    /// What the receiver is told when nothing more is expected of it.
+    pub(super) const fn standing(&self) -> Option<Standing> {
+        match self {
+            Self::Done(_) => Some(Standing::Done),
+            Self::Left(..) => Some(Standing::Left),
+            Self::Lost => Some(Standing::EvictedSilent),
+            Self::Active | Self::Verified => None,
+        }
+    }
+}
+
+/// All admitted receivers, by id.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    by_id: BTreeMap<ReceiverId, Member>,
+    limits: Limits,
+}
+
+/// What the slowest receivers allow.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Limits {
+    /// Every active receiver has what comes before this block.
+    pub(super) received: Option<BlockNumber>,
+    /// No active receiver can hold this block, and who it is that cannot.
+    pub(super) window_edge: Option<(BlockNumber, ReceiverId)>,
+    /// Datagrams may be sent up to this number, exclusive.
+    pub(super) credit_edge: Option<DatagramNumber>,
+}
+
+impl Members {
+    /// Receivers in one session, at most.
+    pub(super) const MAX: usize = 4_096;
+
+    pub(super) fn is_full(&self) -> bool {
+        self.by_id.len() >= Self::MAX
+    }
+
+    pub(super) fn admit(&mut self, now: Time, address: SocketAddr, join: &Join) {
+        self.by_id.insert(
+            join.receiver,
+            Member {
+                id: join.receiver,
+                name: join.name.as_str().to_owned(),
+                address,
+                state: MemberState::Active,
+                received: BlockNumber::default(),
+                position: BlockNumber::default(),
+                bytes: 0,
+                nacks: 0,
+                lost_symbols: 0,
+                dropped: 0,
+                stalled: Duration::ZERO,
+                limited: Duration::ZERO,
+                last_heard: now,
+                last_number: None,
+                window: join.window,
+                credit_edge: DatagramNumber(u64::from(join.credit)),
+                path: PathLoss::new(),
+            },
+        );
+    }
+
+    pub(super) fn remove(&mut self, id: ReceiverId) {
+        self.by_id.remove(&id);
+    }
+
+    pub(super) fn get_mut(&mut self, id: ReceiverId) -> Option<&mut Member> {
+        self.by_id.get_mut(&id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Member> + Clone {
+        self.by_id.values()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Member> {
+        self.by_id.values_mut()
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.by_id.values().map(|member| member.name.as_str())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(super) const fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// To be called after anything that may have moved the slowest receivers.
+    pub(super) fn update_limits(&mut self) {
+        let active = || self.by_id.values().filter(|member| member.state == MemberState::Active);
+        self.limits = Limits {
+            received: active().map(|member| member.received).min(),
+            window_edge: active()
+                .map(|member| (member.position.plus(u64::from(member.window)), member.id))
+                .min(),
+            credit_edge: active().map(|member| member.credit_edge).min(),
+        };
+    }
+
+    /// The session was paused by its own host: nobody's silence of that time counts.
+    pub(super) fn forgive(&mut self, pause: Duration) {
+        for member in self.by_id.values_mut() {
+            member.last_heard += pause;
+        }
+    }
+
+    /// When the first receiver will have been silent for too long.
+    pub(super) fn next_death(&self, timeout: Duration) -> Option<Time> {
+        self.by_id
+            .values()
+            .filter(|member| !member.state.is_final())
+            .map(|member| member.last_heard + timeout)
+            .min()
+    }
+}

@@ -1,0 +1,725 @@
+//! The sending side: start window, first pass, repair, end, and who has got how far.
+//!
+//! What is sent is prepared in `prepare.rs`, what receivers say is taken in here.
+
+mod members;
+mod prepare;
+mod start_window;
+mod window;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub use members::{Member, MemberState};
+pub use start_window::{StartRules, Verdict};
+
+use self::members::Members;
+use self::prepare::Prepared;
+use self::window::SendWindow;
+use super::grtt::GrttEstimator;
+use super::pacer::Pacer;
+use super::rate::RateController;
+use super::stats::LimiterClock;
+use super::{Endpoint, Limiter, OWN_PAUSE, Rate, StreamEnd, Transmit, WireStats, layout};
+use crate::exit::Exit;
+use crate::fec::{Block, Codec};
+use crate::seal;
+use crate::time::Time;
+use crate::wire::{
+    AbortReason, Announce, Confirm, DatagramNumber, Join, Label, Leave, Message, Phase, ReceiverId, Report,
+    SessionId, Stage, Standing,
+};
+
+/// What a sender is to do.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Name of the stream.
+    pub label: Label,
+    /// 128 random bits.
+    pub session: SessionId,
+    /// For jitter.
+    pub seed: u64,
+    /// When to start.
+    pub start: StartRules,
+    /// Time after launch at which to give up waiting for the start; `None`: never.
+    pub start_timeout: Option<Duration>,
+    /// Silence after which a receiver counts as lost.
+    pub peer_timeout: Duration,
+    /// Success although a receiver failed, as long as one succeeded.
+    pub partial_ok: bool,
+    /// Upper bound; `None`: what the network takes.
+    pub rate: Option<Rate>,
+    /// Bytes of stream in a source symbol.
+    pub symbol_size: u16,
+    /// Source symbols in a full coding block, 1 to 255.
+    pub block_symbols: u8,
+    /// Blocks that exist at the same time: being filled, under way, or not yet had by every receiver.
+    pub window: usize,
+    /// Datagrams in one transmission, at most.
+    pub batch: usize,
+    /// Bytes of IP and UDP headers around each datagram, which count for the rate.
+    pub overhead: u32,
+}
+
+/// How a session ended for the sender.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The exit code.
+    pub exit: Exit,
+    /// What to tell the operator; `None` if all is well.
+    pub error: Option<String>,
+}
+
+/// Where the session stands.
+#[derive(Debug)]
+enum State {
+    /// The start window is open. t0 is the first join's time.
+    Waiting {
+        first_join: Option<Time>,
+    },
+    /// Data flows, or the last receivers are being waited for.
+    Streaming,
+    /// Receivers are told that it is over, until they have said that they know or the time is up.
+    Aborting {
+        reason: AbortReason,
+        ended: Ended,
+        until: Time,
+        copies: u32,
+    },
+    /// Every receiver is final; the last answers are repeated, for those that missed the first copy.
+    Closing {
+        ended: Ended,
+        copies_left: u32,
+    },
+    Ended(Ended),
+}
+
+/// The sending side of a session; see the [module](self).
+#[derive(Debug)]
+pub struct Sender {
+    config: Config,
+    state: State,
+    launched: Time,
+    started: Option<Time>,
+    finished: Option<Time>,
+    members: Members,
+    window: SendWindow,
+    free: Vec<Block>,
+    allocated: usize,
+    codec: Codec,
+    pacer: Pacer,
+    rate: RateController,
+    grtt: GrttEstimator,
+    limiter: LimiterClock,
+    rng: fastrand::Rng,
+    stats: WireStats,
+    stream_bytes: u64,
+    next_number: DatagramNumber,
+    scratch: Vec<u8>,
+    prepared: Option<Prepared>,
+    /// Data is ready, and the pacer lets it go at this time.
+    paced: Option<Time>,
+    /// Answers to receivers that the next rosters carry.
+    answers: BTreeMap<ReceiverId, Standing>,
+    answers_due: Time,
+    announce_due: Time,
+    announce_every: Duration,
+    abort_due: Time,
+    close_due: Time,
+    last_data: Time,
+    last_status: Time,
+    quiet: Duration,
+    /// The next status is due at once: it is the first end.
+    end_due: bool,
+    end: Option<StreamEnd>,
+    /// Bytes sent and since when, for the rate of late.
+    recent: (Time, u64, Option<Rate>),
+    /// Joins counted in the current tenth of a second, to tell how far they should spread.
+    joins: (Time, u32),
+    joins_refused: u64,
+}
+
+impl Sender {
+    /// Announces of a waiting sender: the first ones come fast, then at this pace, ± a fifth.
+    const ANNOUNCE_MAX: Duration = Duration::from_millis(500);
+    /// The first pause between announces; doubled up to [`Self::ANNOUNCE_MAX`].
+    const ANNOUNCE_MIN: Duration = Duration::from_millis(20);
+    /// Announces after the start, for those who come late.
+    const ANNOUNCE_STARTED: Duration = Duration::from_secs(1);
+    /// Answers are gathered for this long.
+    const GATHER: Duration = Duration::from_micros(500);
+    /// How long receivers that are told of an abort have to answer.
+    const ABORT_PATIENCE: Duration = Duration::from_secs(1);
+    /// Copies of the last answers.
+    const CLOSE_COPIES: u32 = 3;
+    /// Answers that wait to be sent, at most; who finds no place asks again.
+    const MAX_ANSWERS: usize = 8_192;
+    /// A tie between two senders' ages, and who is older is decided by session id.
+    const SAME_AGE: Duration = Duration::from_millis(50);
+
+    /// A sender that starts to announce at `now`.
+    pub fn new(config: Config, now: Time) -> Self {
+        let mut rng = fastrand::Rng::with_seed(config.seed);
+        let rate = RateController::new(config.rate);
+        let mut pacer = Pacer::new();
+        pacer.set_rate(rate.rate());
+        Self {
+            state: State::Waiting { first_join: None },
+            launched: now,
+            started: None,
+            finished: None,
+            members: Members::default(),
+            window: SendWindow::default(),
+            free: Vec::new(),
+            allocated: 0,
+            codec: Codec::new(),
+            pacer,
+            rate,
+            grtt: GrttEstimator::new(),
+            limiter: LimiterClock::new(now),
+            stats: WireStats::default(),
+            stream_bytes: 0,
+            // Wraps are for tests to reach, not for sessions: numbers start at 0.
+            next_number: DatagramNumber(0),
+            scratch: Vec::new(),
+            prepared: None,
+            paced: None,
+            answers: BTreeMap::new(),
+            answers_due: now,
+            announce_due: now,
+            announce_every: Self::ANNOUNCE_MIN,
+            abort_due: now,
+            close_due: now,
+            last_data: now,
+            last_status: now,
+            quiet: Duration::ZERO,
+            end_due: false,
+            end: None,
+            recent: (now, 0, None),
+            joins: (now, 0),
+            joins_refused: 0,
+            rng: rng.fork(),
+            config,
+        }
+    }
+
+    // ---- the source ----
+
+    /// A buffer for the source to fill; `None` while all are in use.
+    pub fn poll_buffer(&mut self) -> Option<Block> {
+        if let Some(mut block) = self.free.pop() {
+            block.set_len(0);
+            return Some(block);
+        }
+        if self.allocated >= self.config.window {
+            return None;
+        }
+        self.allocated += 1;
+        Some(Block::new(layout(self.config.symbol_size), usize::from(self.config.block_symbols)))
+    }
+
+    /// Takes the next bytes of the stream. An empty block only gives its buffer back.
+    pub fn push_block(&mut self, block: Block) {
+        if block.is_empty() || matches!(self.state, State::Aborting { .. } | State::Closing { .. } | State::Ended(_))
+        {
+            self.free.push(block);
+            return;
+        }
+        self.stream_bytes = self.stream_bytes.saturating_add(block.len() as u64);
+        self.window.push(block);
+    }
+
+    /// The source has come to its end: nothing is pushed after this.
+    pub fn handle_source_end(&mut self, end: StreamEnd) {
+        self.end = Some(end);
+        self.end_due = true;
+    }
+
+    /// Ends the session in failure and tells the receivers; a session that has ended stays as it is.
+    pub fn abort(&mut self, now: Time, reason: AbortReason, exit: Exit, error: String) {
+        if matches!(self.state, State::Aborting { .. } | State::Closing { .. } | State::Ended(_)) {
+            return;
+        }
+        tracing::debug!(%error, code = exit.code(), "session aborted");
+        self.prepared = None;
+        self.abort_due = now;
+        self.state = State::Aborting {
+            reason,
+            ended: Ended { exit, error: Some(error) },
+            until: now + Self::ABORT_PATIENCE,
+            copies: 0,
+        };
+    }
+
+    // ---- what others may look at ----
+
+    /// How the session ended, once it has.
+    pub const fn ended(&self) -> Option<&Ended> {
+        match &self.state {
+            State::Ended(ended) => Some(ended),
+            _ => None,
+        }
+    }
+
+    /// Whether data flows or has flowed.
+    pub const fn has_started(&self) -> bool {
+        self.started.is_some()
+    }
+
+    /// The receivers.
+    pub fn members(&self) -> impl Iterator<Item = &Member> + Clone {
+        self.members.iter()
+    }
+
+    /// Counters.
+    pub const fn stats(&self) -> &WireStats {
+        &self.stats
+    }
+
+    /// Joins that were refused because the session had started or was full.
+    pub const fn joins_refused(&self) -> u64 {
+        self.joins_refused
+    }
+
+    /// Bytes of stream taken from the source so far.
+    pub const fn stream_bytes(&self) -> u64 {
+        self.stream_bytes
+    }
+
+    /// Length and digest of the stream, once the source has ended.
+    pub const fn stream_end(&self) -> Option<StreamEnd> {
+        self.end
+    }
+
+    /// Time from launch to start, and from start to end (or `now`).
+    pub fn times(&self, now: Time) -> (Duration, Duration) {
+        let end = self.finished.unwrap_or(now);
+        match self.started {
+            Some(started) => (started.since(self.launched), end.since(started)),
+            None => (end.since(self.launched), Duration::ZERO),
+        }
+    }
+
+    /// For how long the source and the network limited the session.
+    pub const fn limited_by(&self) -> (Duration, Duration) {
+        (self.limiter.source(), self.limiter.network())
+    }
+
+    /// What limits the session now.
+    pub const fn limiter(&self) -> Limiter {
+        self.limiter.current()
+    }
+
+    /// Group round-trip time.
+    pub const fn grtt(&self) -> Duration {
+        self.grtt.get()
+    }
+
+    /// The rate that is kept, if any.
+    pub fn rate(&self) -> Option<Rate> {
+        self.rate.rate()
+    }
+
+    /// The configuration.
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    // ---- what receivers say ----
+
+    fn handle_join(&mut self, now: Time, from: SocketAddr, join: &Join) {
+        self.joins = match self.joins {
+            (since, count) if now.since(since) < Duration::from_millis(100) => (since, count.saturating_add(1)),
+            _ => (now, 1),
+        };
+        if let Some(member) = self.members.get_mut(join.receiver) {
+            if member.address == from && !member.state.is_final() {
+                member.last_heard = now;
+                self.answer(now, join.receiver, Standing::Admitted);
+            }
+            return;
+        }
+        let State::Waiting { first_join } = &mut self.state else {
+            if matches!(self.state, State::Streaming) {
+                self.refuse(now, join, Standing::RefusedStarted);
+            }
+            return;
+        };
+        if self.members.is_full() || !self.config.start.admits(join.name.as_str(), self.members.names()) {
+            self.refuse(now, join, Standing::RefusedFull);
+            return;
+        }
+        first_join.get_or_insert(now);
+        self.members.admit(now, from, join);
+        self.members.update_limits();
+        tracing::info!(name = join.name.as_str(), address = %from, receivers = self.members.len(), "receiver joined");
+        self.answer(now, join.receiver, Standing::Admitted);
+    }
+
+    fn refuse(&mut self, now: Time, join: &Join, standing: Standing) {
+        self.joins_refused = self.joins_refused.saturating_add(1);
+        tracing::debug!(name = join.name.as_str(), ?standing, "join refused");
+        self.answer(now, join.receiver, standing);
+    }
+
+    fn handle_report(&mut self, now: Time, number: DatagramNumber, report: &Report<'_>) {
+        let (next_number, next_block, released) =
+            (self.next_number, self.window.next_block(), self.window.released());
+        let Some(member) = self.members.get_mut(report.receiver) else { return };
+        if member.state != MemberState::Active || member.last_number.is_some_and(|last| number <= last) {
+            member.last_heard = now;
+            return;
+        }
+        // What cannot be true comes from no receiver of this session.
+        if report.highest >= next_number || report.received > next_block {
+            return;
+        }
+        member.last_number = Some(number);
+        member.last_heard = now;
+        member.received = member.received.max(report.received);
+        member.position = member.position.max(report.position);
+        member.bytes = member.bytes.max(report.bytes);
+        member.lost_symbols = member.lost_symbols.max(report.lost_symbols);
+        member.dropped = member.dropped.max(report.dropped);
+        member.stalled = member.stalled.max(report.stalled);
+        member.window = report.window;
+        member.credit_edge = member.credit_edge.max(report.highest.plus(1 + u64::from(report.credit)));
+        self.grtt.handle_echo(now, report.highest, report.held);
+        self.rate.handle_report(
+            now,
+            self.grtt.get(),
+            &mut member.path,
+            report.highest,
+            report.arrived,
+            next_number,
+            u64::from(self.config.overhead) + layout(self.config.symbol_size).stride() as u64,
+            self.recent.2,
+        );
+        self.pacer.set_rate(self.rate.rate());
+        let mut needs = report.needs.iter().peekable();
+        if needs.peek().is_some() {
+            member.nacks = member.nacks.saturating_add(1);
+        }
+        // Blocks that every receiver has are gone, so a need before `released` is old news.
+        for need in needs {
+            let block = report.received.plus(u64::from(need.offset));
+            if block >= released {
+                self.window.handle_need(block, usize::from(need.missing), need.symbols, report.settled);
+            }
+        }
+        self.settle_limits();
+    }
+
+    fn handle_confirm(&mut self, now: Time, confirm: &Confirm) {
+        let ending = self.end.is_some() && self.window.all_sent();
+        let Some(member) = self.members.get_mut(confirm.receiver) else { return };
+        member.last_heard = now;
+        let standing = match confirm.stage {
+            // Nobody can have verified a stream whose end has not been sent.
+            _ if !ending => return,
+            Stage::Verified => Standing::Verified,
+            Stage::Done => Standing::Done,
+        };
+        if !member.state.is_final() {
+            member.bytes = confirm.outcome.bytes;
+            member.lost_symbols = confirm.outcome.lost_symbols;
+            member.nacks = confirm.outcome.nacks;
+            member.stalled = confirm.outcome.stalled;
+            match confirm.stage {
+                Stage::Verified => member.state = MemberState::Verified,
+                Stage::Done => {
+                    tracing::info!(name = %member.name, code = confirm.outcome.exit.code(), "receiver done");
+                    member.state = MemberState::Done(confirm.outcome);
+                }
+            }
+        }
+        self.answer(now, confirm.receiver, standing);
+        self.settle_limits();
+    }
+
+    fn handle_leave(&mut self, now: Time, leave: &Leave<'_>) {
+        let Some(member) = self.members.get_mut(leave.receiver) else { return };
+        member.last_heard = now;
+        if !member.state.is_final() {
+            // A receiver that succeeded says so in a confirmation.
+            let exit = if leave.outcome.exit == Exit::Complete { Exit::Internal } else { leave.outcome.exit };
+            tracing::warn!(name = %member.name, code = exit.code(), reason = leave.text.as_str(), "receiver left");
+            member.bytes = leave.outcome.bytes;
+            member.lost_symbols = leave.outcome.lost_symbols;
+            member.nacks = leave.outcome.nacks;
+            member.stalled = leave.outcome.stalled;
+            if let State::Waiting { first_join } = &mut self.state {
+                let id = member.id;
+                self.members.remove(id);
+                if self.members.len() == 0 {
+                    *first_join = None;
+                }
+            } else {
+                member.state =
+                    MemberState::Left(crate::wire::Outcome { exit, ..leave.outcome }, leave.text.as_str().to_owned());
+            }
+        }
+        self.answer(now, leave.receiver, Standing::Left);
+        self.settle_limits();
+    }
+
+    /// Another sender's announce: two sessions of one label must not be told apart by luck.
+    fn handle_rival(&mut self, now: Time, from: SocketAddr, session: SessionId, rival: &Announce) {
+        if !matches!(self.state, State::Waiting { .. }) || rival.label != self.config.label {
+            return;
+        }
+        let age = now.since(self.launched);
+        let yields = match rival.phase {
+            Phase::Started => true,
+            Phase::Waiting if rival.age > age + Self::SAME_AGE => true,
+            Phase::Waiting if age > rival.age + Self::SAME_AGE => false,
+            Phase::Waiting => session < self.config.session,
+        };
+        if yields {
+            let error = format!(
+                "another sender, {}, holds this group and port with label {}; wait for it, or choose another --label or --port",
+                from.ip(),
+                self.config.label.as_str(),
+            );
+            self.abort(now, AbortReason::GroupTaken, Exit::GroupTaken, error);
+        } else {
+            // Let it know that we were here first.
+            self.announce_due = self.announce_due.min(now + Self::ANNOUNCE_MIN);
+        }
+    }
+
+    fn answer(&mut self, now: Time, receiver: ReceiverId, standing: Standing) {
+        if self.answers.is_empty() {
+            self.answers_due = now + Self::GATHER;
+        }
+        if self.answers.len() < Self::MAX_ANSWERS || self.answers.contains_key(&receiver) {
+            self.answers.insert(receiver, standing);
+        }
+    }
+
+    // ---- time ----
+
+    fn settle_limits(&mut self) {
+        self.members.update_limits();
+        let received = self.members.limits().received.unwrap_or_else(|| self.window.next_block());
+        while let Some(block) = self.window.release(received) {
+            self.free.push(block);
+        }
+    }
+
+    fn check_start(&mut self, now: Time) {
+        let State::Waiting { first_join } = self.state else { return };
+        if self.config.start.evaluate(now, first_join, self.members.names()) == Verdict::Start {
+            tracing::info!(receivers = self.members.len(), "session starts");
+            self.started = Some(now);
+            for member in self.members.iter_mut() {
+                // Nothing sent before the start counts against anyone's socket buffer.
+                member.credit_edge = self.next_number.plus(member.credit_edge.0);
+            }
+            self.members.update_limits();
+            self.limiter = LimiterClock::new(now);
+            self.recent = (now, 0, None);
+            self.last_status = now;
+            self.announce_due = now;
+            self.state = State::Streaming;
+            return;
+        }
+        let too_late = self.config.start_timeout.is_some_and(|timeout| now >= self.launched + timeout);
+        if too_late {
+            let missing: Vec<_> = self.config.start.missing(self.members.names()).collect();
+            let mut error = format!(
+                "no start within --start-timeout: {} of {} receivers had joined",
+                self.members.len(),
+                self.config.start.min_receivers
+            );
+            if !missing.is_empty() {
+                error.push_str(&format!(", required and missing: {}", missing.join(", ")));
+            }
+            self.abort(now, AbortReason::NotStarted, Exit::NotStarted, error);
+        }
+    }
+
+    fn check_silence(&mut self, now: Time) {
+        if self.members.next_death(self.config.peer_timeout).is_none_or(|at| at > now) {
+            return;
+        }
+        let timeout = self.config.peer_timeout;
+        let waiting = matches!(self.state, State::Waiting { .. });
+        let mut dead = Vec::new();
+        for member in self.members.iter_mut() {
+            if !member.state.is_final() && now.since(member.last_heard) >= timeout {
+                tracing::warn!(name = %member.name, address = %member.address, ?timeout, "receiver is silent, evicted");
+                dead.push(member.id);
+                member.state = MemberState::Lost;
+            }
+        }
+        for id in dead {
+            if waiting {
+                self.members.remove(id);
+            }
+            self.answer(now, id, Standing::EvictedSilent);
+        }
+        if let State::Waiting { first_join } = &mut self.state
+            && self.members.len() == 0
+        {
+            *first_join = None;
+        }
+        self.settle_limits();
+    }
+
+    /// Ends the session once nothing more can come from any receiver.
+    fn check_end(&mut self, now: Time) {
+        match &self.state {
+            State::Streaming if self.members.iter().all(|member| member.state.is_final()) => {
+                let ended = self.judge();
+                self.finished = Some(now);
+                self.prepared = None;
+                self.close_due = now;
+                // The last answers go out with the first copy.
+                self.answers.clear();
+                self.state = State::Closing { ended, copies_left: Self::CLOSE_COPIES };
+            }
+            State::Aborting { until, copies, ended, .. } => {
+                let all_know = self.members.iter().all(|member| member.state.is_final());
+                if now >= *until || (all_know && *copies >= 1) {
+                    self.finished.get_or_insert(now);
+                    self.state = State::Ended(ended.clone());
+                }
+            }
+            State::Closing { ended, copies_left: 0 } => self.state = State::Ended(ended.clone()),
+            _ => {}
+        }
+    }
+
+    /// The exit code, from how every receiver ended.
+    fn judge(&self) -> Ended {
+        let source_ended = self.end.is_some();
+        let exits = self.members.iter().map(|member| match &member.state {
+            MemberState::Done(outcome) | MemberState::Left(outcome, _) => outcome.exit,
+            MemberState::Active | MemberState::Verified | MemberState::Lost => Exit::PeerLost,
+        });
+        let total = exits.clone().count();
+        let complete = exits.clone().filter(|exit| *exit == Exit::Complete).count();
+        if complete == total && source_ended {
+            return Ended { exit: Exit::Complete, error: None };
+        }
+        let failed: Vec<_> = self
+            .members
+            .iter()
+            .zip(exits.clone())
+            .filter(|(_, exit)| *exit != Exit::Complete)
+            .map(|(member, exit)| describe_failure(member, exit))
+            .collect();
+        let failed = failed.join("; ");
+        if complete > 0 && source_ended {
+            let exit = if self.config.partial_ok { Exit::Complete } else { Exit::Partial };
+            return Ended {
+                exit,
+                error: Some(format!("{} of {total} receivers failed: {failed}", total - complete)),
+            };
+        }
+        // One cause for all is told as that cause.
+        let mut distinct = exits;
+        let first = distinct.next().unwrap_or(Exit::PeerLost);
+        let exit = if distinct.all(|exit| exit == first) { first } else { Exit::PeerLost };
+        Ended { exit, error: Some(format!("no receiver has the stream: {failed}")) }
+    }
+}
+
+fn describe_failure(member: &Member, exit: Exit) -> String {
+    let Member { name, address, .. } = member;
+    match &member.state {
+        MemberState::Left(_, reason) if !reason.is_empty() => format!("{name} ({address}): {reason}"),
+        MemberState::Done(_) | MemberState::Left(..) => format!("{name} ({address}): {}", exit.meaning()),
+        _ => format!("{name} ({address}): silent, evicted"),
+    }
+}
+
+impl Endpoint for Sender {
+    fn handle_datagram(&mut self, now: Time, from: SocketAddr, datagram: &[u8]) {
+        let parsed = seal::open(datagram).and_then(|content| crate::wire::parse(content).ok());
+        let Some((header, message)) = parsed else {
+            self.stats.dropped_malformed += 1;
+            tracing::trace!(%from, length = datagram.len(), "malformed datagram dropped");
+            return;
+        };
+        if header.session != self.config.session {
+            if let Message::Announce(rival) = &message {
+                self.handle_rival(now, from, header.session, rival);
+            }
+            return;
+        }
+        let receiver = match &message {
+            Message::Join(message) => message.receiver,
+            Message::Report(message) => message.receiver,
+            Message::Confirm(message) => message.receiver,
+            Message::Leave(message) => message.receiver,
+            // Our own datagrams, heard on the group.
+            _ => return,
+        };
+        self.stats.feedback_datagrams += 1;
+        if let Message::Join(join) = &message {
+            self.handle_join(now, from, join);
+            return;
+        }
+        // Only from where it joined does a receiver speak for itself.
+        if self.members.get_mut(receiver).is_none_or(|member| member.address != from) {
+            return;
+        }
+        match &message {
+            Message::Report(report) => self.handle_report(now, header.number, report),
+            Message::Confirm(confirm) => self.handle_confirm(now, confirm),
+            Message::Leave(leave) => self.handle_leave(now, leave),
+            _ => {}
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        if let Some(due) = self.poll_timeout()
+            && now.since(due) > OWN_PAUSE
+        {
+            tracing::debug!(pause = ?now.since(due), "this process was paused; silence of that time is forgiven");
+            self.members.forgive(now.since(due));
+        }
+        self.check_silence(now);
+        self.check_start(now);
+        self.check_end(now);
+    }
+
+    fn poll_transmit(&mut self, now: Time) -> Option<Transmit<'_>> {
+        if self.prepared.is_none() {
+            self.prepare(now);
+            // The last copy of the last answers has been sent, or an abort has been answered.
+            self.check_end(now);
+        }
+        self.prepared_transmit()
+    }
+
+    fn handle_transmitted(&mut self, now: Time) {
+        self.commit(now);
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        let death = self.members.next_death(self.config.peer_timeout);
+        let answers = (!self.answers.is_empty()).then_some(self.answers_due);
+        let own = match &self.state {
+            State::Waiting { first_join } => {
+                let start = match self.config.start.evaluate(Time::ZERO, *first_join, self.members.names()) {
+                    Verdict::Wait(at) => at,
+                    Verdict::Start => Some(Time::ZERO),
+                };
+                let give_up = self.config.start_timeout.map(|timeout| self.launched + timeout);
+                [start, give_up, Some(self.announce_due)].into_iter().flatten().min()
+            }
+            State::Streaming => {
+                let paced = self.paced_until();
+                [Some(self.status_due()), Some(self.announce_due), paced].into_iter().flatten().min()
+            }
+            State::Aborting { until, .. } => Some(self.abort_due.min(*until)),
+            State::Closing { .. } => Some(self.close_due),
+            State::Ended(_) => return None,
+        };
+        [own, answers, death].into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,372 @@
+//! What a sender sends next: control datagrams, then repairs, then the first pass.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use super::super::{Destination, Limiter, Transmit, layout};
+use super::window::Sending;
+use super::{Sender, State};
+use crate::fec::Block;
+use crate::seal::{self, TRAILER_LEN};
+use crate::session::pacer::Rate;
+use crate::time::Time;
+use crate::wire::{
+    Abort, Announce, BlockNumber, DatagramNumber, End, Entries, Kind, Message, Phase, Roster, SYMBOL_HEADER_LEN,
+    Status, Symbol, Text,
+};
+
+/// A transmission that is ready, and stays the same until it has been sent.
+#[derive(Clone, Debug)]
+pub(super) struct Prepared {
+    /// Number of its first datagram.
+    first: DatagramNumber,
+    datagrams: u64,
+    what: What,
+}
+
+#[derive(Clone, Debug)]
+enum What {
+    /// One control datagram in the scratch buffer.
+    Control,
+    /// A keep-alive or an end in the scratch buffer.
+    Status,
+    /// Repair and repeated source symbols of one block in the scratch buffer.
+    Repairs { segment: usize, repair_symbols: u64 },
+    /// Source symbols where they lie in their block.
+    FirstPass { block: BlockNumber, symbols: Range<usize> },
+}
+
+/// Room for header and body of a control datagram: fits every path that carries the smallest IPv6 MTU.
+const CONTROL_ROOM: usize = 1_232 - TRAILER_LEN;
+
+impl Sender {
+    /// Silence after data before a keep-alive says how far the sender is; doubled with each, up to
+    /// [`Self::QUIET_MAX`]. This is what makes a lost tail visible.
+    const QUIET_MIN: Duration = Duration::from_millis(1);
+    const QUIET_MAX: Duration = Duration::from_millis(250);
+    /// While data flows, a keep-alive in this time tells GRTT and group size.
+    const STATUS_EVERY: Duration = Duration::from_millis(100);
+    /// Copies of an abort come at this pace, or at the GRTT's.
+    const ABORT_EVERY: Duration = Duration::from_millis(20);
+
+    /// Makes the next transmission ready, if there is one and it may go.
+    pub(super) fn prepare(&mut self, now: Time) {
+        match &self.state {
+            State::Waiting { .. } => {
+                if now >= self.announce_due {
+                    self.prepare_announce(now);
+                } else {
+                    self.prepare_answers(now);
+                }
+            }
+            State::Streaming => {
+                let done = self.prepare_answers(now)
+                    || (now >= self.status_due() && self.prepare_status(now))
+                    || (now >= self.announce_due && self.prepare_announce(now));
+                if !done {
+                    self.prepare_data(now);
+                }
+            }
+            State::Aborting { .. } => {
+                if !self.prepare_answers(now) && now >= self.abort_due {
+                    self.prepare_abort(now);
+                }
+            }
+            State::Closing { .. } => {
+                if !self.prepare_answers(now) && now >= self.close_due {
+                    self.prepare_close(now);
+                }
+            }
+            State::Ended(_) => {}
+        }
+    }
+
+    pub(super) fn prepared_transmit(&self) -> Option<Transmit<'_>> {
+        let prepared = self.prepared.as_ref()?;
+        let (contents, segment) = match &prepared.what {
+            What::Control | What::Status => (self.scratch.as_slice(), self.scratch.len()),
+            What::Repairs { segment, .. } => (self.scratch.as_slice(), *segment),
+            What::FirstPass { block, symbols } => {
+                (self.window.block(*block)?.datagrams(symbols.clone()), layout(self.config.symbol_size).stride())
+            }
+        };
+        Some(Transmit { to: Destination::Group, contents, segment })
+    }
+
+    /// The prepared transmission has gone.
+    pub(super) fn commit(&mut self, now: Time) {
+        let bytes = self.prepared_transmit().map_or(0, |transmit| transmit.contents.len() as u64);
+        let Some(prepared) = self.prepared.take() else { return };
+        self.stats.datagrams += prepared.datagrams;
+        self.stats.bytes += bytes;
+        self.grtt.handle_sent(now, prepared.first);
+        let wire_bytes = bytes + prepared.datagrams * u64::from(self.config.overhead);
+        match prepared.what {
+            What::Control => return,
+            What::Status => {
+                self.last_status = now;
+                self.quiet = (self.quiet * 2).clamp(self.first_quiet(), Self::QUIET_MAX);
+                return;
+            }
+            What::Repairs { repair_symbols, .. } => {
+                self.stats.repair_symbols += repair_symbols;
+                self.stats.source_symbols += prepared.datagrams - repair_symbols;
+            }
+            What::FirstPass { symbols, .. } => {
+                self.stats.source_symbols += prepared.datagrams;
+                self.window.handle_sent(symbols.len());
+            }
+        }
+        self.last_data = now;
+        self.quiet = self.first_quiet();
+        self.pacer.handle_sent(now, wire_bytes);
+        self.note_rate(now, wire_bytes);
+    }
+
+    /// When the pacer lets the next data go, if data waits for it.
+    pub(super) const fn paced_until(&self) -> Option<Time> {
+        self.paced
+    }
+
+    pub(super) fn status_due(&self) -> Time {
+        if self.end_due && self.window.all_sent() {
+            return Time::ZERO;
+        }
+        let quiet = self.last_data.max(self.last_status) + self.quiet.max(self.first_quiet());
+        if self.last_data > self.last_status { quiet.min(self.last_status + Self::STATUS_EVERY) } else { quiet }
+    }
+
+    fn first_quiet(&self) -> Duration {
+        (self.grtt.get() / 2).clamp(Self::QUIET_MIN, Self::QUIET_MAX)
+    }
+
+    /// The rate of late, over spans of 50 ms.
+    fn note_rate(&mut self, now: Time, wire_bytes: u64) {
+        let (since, bytes, _) = &mut self.recent;
+        *bytes += wire_bytes;
+        let span = now.since(*since);
+        if span >= Duration::from_millis(50) {
+            let bits = *bytes as f64 * 8.0 / span.as_secs_f64();
+            self.recent = (now, 0, Some(Rate::from_bits_per_second(bits as u64)));
+        }
+    }
+
+    fn take_number(&mut self) -> DatagramNumber {
+        let number = self.next_number;
+        self.next_number = number.plus(1);
+        number
+    }
+
+    fn prepare_control(&mut self, message: &Message<'_>, what: What) -> bool {
+        let number = self.take_number();
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        message.write(self.config.session, number, &mut scratch);
+        seal::seal_appended(&mut scratch, 0);
+        self.scratch = scratch;
+        self.prepared = Some(Prepared { first: number, datagrams: 1, what });
+        true
+    }
+
+    fn prepare_announce(&mut self, now: Time) -> bool {
+        let started = self.started.is_some();
+        let pause = if started {
+            Self::ANNOUNCE_STARTED
+        } else {
+            let pause = self.announce_every;
+            self.announce_every = (pause * 2).min(Self::ANNOUNCE_MAX);
+            pause.mul_f64(0.8 + 0.4 * self.rng.f64())
+        };
+        self.announce_due = now + pause;
+        let expected = self.members.len().max(self.config.start.min_receivers as usize) as u32;
+        let crowd = expected.max(self.joins.1.saturating_mul(10));
+        let announce = Announce {
+            phase: if started { Phase::Started } else { Phase::Waiting },
+            block_symbols: self.config.block_symbols,
+            symbol_size: self.config.symbol_size,
+            join_spread: Duration::from_millis(u64::from(crowd / 10).min(1_000)),
+            peer_timeout: self.config.peer_timeout,
+            age: now.since(self.launched),
+            grtt: self.grtt.get(),
+            group_size: self.group_size(),
+            label: self.config.label,
+        };
+        self.prepare_control(&Message::Announce(announce), What::Control)
+    }
+
+    /// Receivers that still report.
+    fn group_size(&self) -> u32 {
+        let active = self.members.iter().filter(|member| !member.state.is_final()).count();
+        u32::try_from(active).unwrap_or(u32::MAX)
+    }
+
+    fn prepare_answers(&mut self, now: Time) -> bool {
+        if self.answers.is_empty() || now < self.answers_due {
+            return false;
+        }
+        let mut entries = Vec::new();
+        while entries.len() < Roster::capacity(CONTROL_ROOM)
+            && let Some(entry) = self.answers.pop_first()
+        {
+            entries.push(entry);
+        }
+        self.prepare_control(&Message::Roster(Roster { entries: Entries::Given(&entries) }), What::Control)
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            next_block: self.window.next_block(),
+            released: self.window.released(),
+            grtt: self.grtt.get(),
+            group_size: self.group_size(),
+        }
+    }
+
+    fn prepare_status(&mut self, _now: Time) -> bool {
+        let status = self.status();
+        let message = match self.end {
+            Some(end) if self.window.all_sent() => {
+                self.end_due = false;
+                Message::End(End { status, bytes: end.bytes, digest: end.digest })
+            }
+            _ => Message::KeepAlive(status),
+        };
+        self.prepare_control(&message, What::Status)
+    }
+
+    fn prepare_abort(&mut self, now: Time) {
+        let pace = Self::ABORT_EVERY.max(self.grtt.get().min(Duration::from_millis(200)));
+        let State::Aborting { reason, ended, copies, .. } = &mut self.state else { return };
+        *copies += 1;
+        self.abort_due = now + pace;
+        let (reason, text) = (*reason, ended.error.clone().unwrap_or_default());
+        self.prepare_control(&Message::Abort(Abort { reason, text: Text::truncated(&text) }), What::Control);
+    }
+
+    /// The answers to everyone, in as many datagrams as they take, a few times over.
+    fn prepare_close(&mut self, now: Time) {
+        let State::Closing { copies_left, .. } = &mut self.state else { return };
+        *copies_left -= 1;
+        if *copies_left == 0 {
+            return;
+        }
+        let first = *copies_left == Self::CLOSE_COPIES - 1;
+        let pause = if first { Duration::ZERO } else { self.grtt.get().clamp(Self::QUIET_MIN, Duration::from_millis(20)) };
+        self.close_due = now + pause;
+        self.answers = self.members.iter().filter_map(|member| Some((member.id, member.state.standing()?))).collect();
+        self.answers_due = self.close_due;
+        if first {
+            self.prepare_answers(now);
+        }
+    }
+
+    // ---- data ----
+
+    fn prepare_data(&mut self, now: Time) {
+        let limiter = self.try_prepare_data(now);
+        if let Some((receiver, held)) = self.limiter.switch(now, limiter)
+            && let Some(member) = self.members.get_mut(receiver)
+        {
+            member.limited += held;
+        }
+    }
+
+    /// Prepares repairs or source symbols. Returns what limits the session from here on.
+    fn try_prepare_data(&mut self, now: Time) -> Limiter {
+        let limits = self.members.limits();
+        let stride = layout(self.config.symbol_size).stride();
+        let datagram = stride + self.config.overhead as usize;
+        let credit = limits.credit_edge.map_or(0, |edge| edge.0.saturating_sub(self.next_number.0));
+        let batch = self.pacer.batch(self.config.batch, datagram).min(usize::try_from(credit).unwrap_or(usize::MAX));
+        self.paced = None;
+        let blocked_until = self.pacer.blocked_until(now);
+        let may_send = batch > 0 && blocked_until.is_none();
+        if self.window.repairing().is_some() {
+            if may_send {
+                self.prepare_repairs(batch);
+            }
+            self.paced = blocked_until;
+            return Limiter::Network;
+        }
+        let edge = limits.window_edge;
+        let Some((block, number, symbol)) = self.window.unsent() else {
+            // All has been sent: who has not confirmed holds up the end, else the source has nothing.
+            let waits_for = self.end.and_then(|_| self.members.iter().find(|member| !member.state.is_final()));
+            return waits_for.map_or(Limiter::Source, |member| Limiter::Receiver(member.id));
+        };
+        if let Some((_, receiver)) = edge.filter(|(edge, _)| number >= *edge) {
+            return Limiter::Receiver(receiver);
+        }
+        if may_send {
+            let symbols = symbol..block.symbols().min(symbol + batch);
+            write_first_pass(self.config.session, self.next_number, number, block, symbols.clone());
+            let datagrams = symbols.len() as u64;
+            let first = self.next_number;
+            self.next_number = first.plus(datagrams);
+            self.prepared =
+                Some(Prepared { first, datagrams, what: What::FirstPass { block: number, symbols } });
+        }
+        self.paced = blocked_until;
+        Limiter::Network
+    }
+
+    fn prepare_repairs(&mut self, batch: usize) {
+        let session = self.config.session;
+        let Some((number, sent)) = self.window.repairing() else { return };
+        let segment = SYMBOL_HEADER_LEN + sent.block.repair_len() + TRAILER_LEN;
+        self.scratch.clear();
+        let (first, mut datagrams, mut repair_symbols) = (self.next_number, 0, 0);
+        while datagrams < batch as u64 {
+            let at = first.plus(datagrams);
+            let Some(what) = sent.take_queued(at) else { break };
+            let start = self.scratch.len();
+            let (kind, symbol, length) = match what {
+                Sending::Repair(repair) => (Kind::Repair, sent.block.symbols() + repair, sent.block.repair_len()),
+                Sending::Symbol(symbol) => (Kind::Source, symbol, sent.block.symbol_len(symbol)),
+            };
+            self.scratch.resize(start + SYMBOL_HEADER_LEN + length + TRAILER_LEN, 0);
+            let datagram = &mut self.scratch[start..];
+            Symbol::write_header(kind, session, at, number, sent.block.len() as u32, symbol as u8, datagram);
+            let payload = &mut datagram[SYMBOL_HEADER_LEN..SYMBOL_HEADER_LEN + length];
+            match what {
+                Sending::Repair(repair) => {
+                    if let Err(error) = self.codec.encode(&sent.block, repair, payload) {
+                        tracing::error!(%error, "repair symbol could not be made");
+                    }
+                    repair_symbols += 1;
+                }
+                Sending::Symbol(symbol) => payload.copy_from_slice(sent.block.payload(symbol)),
+            }
+            seal::seal(datagram);
+            datagrams += 1;
+            if length != sent.block.repair_len() {
+                // A short last symbol ends a batch: only the last datagram may be shorter.
+                break;
+            }
+        }
+        if sent.is_repaired() {
+            self.window.repaired(number);
+        }
+        if datagrams > 0 {
+            self.next_number = first.plus(datagrams);
+            self.prepared = Some(Prepared { first, datagrams, what: What::Repairs { segment, repair_symbols } });
+        }
+    }
+}
+
+/// Puts headers before the payloads of `symbols` and trailers behind them.
+fn write_first_pass(
+    session: crate::wire::SessionId,
+    first: DatagramNumber,
+    number: BlockNumber,
+    block: &mut Block,
+    symbols: Range<usize>,
+) {
+    let block_len = block.len() as u32;
+    for (offset, symbol) in symbols.enumerate() {
+        let at = first.plus(offset as u64);
+        let datagram = block.datagram_mut(symbol);
+        Symbol::write_header(Kind::Source, session, at, number, block_len, symbol as u8, datagram);
+        seal::seal(datagram);
+    }
+}

@@ -1,0 +1,155 @@
+//! When a session starts: the rules of `--min-receivers`, `--max-receivers`, `--require`, `--min-wait`, `--max-wait`.
+
+use std::time::Duration;
+
+use crate::time::Time;
+
+/// The operator's rules. t0 is the first receiver's join; the session starts when the first of these holds:
+///
+/// - (a) joined ≥ `min_receivers`, all of `require` joined, and now ≥ t0 + `min_wait`;
+/// - (b) `max_wait` given, at least one joined, all of `require` joined, and now ≥ t0 + `max_wait`;
+/// - (c) `max_receivers` given, and that many joined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartRules {
+    /// Receivers to wait for.
+    pub min_receivers: u32,
+    /// Receivers with which to start at once; more are refused.
+    pub max_receivers: Option<u32>,
+    /// Names that must have joined.
+    pub require: Vec<String>,
+    /// Time to give further receivers after the first.
+    pub min_wait: Duration,
+    /// Time after which to start with whoever is there.
+    pub max_wait: Option<Duration>,
+}
+
+/// What the rules say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Start now.
+    Start,
+    /// Not yet; ask again when a receiver joins or leaves, and at this time.
+    Wait(Option<Time>),
+}
+
+impl StartRules {
+    /// Applies the rules to those who have joined; `first_join` is t0.
+    pub fn evaluate<'a>(
+        &'a self,
+        now: Time,
+        first_join: Option<Time>,
+        joined: impl Iterator<Item = &'a str> + Clone,
+    ) -> Verdict {
+        let Some(first_join) = first_join else { return Verdict::Wait(None) };
+        let count = u32::try_from(joined.clone().count()).unwrap_or(u32::MAX);
+        if count == 0 {
+            return Verdict::Wait(None);
+        }
+        if self.max_receivers.is_some_and(|max| count >= max) {
+            return Verdict::Start;
+        }
+        if self.missing(joined).next().is_some() {
+            return Verdict::Wait(None);
+        }
+        let enough = (count >= self.min_receivers).then_some(first_join + self.min_wait);
+        let at_last = self.max_wait.map(|wait| first_join + wait);
+        match [enough, at_last].into_iter().flatten().min() {
+            Some(at) if now >= at => Verdict::Start,
+            at => Verdict::Wait(at),
+        }
+    }
+
+    /// Required names that have not joined.
+    pub fn missing<'a>(
+        &'a self,
+        joined: impl Iterator<Item = &'a str> + Clone,
+    ) -> impl Iterator<Item = &'a str> {
+        self.require.iter().map(String::as_str).filter(move |name| joined.clone().all(|other| other != *name))
+    }
+
+    /// Whether a receiver of this name may still be admitted: with `max_receivers`, the places that required names
+    /// need are kept for them.
+    pub fn admits<'a>(&self, name: &str, joined: impl Iterator<Item = &'a str> + Clone) -> bool {
+        let Some(max) = self.max_receivers else { return true };
+        let count = u32::try_from(joined.clone().count()).unwrap_or(u32::MAX);
+        let absent = self.require.iter().filter(|required| joined.clone().all(|other| other != required.as_str()));
+        let (mut reserved, mut is_reserved) = (0_u32, false);
+        for required in absent {
+            reserved = reserved.saturating_add(1);
+            is_reserved |= required == name;
+        }
+        let free = max.saturating_sub(count);
+        if is_reserved { free > 0 } else { free > reserved }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    fn at(n: u64) -> Time {
+        Time::ZERO + seconds(n)
+    }
+
+    fn rules() -> StartRules {
+        StartRules {
+            min_receivers: 2,
+            max_receivers: None,
+            require: Vec::new(),
+            min_wait: seconds(5),
+            max_wait: None,
+        }
+    }
+
+    fn verdict(rules: &StartRules, now: u64, joined: &[&str]) -> Verdict {
+        rules.evaluate(at(now), (!joined.is_empty()).then(|| at(10)), joined.iter().copied())
+    }
+
+    #[test]
+    fn nobody_never_starts() {
+        let rules = StartRules { max_wait: Some(seconds(0)), min_receivers: 0, ..rules() };
+        assert_eq!(verdict(&rules, 1_000, &[]), Verdict::Wait(None));
+    }
+
+    #[test]
+    fn enough_receivers_start_after_the_minimum_wait() {
+        assert_eq!(verdict(&rules(), 12, &["a"]), Verdict::Wait(None));
+        assert_eq!(verdict(&rules(), 100, &["a"]), Verdict::Wait(None));
+        assert_eq!(verdict(&rules(), 12, &["a", "b"]), Verdict::Wait(Some(at(15))));
+        assert_eq!(verdict(&rules(), 15, &["a", "b"]), Verdict::Start);
+    }
+
+    #[test]
+    fn the_maximum_wait_starts_with_fewer() {
+        let rules = StartRules { max_wait: Some(seconds(60)), ..rules() };
+        assert_eq!(verdict(&rules, 69, &["a"]), Verdict::Wait(Some(at(70))));
+        assert_eq!(verdict(&rules, 70, &["a"]), Verdict::Start);
+        assert_eq!(verdict(&rules, 14, &["a", "b"]), Verdict::Wait(Some(at(15))));
+    }
+
+    #[test]
+    fn required_names_hold_the_start_back_but_not_the_maximum_of_receivers() {
+        let rules = StartRules {
+            require: vec!["db2".into(), "db3".into()],
+            max_wait: Some(seconds(60)),
+            max_receivers: Some(4),
+            ..rules()
+        };
+        assert_eq!(verdict(&rules, 1_000, &["a", "db2", "c"]), Verdict::Wait(None));
+        assert_eq!(verdict(&rules, 1_000, &["a", "db2", "db3"]), Verdict::Start);
+        assert_eq!(verdict(&rules, 10, &["a", "b", "c", "d"]), Verdict::Start);
+    }
+
+    #[test]
+    fn required_names_keep_their_places() {
+        let rules = StartRules { require: vec!["db2".into()], max_receivers: Some(2), ..rules() };
+        assert!(rules.admits("a", [].into_iter()));
+        assert!(!rules.admits("b", ["a"].into_iter()));
+        assert!(rules.admits("db2", ["a"].into_iter()));
+        assert!(!rules.admits("db2", ["a", "db2"].into_iter()));
+    }
+}
