@@ -153,3 +153,80 @@ impl Block {
         symbols.start * self.layout.stride()..self.payload_range(last).end + self.layout.tail
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LAYOUT: Layout = Layout { symbol_size: 10, head: 3, tail: 2 };
+
+    #[test]
+    fn datagrams_of_a_range_are_the_wire_bytes_one_after_the_other() {
+        let mut block = Block::new(LAYOUT, 4);
+        block.set_len(34);
+        for symbol in 0..4 {
+            block.datagram_mut(symbol).fill(b'0' + symbol as u8);
+            block.payload_mut(symbol).fill(b'a' + symbol as u8);
+        }
+        assert_eq!(block.datagrams(0..2), b"000aaaaaaaaaa00111bbbbbbbbbb11");
+        assert_eq!(block.datagrams(2..4), b"222cccccccccc22333dddd33");
+        assert_eq!(block.datagrams(3..9), b"333dddd33");
+        assert_eq!(block.datagrams(2..2), b"");
+        assert_eq!(block.datagrams(4..5), b"");
+        assert_eq!(block.datagram_mut(4), b"");
+        assert_eq!(block.datagram_mut(usize::MAX), b"");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_into_the_spare_room_comes_out_of_the_payloads(
+            symbol_size in 1..40_usize, head in 0..5_usize, tail in 0..5_usize, capacity in 1..=MAX_SYMBOLS,
+            cuts in proptest::collection::vec(0..5_000_usize, 0..6),
+        ) {
+            let mut block = Block::new(Layout { symbol_size, head, tail }, capacity);
+            let mut next = 0_u8;
+            let mut expected = Vec::new();
+            for cut in cuts {
+                let from = block.len();
+                let room: usize = block.spare_mut(from).map(|part| part.len()).sum();
+                prop_assert_eq!(room, block.capacity_bytes() - from);
+                let mut rest = cut.min(room);
+                block.set_len(from + rest);
+                for part in block.spare_mut(from) {
+                    let part_len = rest.min(part.len());
+                    for byte in &mut part[..part_len] {
+                        *byte = next;
+                        expected.push(next);
+                        next = next.wrapping_add(1);
+                    }
+                    rest -= part_len;
+                }
+                let lens: usize = (0..block.symbols()).map(|symbol| block.symbol_len(symbol)).sum();
+                prop_assert_eq!(lens, block.len());
+                prop_assert_eq!(block.payloads().flatten().copied().collect::<Vec<_>>(), expected.clone());
+            }
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_are_clamped() {
+        let mut block = Block::new(Layout { symbol_size: 0, head: 0, tail: 0 }, 1000);
+        assert_eq!((block.layout().symbol_size, block.capacity()), (1, MAX_SYMBOLS));
+        block.set_len(usize::MAX);
+        assert_eq!((block.len(), block.symbols(), block.max_repairs()), (MAX_SYMBOLS, MAX_SYMBOLS, 0));
+        assert_eq!(block.spare_mut(usize::MAX).count(), 0);
+        assert_eq!(Block::new(LAYOUT, 0).capacity(), 1);
+    }
+
+    #[test]
+    fn a_block_of_one_short_symbol_has_short_repairs() {
+        let mut block = Block::new(LAYOUT, 4);
+        assert_eq!((block.symbols(), block.repair_len(), block.max_repairs()), (0, 0, 0));
+        block.set_len(7);
+        assert_eq!((block.symbols(), block.repair_len(), block.symbol_len(0)), (1, 7, 7));
+        block.set_len(11);
+        assert_eq!((block.symbols(), block.repair_len(), block.symbol_len(1)), (2, 10, 1));
+    }
+}

@@ -76,8 +76,7 @@ impl SymbolSet {
 
     /// The symbols below `count` that are not in the set.
     pub fn missing(&self, count: usize) -> Self {
-        let below = Self::below(count);
-        Self(std::array::from_fn(|word| below.0[word] & !self.0[word]))
+        Self::below(count).difference(self)
     }
 
     /// Whether all symbols below `count` are in the set.
@@ -89,6 +88,12 @@ impl SymbolSet {
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
         Self(std::array::from_fn(|word| self.0[word] | other.0[word]))
+    }
+
+    /// The symbols of this set that are not in `other`.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Self {
+        Self(std::array::from_fn(|word| self.0[word] & !other.0[word]))
     }
 
     /// The bits, symbol 0 in the lowest of the first word: for the wire.
