@@ -4,5 +4,6 @@ pub mod exit;
 pub mod fec;
 pub mod seal;
 pub mod session;
+pub mod sim;
 pub mod time;
 pub mod wire;

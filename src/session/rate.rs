@@ -51,12 +51,7 @@ impl PathLoss {
     const ENOUGH: u64 = 100;
 
     pub(super) const fn new() -> Self {
-        Self {
-            since: None,
-            noise: 0.0,
-            measuring_noise: false,
-            not_before: DatagramNumber(0),
-        }
+        Self { since: None, noise: 0.0, measuring_noise: false, not_before: DatagramNumber(0) }
     }
 
     fn restart(&mut self, now: Time, sent: u64, arrived: u64) {
@@ -156,7 +151,8 @@ impl RateController {
                     self.cap = None;
                     return;
                 }
-                self.cap = Some(Rate::from_bits_per_second((cap.bits_per_second() as f64 * self.growth) as u64));
+                self.cap =
+                    Some(Rate::from_bits_per_second((cap.bits_per_second() as f64 * self.growth) as u64));
                 self.growth = (1.0 + (self.growth - 1.0) * 1.5).min(Self::MOST_GROWTH);
                 self.grow_at = now + interval;
             }

@@ -41,12 +41,18 @@ pub fn turn<E: Endpoint, N: Network>(endpoint: &mut E, network: &mut N, now: Tim
     endpoint.handle_timeout(now);
     for _ in 0..TRANSMITS_A_TURN {
         let Some(transmit) = endpoint.poll_transmit(now) else {
-            return Wake { at: if more { Some(Time::ZERO) } else { endpoint.poll_timeout() }, writable: false };
+            return Wake {
+                at: if more { Some(Time::ZERO) } else { endpoint.poll_timeout() },
+                writable: false,
+            };
         };
         match network.send(&transmit) {
             Sent::Done => endpoint.handle_transmitted(now),
             Sent::Blocked => {
-                return Wake { at: if more { Some(Time::ZERO) } else { endpoint.poll_timeout() }, writable: true };
+                return Wake {
+                    at: if more { Some(Time::ZERO) } else { endpoint.poll_timeout() },
+                    writable: true,
+                };
             }
         }
     }

@@ -4,7 +4,13 @@
 //! `tests/protocol.rs` holds its examples against this module. [`parse`] allocates nothing: what a message carries is
 //! borrowed from the datagram, and lists are walked where they lie.
 
-#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::arithmetic_side_effects)]
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects
+)]
 
 mod announce;
 mod confirm;

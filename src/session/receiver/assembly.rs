@@ -131,9 +131,10 @@ impl Assembly {
             if !fits(kind, symbol, length.div_ceil(symbol_size), symbol_size) {
                 return Taken::Malformed;
             }
-            let mut block = self.free.pop().unwrap_or_else(|| {
-                Block::new(layout(self.symbol_size), usize::from(self.block_symbols))
-            });
+            let mut block = self
+                .free
+                .pop()
+                .unwrap_or_else(|| Block::new(layout(self.symbol_size), usize::from(self.block_symbols)));
             block.set_len(length);
             self.slots[at] = Slot::Partial(Box::new(Partial::new(block)));
         }
@@ -305,7 +306,10 @@ mod tests {
         assert_eq!(assembly.handle_symbol(Kind::Source, &symbol(window, 0, &full, 128)), Taken::Beyond);
         assert_eq!(assembly.handle_symbol(Kind::Source, &symbol(u64::MAX, 0, &full, 128)), Taken::Beyond);
         assert_eq!(assembly.handle_symbol(Kind::Source, &symbol(window - 1, 0, &full, 128)), Taken::Useful);
-        assert_eq!(assembly.handle_symbol(Kind::Source, &symbol(window - 1, 1, &full[..1], 65)), Taken::Malformed);
+        assert_eq!(
+            assembly.handle_symbol(Kind::Source, &symbol(window - 1, 1, &full[..1], 65)),
+            Taken::Malformed
+        );
         let mut needs = Vec::new();
         assembly.needs(BlockNumber(window), 1_000, &mut needs);
         assert_eq!(needs.len() as u64, window);

@@ -43,11 +43,6 @@ impl Horizon {
         self.settled
     }
 
-    /// Everything before this block is known to have been sent once.
-    pub(super) const fn sent(&self) -> BlockNumber {
-        self.current.block
-    }
-
     /// The datagram `number` shows that everything before `block` had been sent once.
     pub(super) fn handle_proof(&mut self, now: Time, number: DatagramNumber, block: BlockNumber) {
         self.current.number = self.current.number.max(number);

@@ -14,8 +14,8 @@ use crate::fec::Block;
 use crate::seal;
 use crate::time::Time;
 use crate::wire::{
-    Abort, AbortReason, Announce, BlockNumber, Confirm, DatagramNumber, Join, Kind, Label, Leave, Message, Name,
-    Need, Needs, Outcome, Phase, ReceiverId, Report, SessionId, Stage, Standing, Status, Symbol, Text,
+    Abort, AbortReason, Announce, BlockNumber, Confirm, DatagramNumber, Join, Kind, Label, Leave, Message,
+    Name, Need, Needs, Outcome, Phase, ReceiverId, Report, SessionId, Stage, Standing, Status, Symbol, Text,
 };
 
 /// Where the receiver stands in its session.
@@ -135,7 +135,8 @@ impl Membership {
             label: announce.label,
             sender,
             peer_timeout: config.peer_timeout,
-            heartbeat: (announce.peer_timeout.min(config.peer_timeout) / 4).clamp(Self::ASK_MIN, Self::HEARTBEAT),
+            heartbeat: (announce.peer_timeout.min(config.peer_timeout) / 4)
+                .clamp(Self::ASK_MIN, Self::HEARTBEAT),
             step: Step::Joining { asked: 0 },
             admitted: false,
             started: None,
@@ -346,7 +347,13 @@ impl Membership {
     }
 
     /// Returns the block before which everything has been sent, as far as this symbol proves.
-    fn handle_symbol(&mut self, now: Time, kind: Kind, symbol: &Symbol<'_>, stats: &mut WireStats) -> BlockNumber {
+    fn handle_symbol(
+        &mut self,
+        now: Time,
+        kind: Kind,
+        symbol: &Symbol<'_>,
+        stats: &mut WireStats,
+    ) -> BlockNumber {
         self.start(now);
         match self.assembly.handle_symbol(kind, symbol) {
             Taken::Useful => self.watch_sink_if_waiting(now),
@@ -401,11 +408,15 @@ impl Membership {
                 tracing::info!(label = %self.label, sender = %self.sender, "joined");
             }
             (Standing::RefusedStarted, Step::Joining { .. }) => {
-                let error = format!("the session of {} had already started; this receiver came too late", self.sender.ip());
+                let error = format!(
+                    "the session of {} had already started; this receiver came too late",
+                    self.sender.ip()
+                );
                 self.end_with(now, Exit::NotStarted, error);
             }
             (Standing::RefusedFull, Step::Joining { .. }) => {
-                let error = format!("the session of {} takes no more receivers (--max-receivers)", self.sender.ip());
+                let error =
+                    format!("the session of {} takes no more receivers (--max-receivers)", self.sender.ip());
                 self.end_with(now, Exit::NotStarted, error);
             }
             (Standing::EvictedSilent, Step::Admitted) => {
@@ -422,18 +433,25 @@ impl Membership {
                 self.end_with(now, Exit::Evicted, error);
             }
             (Standing::EvictedStalled, Step::Receiving | Step::Verifying) => {
-                let error = format!("evicted by the sender {}: this receiver's sink held up the others", self.sender);
+                let error =
+                    format!("evicted by the sender {}: this receiver's sink held up the others", self.sender);
                 self.end_with(now, Exit::Evicted, error);
             }
             (Standing::Verified, Step::Confirming { heard, .. }) => {
                 *heard = (*heard).max(Some(Stage::Verified));
             }
             (Standing::Done, Step::Confirming { stage: Stage::Done, .. }) => self.complete(),
-            (Standing::EvictedSilent | Standing::EvictedStalled, Step::Confirming { stage: Stage::Done, .. }) => {
+            (
+                Standing::EvictedSilent | Standing::EvictedStalled,
+                Step::Confirming { stage: Stage::Done, .. },
+            ) => {
                 tracing::warn!("the sender had given this receiver up before it heard of its success");
                 self.complete();
             }
-            (Standing::Left | Standing::EvictedSilent | Standing::EvictedStalled, Step::Leaving { ended, .. }) => {
+            (
+                Standing::Left | Standing::EvictedSilent | Standing::EvictedStalled,
+                Step::Leaving { ended, .. },
+            ) => {
                 self.step = Step::Ended(ended.clone());
             }
             _ => {}
@@ -546,7 +564,8 @@ impl Membership {
                 if now < self.ask_due {
                     return;
                 }
-                self.ask_due = now + (self.grtt * 2).clamp(Duration::from_millis(20), Duration::from_millis(200));
+                self.ask_due =
+                    now + (self.grtt * 2).clamp(Duration::from_millis(20), Duration::from_millis(200));
                 let ended = ended.clone();
                 let outcome = self.outcome(ended.exit);
                 let text = Text::truncated(ended.error.as_deref().unwrap_or_default());
@@ -604,13 +623,20 @@ impl Membership {
         self.last_report = now;
         self.reported_arrived = self.arrived;
         self.reported_position = self.assembly.position();
-        self.nack_due = (!needs.is_empty())
-            .then(|| now + Self::NACK_AGAIN.max(self.spacing()).max(self.grtt / 2).min(Duration::from_millis(500)));
+        self.nack_due = (!needs.is_empty()).then(|| {
+            now + Self::NACK_AGAIN.max(self.spacing()).max(self.grtt / 2).min(Duration::from_millis(500))
+        });
         self.needs = needs;
     }
 
     fn outcome(&self, exit: Exit) -> Outcome {
-        Outcome { exit, bytes: self.bytes, lost_symbols: self.lost(), nacks: self.nacks, stalled: self.stalled }
+        Outcome {
+            exit,
+            bytes: self.bytes,
+            lost_symbols: self.lost(),
+            nacks: self.nacks,
+            stalled: self.stalled,
+        }
     }
 
     /// Datagrams of the sender that never came.

@@ -235,7 +235,8 @@ impl Receiver {
             }
             return;
         }
-        let Some(member) = Membership::new(&self.config, now, from, session, announce, self.rng.fork()) else {
+        let Some(member) = Membership::new(&self.config, now, from, session, announce, self.rng.fork())
+        else {
             if !std::mem::replace(&mut self.hinted.buffer, true) {
                 tracing::warn!(
                     "the stream's coding blocks of {} × {} bytes do not fit into --buffer {}, raise it",
@@ -253,7 +254,8 @@ impl Receiver {
     }
 
     fn check_start_timeout(&mut self, now: Time) {
-        let Some(timeout) = self.config.start_timeout.filter(|timeout| now >= self.launched + *timeout) else {
+        let Some(timeout) = self.config.start_timeout.filter(|timeout| now >= self.launched + *timeout)
+        else {
             return;
         };
         let seconds = timeout.as_secs_f64();
@@ -266,7 +268,8 @@ impl Receiver {
                 self.state = State::Ended(Ended { exit: Exit::NotStarted, error: Some(error) });
             }
             State::Member(member) if !member.has_started() => {
-                let error = format!("the sender did not start the session within --start-timeout ({seconds} s)");
+                let error =
+                    format!("the sender did not start the session within --start-timeout ({seconds} s)");
                 member.leave(now, Exit::NotStarted, error, Membership::LEAVE_PATIENCE);
             }
             State::Member(_) | State::Ended(_) => {}

@@ -221,7 +221,8 @@ impl Sender {
 
     /// Takes the next bytes of the stream. An empty block only gives its buffer back.
     pub fn push_block(&mut self, block: Block) {
-        if block.is_empty() || matches!(self.state, State::Aborting { .. } | State::Closing { .. } | State::Ended(_))
+        if block.is_empty()
+            || matches!(self.state, State::Aborting { .. } | State::Closing { .. } | State::Ended(_))
         {
             self.free.push(block);
             return;
@@ -330,7 +331,9 @@ impl Sender {
 
     fn handle_join(&mut self, now: Time, from: SocketAddr, join: &Join) {
         self.joins = match self.joins {
-            (since, count) if now.since(since) < Duration::from_millis(100) => (since, count.saturating_add(1)),
+            (since, count) if now.since(since) < Duration::from_millis(100) => {
+                (since, count.saturating_add(1))
+            }
             _ => (now, 1),
         };
         if let Some(member) = self.members.get_mut(join.receiver) {
@@ -456,8 +459,10 @@ impl Sender {
                     *first_join = None;
                 }
             } else {
-                member.state =
-                    MemberState::Left(crate::wire::Outcome { exit, ..leave.outcome }, leave.text.as_str().to_owned());
+                member.state = MemberState::Left(
+                    crate::wire::Outcome { exit, ..leave.outcome },
+                    leave.text.as_str().to_owned(),
+                );
             }
         }
         self.answer(now, leave.receiver, Standing::Left);

@@ -11,8 +11,8 @@ use crate::seal::{self, TRAILER_LEN};
 use crate::session::pacer::Rate;
 use crate::time::Time;
 use crate::wire::{
-    Abort, Announce, BlockNumber, DatagramNumber, End, Entries, Kind, Message, Phase, Roster, SYMBOL_HEADER_LEN,
-    Status, Symbol, Text,
+    Abort, Announce, BlockNumber, DatagramNumber, End, Entries, Kind, Message, Phase, Roster,
+    SYMBOL_HEADER_LEN, Status, Symbol, Text,
 };
 
 /// A transmission that is ready, and stays the same until it has been sent.
@@ -86,9 +86,10 @@ impl Sender {
         let (contents, segment) = match &prepared.what {
             What::Control | What::Status => (self.scratch.as_slice(), self.scratch.len()),
             What::Repairs { segment, .. } => (self.scratch.as_slice(), *segment),
-            What::FirstPass { block, symbols } => {
-                (self.window.block(*block)?.datagrams(symbols.clone()), layout(self.config.symbol_size).stride())
-            }
+            What::FirstPass { block, symbols } => (
+                self.window.block(*block)?.datagrams(symbols.clone()),
+                layout(self.config.symbol_size).stride(),
+            ),
         };
         Some(Transmit { to: Destination::Group, contents, segment })
     }
@@ -133,7 +134,11 @@ impl Sender {
             return Time::ZERO;
         }
         let quiet = self.last_data.max(self.last_status) + self.quiet.max(self.first_quiet());
-        if self.last_data > self.last_status { quiet.min(self.last_status + Self::STATUS_EVERY) } else { quiet }
+        if self.last_data > self.last_status {
+            quiet.min(self.last_status + Self::STATUS_EVERY)
+        } else {
+            quiet
+        }
     }
 
     fn first_quiet(&self) -> Duration {
@@ -251,9 +256,14 @@ impl Sender {
             return;
         }
         let first = *copies_left == Self::CLOSE_COPIES - 1;
-        let pause = if first { Duration::ZERO } else { self.grtt.get().clamp(Self::QUIET_MIN, Duration::from_millis(20)) };
+        let pause = if first {
+            Duration::ZERO
+        } else {
+            self.grtt.get().clamp(Self::QUIET_MIN, Duration::from_millis(20))
+        };
         self.close_due = now + pause;
-        self.answers = self.members.iter().filter_map(|member| Some((member.id, member.state.standing()?))).collect();
+        self.answers =
+            self.members.iter().filter_map(|member| Some((member.id, member.state.standing()?))).collect();
         self.answers_due = self.close_due;
         if first {
             self.prepare_answers(now);
@@ -277,7 +287,8 @@ impl Sender {
         let stride = layout(self.config.symbol_size).stride();
         let datagram = stride + self.config.overhead as usize;
         let credit = limits.credit_edge.map_or(0, |edge| edge.0.saturating_sub(self.next_number.0));
-        let batch = self.pacer.batch(self.config.batch, datagram).min(usize::try_from(credit).unwrap_or(usize::MAX));
+        let batch =
+            self.pacer.batch(self.config.batch, datagram).min(usize::try_from(credit).unwrap_or(usize::MAX));
         self.paced = None;
         let blocked_until = self.pacer.blocked_until(now);
         let may_send = batch > 0 && blocked_until.is_none();
@@ -291,7 +302,8 @@ impl Sender {
         let edge = limits.window_edge;
         let Some((block, number, symbol)) = self.window.unsent() else {
             // All has been sent: who has not confirmed holds up the end, else the source has nothing.
-            let waits_for = self.end.and_then(|_| self.members.iter().find(|member| !member.state.is_final()));
+            let waits_for =
+                self.end.and_then(|_| self.members.iter().find(|member| !member.state.is_final()));
             return waits_for.map_or(Limiter::Source, |member| Limiter::Receiver(member.id));
         };
         if let Some((_, receiver)) = edge.filter(|(edge, _)| number >= *edge) {
@@ -321,7 +333,9 @@ impl Sender {
             let Some(what) = sent.take_queued(at) else { break };
             let start = self.scratch.len();
             let (kind, symbol, length) = match what {
-                Sending::Repair(repair) => (Kind::Repair, sent.block.symbols() + repair, sent.block.repair_len()),
+                Sending::Repair(repair) => {
+                    (Kind::Repair, sent.block.symbols() + repair, sent.block.repair_len())
+                }
                 Sending::Symbol(symbol) => (Kind::Source, symbol, sent.block.symbol_len(symbol)),
             };
             self.scratch.resize(start + SYMBOL_HEADER_LEN + length + TRAILER_LEN, 0);
@@ -349,7 +363,8 @@ impl Sender {
         }
         if datagrams > 0 {
             self.next_number = first.plus(datagrams);
-            self.prepared = Some(Prepared { first, datagrams, what: What::Repairs { segment, repair_symbols } });
+            self.prepared =
+                Some(Prepared { first, datagrams, what: What::Repairs { segment, repair_symbols } });
         }
     }
 }

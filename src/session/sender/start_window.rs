@@ -72,7 +72,8 @@ impl StartRules {
     pub fn admits<'a>(&self, name: &str, joined: impl Iterator<Item = &'a str> + Clone) -> bool {
         let Some(max) = self.max_receivers else { return true };
         let count = u32::try_from(joined.clone().count()).unwrap_or(u32::MAX);
-        let absent = self.require.iter().filter(|required| joined.clone().all(|other| other != required.as_str()));
+        let absent =
+            self.require.iter().filter(|required| joined.clone().all(|other| other != required.as_str()));
         let (mut reserved, mut is_reserved) = (0_u32, false);
         for required in absent {
             reserved = reserved.saturating_add(1);

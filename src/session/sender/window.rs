@@ -157,15 +157,22 @@ impl SentBlock {
             (Sending::Symbol(symbol), Some(set)) => set.contains(symbol),
             (Sending::Symbol(_), None) => false,
         };
-        let under_way =
-            self.log.iter().rev().take_while(|sent| sent.number > settled).filter(|sent| helps(sent.what)).count();
-        let queued_symbols = self.queued_symbols.iter().filter(|symbol| helps(Sending::Symbol(*symbol))).count();
+        let under_way = self
+            .log
+            .iter()
+            .rev()
+            .take_while(|sent| sent.number > settled)
+            .filter(|sent| helps(sent.what))
+            .count();
+        let queued_symbols =
+            self.queued_symbols.iter().filter(|symbol| helps(Sending::Symbol(*symbol))).count();
         let wanted = missing.saturating_sub(under_way + self.queued + queued_symbols);
         let fresh = self.block.max_repairs().saturating_sub(self.next_repair + self.queued);
         self.queued += wanted.min(fresh);
         // Parity is used up: what is missing has to be named.
         let mut rest = wanted.saturating_sub(fresh);
-        for symbol in symbols.iter().flat_map(SymbolSet::iter).filter(|symbol| *symbol < self.block.symbols()) {
+        for symbol in symbols.iter().flat_map(SymbolSet::iter).filter(|symbol| *symbol < self.block.symbols())
+        {
             let on_its_way =
                 self.log.iter().any(|sent| sent.number > settled && sent.what == Sending::Symbol(symbol));
             if rest > 0 && !on_its_way && self.queued_symbols.insert(symbol) {

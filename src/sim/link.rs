@@ -1,0 +1,129 @@
+//! A link: delay, jitter, loss, duplication, corruption, and a rate with a finite queue.
+
+use std::time::Duration;
+
+use crate::session::Rate;
+use crate::time::Time;
+
+/// How a link treats datagrams.
+#[derive(Clone, Debug)]
+pub struct LinkConfig {
+    /// One way.
+    pub delay: Duration,
+    /// Added at random, evenly spread; reorders once it exceeds the distance between datagrams.
+    pub jitter: Duration,
+    /// What is lost.
+    pub loss: Loss,
+    /// Share of datagrams that arrive twice.
+    pub duplicate: f64,
+    /// Share of datagrams in which bits flip.
+    pub corrupt: f64,
+    /// Bits per second; `None`: any.
+    pub rate: Option<Rate>,
+    /// Bytes that wait for a link with a rate; more are lost.
+    pub queue: usize,
+    /// Larger datagrams (UDP payload) vanish.
+    pub max_size: usize,
+}
+
+/// How a link loses datagrams.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Loss {
+    /// Each with this probability.
+    Independent(f64),
+    /// Gilbert–Elliott: in a burst, everything is lost; `enter` and `leave` are probabilities for each datagram.
+    Burst {
+        /// From good to bad.
+        enter: f64,
+        /// From bad to good.
+        leave: f64,
+    },
+}
+
+impl Default for LinkConfig {
+    fn default() -> Self {
+        Self {
+            delay: Duration::from_micros(100),
+            jitter: Duration::ZERO,
+            loss: Loss::Independent(0.0),
+            duplicate: 0.0,
+            corrupt: 0.0,
+            rate: None,
+            queue: 256 * 1024,
+            max_size: usize::MAX,
+        }
+    }
+}
+
+/// A link in use.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) config: LinkConfig,
+    free_at: Time,
+    in_burst: bool,
+}
+
+/// What a link did with a datagram that it did not lose.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Passage {
+    pub(super) arrives: Time,
+    /// A second copy arrives then.
+    pub(super) again: Option<Time>,
+    /// This bit flips, counted modulo the length.
+    pub(super) flipped: Option<usize>,
+}
+
+/// Ethernet, IP and UDP around a datagram.
+pub(super) const FRAME_OVERHEAD: usize = 42;
+
+impl Link {
+    pub(super) fn new(config: LinkConfig) -> Self {
+        Self { config, free_at: Time::ZERO, in_burst: false }
+    }
+
+    /// Whether a sender that feels this link's queue would have to wait with so many bytes.
+    pub(super) fn is_full(&self, now: Time, bytes: usize) -> bool {
+        self.config.rate.is_some_and(|rate| {
+            let waiting = rate.bytes_in(self.free_at.since(now));
+            waiting > 0 && waiting + bytes as u64 > self.config.queue as u64
+        })
+    }
+
+    /// When half of the queue is free again.
+    pub(super) fn roomy_at(&self) -> Time {
+        let half =
+            self.config.rate.map_or(Duration::ZERO, |rate| rate.time_for(self.config.queue as u64 / 2));
+        self.free_at - half
+    }
+
+    pub(super) fn pass(&mut self, now: Time, length: usize, rng: &mut fastrand::Rng) -> Option<Passage> {
+        if length > self.config.max_size {
+            return None;
+        }
+        let mut leaves = now;
+        if let Some(rate) = self.config.rate {
+            let frame = (length + FRAME_OVERHEAD) as u64;
+            if rate.bytes_in(self.free_at.since(now)) + frame > (self.config.queue as u64).max(frame) {
+                return None;
+            }
+            self.free_at = self.free_at.max(now) + rate.time_for(frame);
+            leaves = self.free_at;
+        }
+        let lost = match self.config.loss {
+            Loss::Independent(share) => share > 0.0 && rng.f64() < share,
+            Loss::Burst { enter, leave } => {
+                self.in_burst = if self.in_burst { rng.f64() >= leave } else { rng.f64() < enter };
+                self.in_burst
+            }
+        };
+        if lost {
+            return None;
+        }
+        let mut arrive = || leaves + self.config.delay + self.config.jitter.mul_f64(rng.f64());
+        let arrives = arrive();
+        let later = arrive();
+        let again = (self.config.duplicate > 0.0 && rng.f64() < self.config.duplicate).then_some(later);
+        let flipped = (self.config.corrupt > 0.0 && rng.f64() < self.config.corrupt).then(|| rng.usize(..));
+        Some(Passage { arrives, again, flipped })
+    }
+}

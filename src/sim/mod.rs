@@ -1,0 +1,184 @@
+//! A network in memory: a virtual clock, links with faults, one seed, one history.
+//!
+//! ```text
+//! sender ── trunk ──┬── leaf ── receiver 0
+//!                   ├── leaf ── receiver 1      (and the same way back)
+//!                   └── …
+//! ```
+//!
+//! A [`Scenario`] says what the hosts do and what goes wrong; [`Scenario::run`] plays it with the same [`turn`] that
+//! drives kernel sockets, and checks the promises after every step: what a sink got is a prefix of the source, exit 0
+//! is earned, and nobody spins or hangs.
+
+mod link;
+mod stream;
+mod world;
+
+use std::time::Duration;
+
+pub use link::{LinkConfig, Loss};
+pub use stream::{SinkPlan, SourcePlan};
+pub use world::{History, ReceiverHistory};
+
+use crate::exit::Exit;
+use crate::session::Rate;
+use crate::session::sender::StartRules;
+use crate::wire::Kind;
+
+/// Everything that happens in a simulation.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Decides all that is left to chance.
+    pub seed: u64,
+    /// What the sender reads.
+    pub source: SourcePlan,
+    /// Bytes of stream in a source symbol.
+    pub symbol_size: u16,
+    /// Source symbols in a full block.
+    pub block_symbols: u8,
+    /// Blocks at the sender.
+    pub window: usize,
+    /// Datagrams in a batch.
+    pub batch: usize,
+    /// When to start.
+    pub start: StartRules,
+    /// `--start-timeout` on both sides.
+    pub start_timeout: Option<Duration>,
+    /// `--peer-timeout` on both sides.
+    pub peer_timeout: Duration,
+    /// `--partial-ok`.
+    pub partial_ok: bool,
+    /// `--rate`.
+    pub rate: Option<Rate>,
+    /// From the sender to the switch. If it has a rate, the sender feels its queue and waits.
+    pub trunk: LinkConfig,
+    /// From the switch to the sender.
+    pub trunk_back: LinkConfig,
+    /// The receivers.
+    pub receivers: Vec<ReceiverPlan>,
+    /// The sender's host does nothing in these spans, as if stopped.
+    pub sender_pauses: Vec<(Duration, Duration)>,
+    /// The sender is killed then.
+    pub sender_killed: Option<Duration>,
+    /// The sender is told to stop then, as by a signal.
+    pub sender_stopped: Option<Duration>,
+    /// Of these kinds, the first so many datagrams are lost (on the trunk, either way).
+    pub lose_first: Vec<(Kind, u32)>,
+    /// Datagrams that a stranger sends to both sides.
+    pub garbage: u32,
+    /// The simulation is broken off, as a failure, after so much virtual time.
+    pub limit: Duration,
+}
+
+/// One receiver, and its link.
+#[derive(Clone, Debug)]
+pub struct ReceiverPlan {
+    /// When it is launched.
+    pub launched: Duration,
+    /// Its name.
+    pub name: String,
+    /// Bytes that it buffers for its sink.
+    pub buffer: usize,
+    /// Bytes that its socket buffer holds.
+    pub socket_buffer: usize,
+    /// What takes its bytes.
+    pub sink: SinkPlan,
+    /// From the switch to it.
+    pub leaf: LinkConfig,
+    /// From it to the switch.
+    pub leaf_back: LinkConfig,
+    /// Nothing arrives in these spans.
+    pub deaf: Vec<(Duration, Duration)>,
+    /// Nothing leaves in these spans.
+    pub mute: Vec<(Duration, Duration)>,
+    /// Its host does nothing in these spans, as if stopped.
+    pub pauses: Vec<(Duration, Duration)>,
+    /// It is killed then.
+    pub killed: Option<Duration>,
+    /// It is told to stop then, as by a signal.
+    pub stopped: Option<Duration>,
+}
+
+impl Scenario {
+    /// A clean LAN: `receivers` hosts wait for `bytes` of stream.
+    pub fn new(seed: u64, receivers: usize, bytes: u64) -> Self {
+        Self {
+            seed,
+            source: SourcePlan { bytes, trickle: None, fails_after: None },
+            symbol_size: 256,
+            block_symbols: 32,
+            window: 64,
+            batch: 16,
+            start: StartRules {
+                min_receivers: u32::try_from(receivers).unwrap_or(u32::MAX),
+                max_receivers: None,
+                require: Vec::new(),
+                min_wait: Duration::ZERO,
+                max_wait: None,
+            },
+            start_timeout: Some(Duration::from_secs(600)),
+            peer_timeout: Duration::from_secs(10),
+            partial_ok: false,
+            rate: None,
+            trunk: LinkConfig {
+                rate: Some(Rate::from_bits_per_second(1_000_000_000)),
+                queue: 128 * 1024,
+                ..LinkConfig::default()
+            },
+            trunk_back: LinkConfig::default(),
+            receivers: (0..receivers).map(ReceiverPlan::new).collect(),
+            sender_pauses: Vec::new(),
+            sender_killed: None,
+            sender_stopped: None,
+            lose_first: Vec::new(),
+            garbage: 0,
+            limit: Duration::from_secs(3_600),
+        }
+    }
+
+    /// The same with each receiver's own link losing this share of what comes to it.
+    #[must_use]
+    pub fn with_loss(mut self, share: f64) -> Self {
+        for receiver in &mut self.receivers {
+            receiver.leaf.loss = Loss::Independent(share);
+        }
+        self
+    }
+
+    /// Plays it.
+    ///
+    /// # Panics
+    /// A promise is broken; the message has the seed.
+    pub fn run(&self) -> History {
+        world::World::new(self).run()
+    }
+}
+
+impl ReceiverPlan {
+    /// A receiver that is there from the beginning on a clean link.
+    pub fn new(index: usize) -> Self {
+        Self {
+            launched: Duration::ZERO,
+            name: format!("r{index}"),
+            buffer: 1024 * 1024,
+            socket_buffer: 256 * 1024,
+            sink: SinkPlan::default(),
+            leaf: LinkConfig::default(),
+            leaf_back: LinkConfig::default(),
+            deaf: Vec::new(),
+            mute: Vec::new(),
+            pauses: Vec::new(),
+            killed: None,
+            stopped: None,
+        }
+    }
+}
+
+/// The seeds that a test plays: those of `MCAST_SEED` (one number) if it is set, else `count` from 0 on.
+pub fn seeds(count: u64) -> std::ops::Range<u64> {
+    let given = std::env::var("MCAST_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
+    given.map_or(0..count, |seed| seed..seed.saturating_add(1))
+}
+
+/// The exit code of a simulated signal.
+const STOPPED: Exit = Exit::Signal(15);

@@ -1,0 +1,672 @@
+//! The clockwork: hosts, what is under way between them, and the promises they must keep.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::link::{FRAME_OVERHEAD, Link};
+use super::stream::{Given, Pattern, Sink, Source};
+use super::{STOPPED, Scenario};
+use crate::exit::Exit;
+use crate::fec::Block;
+use crate::session::receiver::{self, Event};
+use crate::session::sender::{self, MemberState};
+use crate::session::{Network, Receiver, Sender, Sent, StreamEnd, Transmit, Wake, WireStats, turn};
+use crate::time::Time;
+use crate::wire::{AbortReason, Kind, Label, Name, ReceiverId, SessionId};
+
+/// How a simulation went.
+#[derive(Clone, Debug)]
+pub struct History {
+    /// The sender's exit code; `None` if it was killed.
+    pub sender: Option<Exit>,
+    /// What the sender would tell the operator.
+    pub sender_error: Option<String>,
+    /// What the sender counted.
+    pub sent: WireStats,
+    /// Names of receivers that the sender's report calls successful.
+    pub succeeded: Vec<String>,
+    /// When data began to flow, and when the sender was done with it.
+    pub started: Option<Time>,
+    /// When the sender ended.
+    pub sender_ended: Time,
+    /// The receivers, in the order of the scenario.
+    pub receivers: Vec<ReceiverHistory>,
+    /// Datagrams from receivers that reached the sender, by kind.
+    pub feedback: BTreeMap<u8, u64>,
+    /// The scenario's source symbols: how many the stream has.
+    pub source_symbols: u64,
+}
+
+/// How it went for one receiver.
+#[derive(Clone, Debug)]
+pub struct ReceiverHistory {
+    /// Its exit code; `None` if it was killed.
+    pub exit: Option<Exit>,
+    /// What it would tell the operator.
+    pub error: Option<String>,
+    /// Bytes that its sink took.
+    pub bytes: u64,
+    /// When its sink took the last of them.
+    pub last_byte: Time,
+    /// When it ended.
+    pub ended: Time,
+    /// What it counted.
+    pub stats: WireStats,
+}
+
+impl History {
+    /// Transmissions of source and repair symbols for each source symbol of the stream.
+    pub fn transmissions(&self) -> f64 {
+        (self.sent.source_symbols + self.sent.repair_symbols) as f64 / self.source_symbols.max(1) as f64
+    }
+}
+
+/// A datagram that will arrive, or a host that will wake.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Arrival {
+    at: Time,
+    /// Keeps the order of what arrives at the same time.
+    order: u64,
+    to: usize,
+    from: SocketAddr,
+    bytes: Rc<[u8]>,
+}
+
+/// Host 0 is the sender, host i + 1 receiver i.
+const SENDER: usize = 0;
+
+#[derive(Debug)]
+struct Wires<'a> {
+    scenario: &'a Scenario,
+    rng: fastrand::Rng,
+    trunk: Link,
+    trunk_back: Link,
+    leaves: Vec<Link>,
+    leaves_back: Vec<Link>,
+    under_way: BinaryHeap<Reverse<Arrival>>,
+    order: u64,
+    lost_by_kind: BTreeMap<u8, u32>,
+}
+
+#[derive(Debug, Default)]
+struct Host {
+    inbox: VecDeque<(SocketAddr, Rc<[u8]>)>,
+    inbox_bytes: usize,
+    wake: Option<Time>,
+    dropped: u64,
+}
+
+#[derive(Debug)]
+struct SendingHost {
+    host: Host,
+    machine: Option<Sender>,
+    source: Source,
+    /// A buffer that waits for the source.
+    spare: Option<Block>,
+}
+
+#[derive(Debug)]
+struct ReceivingHost {
+    host: Host,
+    machine: Option<Receiver>,
+    sink: Sink,
+    queue: VecDeque<Block>,
+    /// What the whole stream must look like, once all of it has been given out.
+    verify: Option<StreamEnd>,
+    done_at: Option<Time>,
+    history: Option<ReceiverHistory>,
+}
+
+#[derive(Debug)]
+pub(super) struct World<'a> {
+    scenario: &'a Scenario,
+    now: Time,
+    wires: Wires<'a>,
+    sender: SendingHost,
+    receivers: Vec<ReceivingHost>,
+    feedback: BTreeMap<u8, u64>,
+    steps_now: u32,
+}
+
+struct Port<'w, 'a> {
+    index: usize,
+    now: Time,
+    host: &'w mut Host,
+    wires: &'w mut Wires<'a>,
+}
+
+/// Steps without time passing that are taken for a spin.
+const SPIN: u32 = 200_000;
+
+fn address(host: usize) -> SocketAddr {
+    let [_, _, high, low] = (host as u32 + 1).to_be_bytes();
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, high, low)), 7767)
+}
+
+fn within(spans: &[(Duration, Duration)], now: Time) -> Option<Time> {
+    spans
+        .iter()
+        .find(|(from, to)| now >= Time::ZERO + *from && now < Time::ZERO + *to)
+        .map(|(_, to)| Time::ZERO + *to)
+}
+
+impl Wires<'_> {
+    fn send(&mut self, now: Time, from: usize, transmit: &Transmit<'_>) -> Sent {
+        let frames = transmit.contents.len() + transmit.datagrams().count() * FRAME_OVERHEAD;
+        if from == SENDER && self.trunk.is_full(now, frames) {
+            return Sent::Blocked;
+        }
+        for datagram in transmit.datagrams() {
+            let bytes: Rc<[u8]> = datagram.into();
+            if from == SENDER { self.send_down(now, &bytes) } else { self.send_up(now, from, &bytes) }
+        }
+        Sent::Done
+    }
+
+    fn send_down(&mut self, now: Time, bytes: &Rc<[u8]>) {
+        let Some(trunk) = self.trunk.pass(now, bytes.len(), &mut self.rng) else { return };
+        if self.is_lost_by_kind(bytes) {
+            return;
+        }
+        for copy in [Some(trunk.arrives), trunk.again].into_iter().flatten() {
+            for index in 0..self.leaves.len() {
+                if within(&self.scenario.receivers[index].deaf, copy).is_some() {
+                    continue;
+                }
+                if let Some(leaf) = self.leaves[index].pass(copy, bytes.len(), &mut self.rng) {
+                    for at in [Some(leaf.arrives), leaf.again].into_iter().flatten() {
+                        let bytes = damaged(&damaged(bytes, trunk.flipped), leaf.flipped);
+                        self.deliver(at, index + 1, address(SENDER), bytes);
+                    }
+                }
+            }
+        }
+    }
+
+    fn send_up(&mut self, now: Time, from: usize, bytes: &Rc<[u8]>) {
+        let index = from - 1;
+        if within(&self.scenario.receivers[index].mute, now).is_some() || self.is_lost_by_kind(bytes) {
+            return;
+        }
+        let Some(leaf) = self.leaves_back[index].pass(now, bytes.len(), &mut self.rng) else { return };
+        let Some(trunk) = self.trunk_back.pass(leaf.arrives, bytes.len(), &mut self.rng) else { return };
+        for at in [Some(trunk.arrives), leaf.again, trunk.again].into_iter().flatten() {
+            let bytes = damaged(&damaged(bytes, leaf.flipped), trunk.flipped);
+            self.deliver(at, SENDER, address(from), bytes);
+        }
+    }
+
+    fn deliver(&mut self, at: Time, to: usize, from: SocketAddr, bytes: Rc<[u8]>) {
+        self.order += 1;
+        self.under_way.push(Reverse(Arrival { at, order: self.order, to, from, bytes }));
+    }
+
+    fn is_lost_by_kind(&mut self, bytes: &[u8]) -> bool {
+        let Some(&kind) = bytes.get(1) else { return false };
+        let Some((_, copies)) = self.scenario.lose_first.iter().find(|(lost, _)| *lost as u8 == kind) else {
+            return false;
+        };
+        let lost = self.lost_by_kind.entry(kind).or_default();
+        *lost += 1;
+        *lost <= *copies
+    }
+}
+
+fn damaged(bytes: &Rc<[u8]>, bit: Option<usize>) -> Rc<[u8]> {
+    let Some(bit) = bit.filter(|_| !bytes.is_empty()) else { return Rc::clone(bytes) };
+    let mut copy = bytes.to_vec();
+    let bit = bit % (copy.len() * 8);
+    copy[bit / 8] ^= 1 << (bit % 8);
+    copy.into()
+}
+
+impl Network for Port<'_, '_> {
+    fn receive(&mut self, sink: &mut dyn FnMut(SocketAddr, &[u8])) -> bool {
+        for _ in 0..256 {
+            let Some((from, bytes)) = self.host.inbox.pop_front() else { return false };
+            self.host.inbox_bytes -= bytes.len();
+            sink(from, &bytes);
+        }
+        !self.host.inbox.is_empty()
+    }
+
+    fn send(&mut self, transmit: &Transmit<'_>) -> Sent {
+        self.wires.send(self.now, self.index, transmit)
+    }
+}
+
+impl Host {
+    fn arrive(&mut self, from: SocketAddr, bytes: Rc<[u8]>, room: usize) {
+        if self.inbox_bytes + bytes.len() > room {
+            self.dropped += 1;
+            return;
+        }
+        self.inbox_bytes += bytes.len();
+        self.inbox.push_back((from, bytes));
+    }
+
+    fn schedule(&mut self, now: Time, wake: Wake, roomy_at: Time) {
+        let writable = wake.writable.then(|| roomy_at.max(now + Duration::from_nanos(1)));
+        self.wake = [wake.at.map(|at| at.max(now)), writable].into_iter().flatten().min();
+    }
+
+    fn wake_no_later(&mut self, at: Time) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+}
+
+impl<'a> World<'a> {
+    pub(super) fn new(scenario: &'a Scenario) -> Self {
+        let mut rng = fastrand::Rng::with_seed(scenario.seed);
+        let mut session = [0; 16];
+        rng.fill(&mut session);
+        let pattern = Pattern(rng.u64(..));
+        let machine = Sender::new(sender_config(scenario, SessionId(session), rng.u64(..)), Time::ZERO);
+        let receivers = scenario
+            .receivers
+            .iter()
+            .map(|plan| {
+                let host = Host { wake: Some(Time::ZERO + plan.launched), ..Host::default() };
+                let sink = Sink::new(plan.sink.clone(), pattern);
+                ReceivingHost {
+                    host,
+                    machine: None,
+                    sink,
+                    queue: VecDeque::new(),
+                    verify: None,
+                    done_at: None,
+                    history: None,
+                }
+            })
+            .collect();
+        let links = |configs: Vec<_>| configs.into_iter().map(Link::new).collect();
+        let wires = Wires {
+            scenario,
+            trunk: Link::new(scenario.trunk.clone()),
+            trunk_back: Link::new(scenario.trunk_back.clone()),
+            leaves: links(scenario.receivers.iter().map(|plan| plan.leaf.clone()).collect()),
+            leaves_back: links(scenario.receivers.iter().map(|plan| plan.leaf_back.clone()).collect()),
+            under_way: BinaryHeap::new(),
+            order: 0,
+            lost_by_kind: BTreeMap::new(),
+            rng,
+        };
+        let host = Host { wake: Some(Time::ZERO), ..Host::default() };
+        let source = Source::new(scenario.source, pattern);
+        let sender = SendingHost { host, machine: Some(machine), source, spare: None };
+        let mut world = Self {
+            scenario,
+            now: Time::ZERO,
+            wires,
+            sender,
+            receivers,
+            feedback: BTreeMap::new(),
+            steps_now: 0,
+        };
+        world.strew_garbage();
+        world
+    }
+
+    /// A stranger's datagrams, to every host.
+    fn strew_garbage(&mut self) {
+        let stranger = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9)), 666);
+        for _ in 0..self.scenario.garbage {
+            let rng = &mut self.wires.rng;
+            let mut bytes = vec![0; rng.usize(0..200)];
+            rng.fill(&mut bytes);
+            if rng.bool() && bytes.len() > 4 {
+                // Well sealed, so that it gets as far as the parser.
+                bytes[0] = crate::wire::VERSION;
+                bytes[1] = Kind::ALL[rng.usize(..Kind::ALL.len())] as u8;
+                crate::seal::seal(&mut bytes);
+            }
+            let (at, to) = (Time::from_nanos(rng.u64(0..50_000_000)), rng.usize(0..=self.receivers.len()));
+            self.wires.deliver(at, to, stranger, bytes.into());
+        }
+    }
+
+    #[expect(clippy::panic, reason = "the simulator reports broken promises by panicking")]
+    pub(super) fn run(mut self) -> History {
+        let seed = self.scenario.seed;
+        let mut sender_history = None;
+        loop {
+            if sender_history.is_none() && self.sender.machine.is_none() {
+                sender_history = Some((None, None, WireStats::default(), Vec::new(), None, self.now));
+            }
+            if let Some(machine) = &self.sender.machine
+                && let Some(ended) = machine.ended().cloned()
+            {
+                sender_history = Some(self.sender_history(machine, ended));
+                self.sender.machine = None;
+                self.sender.host.wake = None;
+            }
+            if sender_history.is_some() && self.receivers.iter().all(|receiver| receiver.history.is_some()) {
+                break;
+            }
+            let Some(next) = self.next_moment() else {
+                panic!("seed {seed}: nothing will ever happen again at {}: {}", self.now, self.describe());
+            };
+            if next > self.now {
+                self.steps_now = 0;
+            }
+            self.steps_now += 1;
+            if self.steps_now > SPIN {
+                panic!("seed {seed}: spinning at {}: {}", self.now, self.describe());
+            }
+            self.now = self.now.max(next);
+            if self.now > Time::ZERO + self.scenario.limit {
+                panic!("seed {seed}: not over after {:?}: {}", self.scenario.limit, self.describe());
+            }
+            self.step();
+        }
+        let Some((exit, error, sent, succeeded, started, ended)) = sender_history else {
+            panic!("seed {seed}: the sender never ended")
+        };
+        let symbol = u64::from(self.scenario.symbol_size);
+        let history = History {
+            sender: exit,
+            sender_error: error,
+            sent,
+            succeeded,
+            started,
+            sender_ended: ended,
+            receivers: self.receivers.into_iter().filter_map(|receiver| receiver.history).collect(),
+            feedback: self.feedback,
+            source_symbols: self.scenario.source.bytes.div_ceil(symbol),
+        };
+        check_promises(self.scenario, &history);
+        history
+    }
+
+    #[expect(clippy::type_complexity, reason = "taken apart where it is used, right above")]
+    fn sender_history(
+        &self,
+        machine: &Sender,
+        ended: sender::Ended,
+    ) -> (Option<Exit>, Option<String>, WireStats, Vec<String>, Option<Time>, Time) {
+        let succeeded = machine
+            .members()
+            .filter(|member| matches!(&member.state, MemberState::Done(outcome) if outcome.exit == Exit::Complete))
+            .map(|member| member.name.clone())
+            .collect();
+        let started = machine.has_started().then(|| Time::ZERO + machine.times(self.now).0);
+        (Some(ended.exit), ended.error, *machine.stats(), succeeded, started, self.now)
+    }
+
+    fn describe(&self) -> String {
+        let receivers: Vec<_> = self
+            .receivers
+            .iter()
+            .map(|receiver| (receiver.sink.bytes(), receiver.history.is_some()))
+            .collect();
+        format!("sender alive: {}, receivers (bytes, over): {receivers:?}", self.sender.machine.is_some())
+    }
+
+    fn next_moment(&self) -> Option<Time> {
+        let hosts =
+            std::iter::once(&self.sender.host).chain(self.receivers.iter().map(|receiver| &receiver.host));
+        let wake = hosts.filter_map(|host| host.wake).min();
+        let arrival = self.wires.under_way.peek().map(|Reverse(arrival)| arrival.at);
+        [wake, arrival].into_iter().flatten().min()
+    }
+
+    /// Delivers what has arrived and wakes who is due.
+    fn step(&mut self) {
+        while let Some(Reverse(arrival)) = self.wires.under_way.peek()
+            && arrival.at <= self.now
+        {
+            let Some(Reverse(arrival)) = self.wires.under_way.pop() else { break };
+            let (host, room, listens) = if arrival.to == SENDER {
+                *self.feedback.entry(arrival.bytes.get(1).copied().unwrap_or(0)).or_default() += 1;
+                (&mut self.sender.host, 4 << 20, self.sender.machine.is_some())
+            } else {
+                let receiver = &mut self.receivers[arrival.to - 1];
+                let room = self.scenario.receivers[arrival.to - 1].socket_buffer;
+                (&mut receiver.host, room, receiver.machine.is_some() && receiver.history.is_none())
+            };
+            if listens {
+                host.arrive(arrival.from, arrival.bytes, room);
+                host.wake_no_later(self.now);
+            }
+        }
+        if self.sender.host.wake.is_some_and(|at| at <= self.now) {
+            self.step_sender();
+        }
+        for index in 0..self.receivers.len() {
+            if self.receivers[index].host.wake.is_some_and(|at| at <= self.now) {
+                self.step_receiver(index);
+            }
+        }
+    }
+
+    fn step_sender(&mut self) {
+        let now = self.now;
+        let host = &mut self.sender.host;
+        if let Some(until) = within(&self.scenario.sender_pauses, now) {
+            host.wake = Some(until);
+            return;
+        }
+        if self.scenario.sender_killed.is_some_and(|at| now >= Time::ZERO + at) {
+            self.sender.machine = None;
+            host.wake = None;
+            return;
+        }
+        let Some(machine) = &mut self.sender.machine else {
+            host.wake = None;
+            return;
+        };
+        if self.scenario.sender_stopped.is_some_and(|at| now >= Time::ZERO + at) {
+            machine.abort(now, AbortReason::Stopped, STOPPED, "stopped by signal 15".to_owned());
+        }
+        let mut source_next = None;
+        while let Some(mut block) = self.sender.spare.take().or_else(|| machine.poll_buffer()) {
+            match self.sender.source.fill(now, &mut block) {
+                Given::Block => machine.push_block(block),
+                Given::Nothing { until } => {
+                    source_next = Some(until);
+                    self.sender.spare = Some(block);
+                    break;
+                }
+                Given::End(end) => {
+                    machine.handle_source_end(end);
+                    self.sender.spare = Some(block);
+                    break;
+                }
+                Given::Failed => {
+                    machine.abort(
+                        now,
+                        AbortReason::SourceFailed,
+                        Exit::SourceFailed,
+                        "source failed".to_owned(),
+                    );
+                    self.sender.spare = Some(block);
+                    break;
+                }
+                Given::Over => {
+                    self.sender.spare = Some(block);
+                    break;
+                }
+            }
+        }
+        let wake = turn(machine, &mut Port { index: SENDER, now, host, wires: &mut self.wires }, now);
+        host.schedule(now, wake, self.wires.trunk.roomy_at());
+        let moments = [self.scenario.sender_killed, self.scenario.sender_stopped];
+        for at in moments.into_iter().flatten().map(|at| Time::ZERO + at).filter(|at| *at > now) {
+            host.wake_no_later(at);
+        }
+        if let Some(at) = source_next {
+            host.wake_no_later(at);
+        }
+        if !wake.writable && !matches!(wake.at, Some(Time::ZERO)) && machine.ended().is_some() {
+            host.wake = Some(now);
+        }
+    }
+
+    fn step_receiver(&mut self, index: usize) {
+        let now = self.now;
+        let plan = &self.scenario.receivers[index];
+        let this = &mut self.receivers[index];
+        if this.history.is_some() {
+            this.host.wake = None;
+            return;
+        }
+        if let Some(until) = within(&plan.pauses, now) {
+            this.host.wake = Some(until);
+            return;
+        }
+        if plan.killed.is_some_and(|at| now >= Time::ZERO + at) {
+            let stats = this.machine.as_ref().map(|machine| *machine.stats()).unwrap_or_default();
+            this.record(now, None, None, stats);
+            return;
+        }
+        let machine =
+            this.machine.get_or_insert_with(|| Receiver::new(receiver_config(self.scenario, index), now));
+        if plan.stopped.is_some_and(|at| now >= Time::ZERO + at) {
+            machine.fail(now, STOPPED, "stopped by signal 15".to_owned());
+        }
+        machine.set_dropped(this.host.dropped);
+        let wake = turn(
+            machine,
+            &mut Port { index: index + 1, now, host: &mut this.host, wires: &mut self.wires },
+            now,
+        );
+        this.host.schedule(now, wake, now);
+        while let Some(block) = machine.poll_block() {
+            this.queue.push_back(block);
+        }
+        while !this.queue.is_empty() {
+            let at = this.sink.ready_at(now);
+            if at > now {
+                this.host.wake_no_later(at);
+                break;
+            }
+            let Some(block) = this.queue.pop_front() else { break };
+            let taken = this.sink.take(now, &block);
+            machine.handle_consumed(now, block);
+            this.host.wake_no_later(now);
+            if taken.is_err() {
+                machine.fail(now, Exit::SinkFailed, "sink failed".to_owned());
+            }
+        }
+        while let Some(event) = machine.poll_event() {
+            if let Event::Verify(end) = event {
+                this.verify = Some(end);
+            }
+            this.host.wake_no_later(now);
+        }
+        if this.queue.is_empty()
+            && let Some(end) = this.verify.take()
+        {
+            assert_eq!(end, this.sink.end(), "seed {}: length or digest differs", self.scenario.seed);
+            machine.handle_verified(now);
+            this.done_at = Some(now + this.sink.closing());
+            this.host.wake_no_later(now);
+        }
+        if let Some(at) = this.done_at {
+            if at <= now {
+                machine.handle_sink_done(now);
+                this.done_at = None;
+            }
+            this.host.wake_no_later(at.max(now));
+        }
+        for at in [plan.killed, plan.stopped].into_iter().flatten().map(|at| Time::ZERO + at) {
+            if at > now {
+                this.host.wake_no_later(at);
+            }
+        }
+        if let Some(ended) = machine.ended().cloned() {
+            let stats = *machine.stats();
+            this.record(now, Some(ended.exit), ended.error, stats);
+        }
+    }
+}
+
+impl ReceivingHost {
+    fn record(&mut self, now: Time, exit: Option<Exit>, error: Option<String>, stats: WireStats) {
+        self.history = Some(ReceiverHistory {
+            exit,
+            error,
+            bytes: self.sink.bytes(),
+            last_byte: self.sink.last_taken,
+            ended: now,
+            stats,
+        });
+        self.host.wake = None;
+    }
+}
+
+/// The promises of the design, as far as a finished history shows them.
+fn check_promises(scenario: &Scenario, history: &History) {
+    let seed = scenario.seed;
+    for (plan, receiver) in scenario.receivers.iter().zip(&history.receivers) {
+        if receiver.exit == Some(Exit::Complete) {
+            assert_eq!(
+                receiver.bytes, scenario.source.bytes,
+                "seed {seed}: {} exits 0 without the whole stream",
+                plan.name
+            );
+        } else {
+            assert!(
+                receiver.exit.is_none() || receiver.error.is_some(),
+                "seed {seed}: {} fails without saying why",
+                plan.name
+            );
+        }
+        if history.succeeded.contains(&plan.name) {
+            assert!(
+                matches!(receiver.exit, Some(Exit::Complete) | None),
+                "seed {seed}: the sender calls {} successful, but it ended with {:?}",
+                plan.name,
+                receiver.exit
+            );
+        }
+    }
+    if history.sender == Some(Exit::Complete) && !scenario.partial_ok {
+        assert!(!history.succeeded.is_empty(), "seed {seed}: the sender exits 0 and nobody has the stream");
+    }
+}
+
+fn sender_config(scenario: &Scenario, session: SessionId, seed: u64) -> sender::Config {
+    sender::Config {
+        label: label("simulated"),
+        session,
+        seed,
+        start: scenario.start.clone(),
+        start_timeout: scenario.start_timeout,
+        peer_timeout: scenario.peer_timeout,
+        partial_ok: scenario.partial_ok,
+        rate: scenario.rate,
+        symbol_size: scenario.symbol_size,
+        block_symbols: scenario.block_symbols,
+        window: scenario.window,
+        batch: scenario.batch,
+        overhead: 28,
+    }
+}
+
+fn receiver_config(scenario: &Scenario, index: usize) -> receiver::Config {
+    let plan = &scenario.receivers[index];
+    receiver::Config {
+        id: ReceiverId(0x1000 + index as u64),
+        name: name(&plan.name),
+        expect: None,
+        seed: scenario.seed.wrapping_mul(31).wrapping_add(index as u64),
+        start_timeout: scenario.start_timeout,
+        peer_timeout: scenario.peer_timeout,
+        buffer: plan.buffer,
+        socket_buffer: plan.socket_buffer * 3 / 4,
+    }
+}
+
+#[expect(clippy::expect_used, reason = "a scenario's names are the test author's")]
+fn label(text: &str) -> Label {
+    Label::new(text).expect("a label")
+}
+
+#[expect(clippy::expect_used, reason = "a scenario's names are the test author's")]
+fn name(text: &str) -> Name {
+    Name::new(text).expect("a receiver's name")
+}
