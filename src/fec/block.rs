@@ -73,6 +73,22 @@ impl Block {
         self.len = bytes.min(self.capacity_bytes());
     }
 
+    /// Copies `bytes` to the end of the block, as many as there is room for; returns how many those were.
+    pub fn append(&mut self, bytes: &[u8]) -> usize {
+        let mut rest = bytes;
+        for room in self.spare_mut(self.len) {
+            let (now, later) = rest.split_at(room.len().min(rest.len()));
+            room[..now.len()].copy_from_slice(now);
+            rest = later;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        let copied = bytes.len() - rest.len();
+        self.len += copied;
+        copied
+    }
+
     /// Source symbols in the block, k in the literature.
     pub const fn symbols(&self) -> usize {
         self.len.div_ceil(self.layout.symbol_size)
@@ -208,6 +224,16 @@ mod tests {
                 prop_assert_eq!(block.payloads().flatten().copied().collect::<Vec<_>>(), expected.clone());
             }
         }
+    }
+
+    #[test]
+    fn appended_bytes_follow_what_is_there_and_stop_at_the_capacity() {
+        let mut block = Block::new(LAYOUT, 2);
+        assert_eq!(block.append(b"pg_dump"), 7);
+        assert_eq!(block.append(b""), 0);
+        assert_eq!(block.append(b" | mcast-send"), 13);
+        assert_eq!(block.append(b"!"), 0);
+        assert_eq!(block.payloads().collect::<Vec<_>>(), [b"pg_dump | ", b"mcast-send"]);
     }
 
     #[test]

@@ -278,10 +278,10 @@ mod tests {
 
     #[test]
     fn coefficients_are_those_of_the_library_for_any_number_of_repair_symbols() {
-        for symbols in [1, 2, 3, 8, 31, 64, 88, 128, 254, 255] {
+        for symbols in [1, 2, 3, 31, 64, 128, 255] {
             let unit: Vec<Vec<u8>> =
                 (0..symbols).map(|i| (0..symbols).map(|j| u8::from(i == j)).collect()).collect();
-            for repairs in [1, 2, 16, MAX_SYMBOLS - symbols] {
+            for repairs in [1, MAX_SYMBOLS - symbols] {
                 let repairs = repairs.min(MAX_SYMBOLS - symbols);
                 let mut rows = vec![vec![0; symbols]; repairs];
                 ReedSolomon::new(symbols, repairs).unwrap().encode_sep(&unit, &mut rows).unwrap();
