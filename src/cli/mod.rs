@@ -1,0 +1,3 @@
+//! The command line: arguments in, messages, progress and reports out. clap lives here and nowhere else.
+
+pub mod config;
