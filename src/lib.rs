@@ -4,4 +4,6 @@ pub mod cli;
 pub mod exit;
 pub mod fec;
 pub mod net;
+pub mod sink;
+pub mod source;
 pub mod time;

@@ -28,29 +28,12 @@ impl BatchSocket {
     /// # Errors
     /// With the number of bytes that went out before: whole datagrams, from the front.
     pub fn send(&self, destination: SocketAddr, contents: &[u8], segment: usize) -> Result<(), SendError> {
-        let segment = segment.max(1);
-        let mut sent = 0;
-        while let Some(rest) = contents.get(sent..).filter(|rest| !rest.is_empty()) {
-            // Asked each time: the first refusal of the kernel or a driver brings it down to one.
-            let segments = self.state.max_gso_segments().min(MOST_BYTES / segment).max(1);
-            let batch = rest.get(..segments * segment).unwrap_or(rest);
-            let transmit = Transmit {
-                destination,
-                ecn: None,
-                contents: batch,
-                segment_size: Some(segment),
-                src_ip: None,
-            };
-            match self.state.try_send((&self.socket).into(), &transmit) {
-                Ok(()) => sent += batch.len(),
-                Err(_) if batch.len() > segment && self.state.max_gso_segments() == 1 => {}
-                Err(source) => {
-                    let trouble = Trouble::of(&source);
-                    return Err(SendError { sent, size: batch.len().min(segment), trouble, source });
-                }
-            }
-        }
-        Ok(())
+        let one_batch = |batch: &[u8]| {
+            let segment_size = Some(segment);
+            let transmit = Transmit { destination, ecn: None, contents: batch, segment_size, src_ip: None };
+            self.state.try_send((&self.socket).into(), &transmit)
+        };
+        send_in_batches(contents, segment, || self.state.max_gso_segments(), one_batch)
     }
 
     /// Hands over what has arrived, datagram by datagram with its origin, in at most `batches` system calls.
@@ -158,6 +141,31 @@ pub struct SendError {
     pub source: io::Error,
 }
 
+/// Cuts `contents` into what one system call may take. `most_segments` is asked each time, because the first refusal of
+/// the kernel or of a driver to segment brings it down to one; what was refused is then sent datagram by datagram.
+fn send_in_batches(
+    contents: &[u8],
+    segment: usize,
+    most_segments: impl Fn() -> usize,
+    mut one_batch: impl FnMut(&[u8]) -> io::Result<()>,
+) -> Result<(), SendError> {
+    let segment = segment.max(1);
+    let mut sent = 0;
+    while let Some(rest) = contents.get(sent..).filter(|rest| !rest.is_empty()) {
+        let segments = most_segments().min(MOST_BYTES / segment).max(1);
+        let batch = rest.get(..segments * segment).unwrap_or(rest);
+        match one_batch(batch) {
+            Ok(()) => sent += batch.len(),
+            Err(_) if segments > 1 && most_segments() == 1 => {}
+            Err(source) => {
+                let trouble = Trouble::of(&source);
+                return Err(SendError { sent, size: batch.len().min(segment), trouble, source });
+            }
+        }
+    }
+    Ok(())
+}
+
 fn remedy(trouble: Trouble) -> &'static str {
     match trouble {
         Trouble::TooBig => "; the interface carries less, lower --mtu",
@@ -170,3 +178,55 @@ fn remedy(trouble: Trouble) -> &'static str {
 const MOST_BYTES: usize = 65_507;
 /// A slot takes whatever one receive can deliver: the largest datagram, or a GRO batch.
 const SLOT: usize = 1 << 16;
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn batches_are_as_large_as_the_kernel_allows() {
+        let mut sizes = Vec::new();
+        let contents = vec![0; 100 * 1472 + 5];
+        send_in_batches(&contents, 1472, || 64, |batch| Ok(sizes.push(batch.len()))).unwrap();
+        assert_eq!(sizes, [44 * 1472, 44 * 1472, 12 * 1472 + 5]);
+    }
+
+    #[test]
+    fn where_segmentation_is_refused_datagrams_go_out_one_by_one() {
+        let segments = Cell::new(64);
+        let mut out = Vec::new();
+        let refusing = |batch: &[u8]| {
+            if batch.len() > 10 {
+                segments.set(1);
+                return Err(Errno::IO.into());
+            }
+            out.push(batch.to_vec());
+            Ok(())
+        };
+        let contents: Vec<u8> = (0..95).collect();
+        send_in_batches(&contents, 10, || segments.get(), refusing).unwrap();
+        assert_eq!(out.len(), 10);
+        assert_eq!(out.concat(), contents);
+    }
+
+    #[test]
+    fn an_error_tells_how_much_went_out() {
+        let mut room = 2;
+        let full = |_: &[u8]| {
+            room -= 1;
+            if room < 0 { Err(Errno::AGAIN.into()) } else { Ok(()) }
+        };
+        let error = send_in_batches(&[0; 1000], 10, || 4, full).unwrap_err();
+        assert_eq!((error.sent, error.trouble), (80, Trouble::WouldBlock));
+    }
+
+    #[test]
+    fn an_empty_send_and_a_segment_of_zero_end() {
+        send_in_batches(&[], 10, || 4, |_| Err(Errno::IO.into())).unwrap();
+        send_in_batches(&[1, 2], 0, || 0, |_| Ok(())).unwrap();
+    }
+}

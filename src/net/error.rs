@@ -62,6 +62,18 @@ pub enum Error {
         /// Name of the interface.
         name: String,
     },
+    /// The interface has no route for IPv6 multicast; loopback usually has none.
+    #[error(
+        "no way to {group} through interface {name}; add it: ip -6 route add {kind} ff00::/8 dev {name} table local"
+    )]
+    Unreachable {
+        /// Name of the interface.
+        name: String,
+        /// The group.
+        group: IpAddr,
+        /// Type of the missing route.
+        kind: &'static str,
+    },
     /// `--broadcast` at an interface without a broadcast address.
     #[error("interface {name} has no broadcast address, which -b needs; give it one with \"ip address\"")]
     NoBroadcast {

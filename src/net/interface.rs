@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 
 use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::SockaddrStorage;
+use rustix::net::sockopt;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::Error;
@@ -47,6 +48,25 @@ impl Interface {
         let mut interface = address.interface.clone();
         interface.mtu = mtu(&interface, target);
         Ok(interface)
+    }
+
+    /// Datagrams to this group can leave through this interface. IPv4 needs no route for that, IPv6 does.
+    pub(super) fn reaches(&self, group: IpAddr) -> bool {
+        group.is_ipv4() || self.probe(group).is_some()
+    }
+
+    /// A socket connected to the target through this interface, where there is a way; it sends nothing.
+    fn probe(&self, target: IpAddr) -> Option<Socket> {
+        let probe = udp_socket(target)?;
+        match target {
+            IpAddr::V4(_) => {
+                let any = Ipv4Addr::UNSPECIFIED;
+                sockopt::set_ip_multicast_if_with_ifindex(&probe, &any, &any, self.index).ok()?;
+            }
+            IpAddr::V6(_) => probe.set_multicast_if_v6(self.index).ok()?,
+        }
+        probe.connect(&SockAddr::from(self.scoped(target, PROBE_PORT))).ok()?;
+        Some(probe)
     }
 
     /// `address` and `port` at this interface, with the scope that link-local IPv6 addresses need.
@@ -178,30 +198,20 @@ fn routed(target: IpAddr) -> Option<IpAddr> {
     Some(probe.local_addr().ok()?.as_socket()?.ip())
 }
 
+fn udp_socket(target: IpAddr) -> Option<Socket> {
+    Socket::new(Domain::for_address((target, 0).into()), Type::DGRAM, Some(Protocol::UDP)).ok()
+}
+
 /// Bytes in the largest IP datagram that this interface carries to the target.
 ///
 /// The route knows best. It is asked through a socket, because sockets see the network namespace that the process
 /// lives in, while /sys shows the one that it was mounted in.
 fn mtu(interface: &Interface, target: IpAddr) -> u32 {
     let of_route = || {
-        let probe =
-            Socket::new(Domain::for_address((target, 0).into()), Type::DGRAM, Some(Protocol::UDP)).ok()?;
+        let probe = interface.probe(target)?;
         match target {
-            IpAddr::V4(_) => {
-                rustix::net::sockopt::set_ip_multicast_if_with_ifindex(
-                    &probe,
-                    &Ipv4Addr::UNSPECIFIED,
-                    &Ipv4Addr::UNSPECIFIED,
-                    interface.index,
-                )
-                .ok()?;
-            }
-            IpAddr::V6(_) => probe.set_multicast_if_v6(interface.index).ok()?,
-        }
-        probe.connect(&SockAddr::from(interface.scoped(target, PROBE_PORT))).ok()?;
-        match target {
-            IpAddr::V4(_) => rustix::net::sockopt::ip_mtu(&probe).ok(),
-            IpAddr::V6(_) => rustix::net::sockopt::ipv6_mtu(&probe).ok(),
+            IpAddr::V4(_) => sockopt::ip_mtu(&probe).ok(),
+            IpAddr::V6(_) => sockopt::ipv6_mtu(&probe).ok(),
         }
     };
     // /proc/sys/net follows the namespace of the process that reads it.
