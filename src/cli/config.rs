@@ -1,0 +1,159 @@
+//! What the programs were asked to do, as plain values: no clap type, every bound already checked.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The group that is used where none is named: site-local (RFC 2365), "MC" in its last two bytes.
+pub const DEFAULT_GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 255, 77, 67));
+/// The UDP port that is used where none is named.
+pub const DEFAULT_PORT: u16 = 7767;
+/// Label of a stream that was given none.
+pub const DEFAULT_LABEL: &str = "default";
+/// How long to wait for a session to start.
+pub const DEFAULT_START_TIMEOUT: Duration = Duration::from_secs(600);
+/// Silence after which a peer counts as dead.
+pub const DEFAULT_PEER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the start window stays open where nothing says whom to wait for.
+pub const DEFAULT_MIN_WAIT: Duration = Duration::from_secs(5);
+/// Memory for unacknowledged data at the sender, in bytes.
+pub const DEFAULT_WINDOW: u64 = 32 << 20;
+/// Memory for data that the sink has not taken yet, in bytes.
+pub const DEFAULT_BUFFER: u64 = 32 << 20;
+
+/// `mcast-send`: everything its command line and environment decide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SendConfig {
+    /// Where on the network.
+    pub network: NetworkConfig,
+    /// Hops that multicast (or broadcast) datagrams may take, 1–255.
+    pub ttl: u8,
+    /// Where the stream comes from.
+    pub source: SourceConfig,
+    /// Name of the stream.
+    pub label: String,
+    /// Whom to wait for, and how long.
+    pub start: StartConfig,
+    /// Silence after which a receiver counts as dead.
+    pub peer_timeout: Duration,
+    /// Exit 0 although a receiver failed, if at least one succeeded.
+    pub partial_ok: bool,
+    /// Upper bound on the rate, in bits per second.
+    pub rate: Option<u64>,
+    /// Size of an IP datagram in bytes; `None`: what the interface carries.
+    pub mtu: Option<u16>,
+    /// Memory for unacknowledged data, in bytes.
+    pub window: u64,
+    /// Expected size of the stream in bytes, for the progress line only.
+    pub size: Option<u64>,
+    /// What people and programs are told.
+    pub output: OutputConfig,
+}
+
+/// `mcast-recv`: everything its command line and environment decide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecvConfig {
+    /// Where on the network.
+    pub network: NetworkConfig,
+    /// Hops that datagrams to the sender may take; `None`: the system's default for unicast.
+    pub ttl: Option<u8>,
+    /// Where the stream goes.
+    pub sink: SinkConfig,
+    /// The only label to accept.
+    pub expect: Option<String>,
+    /// How the sender's report calls this receiver.
+    pub name: String,
+    /// Give up when no session starts; `None`: wait for ever.
+    pub start_timeout: Option<Duration>,
+    /// Silence after which the sender counts as dead.
+    pub peer_timeout: Duration,
+    /// Memory for data that the sink has not taken yet, in bytes.
+    pub buffer: u64,
+    /// What people and programs are told.
+    pub output: OutputConfig,
+}
+
+/// Where on the network a session takes place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkConfig {
+    /// Name or address of the interface; `None`: by the route to the group.
+    pub interface: Option<String>,
+    /// The multicast group; with `broadcast`, only the route to it counts.
+    pub group: IpAddr,
+    /// UDP port of the group, which the sender's own address uses too.
+    pub port: u16,
+    /// Use the interface's broadcast address instead of the group.
+    pub broadcast: bool,
+}
+
+/// The start window of the sender.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartConfig {
+    /// Receivers to wait for.
+    pub min_receivers: u32,
+    /// Start at once when so many have joined.
+    pub max_receivers: Option<u32>,
+    /// Names that must have joined, without repetition.
+    pub require: Vec<String>,
+    /// Keep the window open so long after the first join, for receivers beyond those that are waited for.
+    pub min_wait: Duration,
+    /// Start so long after the first join with those who are there.
+    pub max_wait: Option<Duration>,
+    /// Give up when the session has not started so long after launch; `None`: wait for ever.
+    pub timeout: Option<Duration>,
+}
+
+/// Where the stream comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceConfig {
+    /// Standard input.
+    Stdin,
+    /// This file.
+    File(PathBuf),
+}
+
+/// Where the stream goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkConfig {
+    /// Standard output.
+    Stdout,
+    /// This file, which appears under its name once it is verified.
+    File(PathBuf),
+}
+
+/// What people and programs are told about the session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputConfig {
+    /// Where the report goes at exit.
+    pub report: Option<PathBuf>,
+    /// When to show progress.
+    pub progress: ProgressMode,
+    /// Nothing but errors.
+    pub quiet: bool,
+    /// 0: milestones, 1: state changes, 2 and more: datagrams.
+    pub verbose: u8,
+    /// How log lines are written.
+    pub log_format: LogFormat,
+}
+
+/// When to show progress.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProgressMode {
+    /// A live line on a terminal, else a plain line every 30 s.
+    #[default]
+    Auto,
+    /// A live line even where stderr is no terminal.
+    Always,
+    /// None.
+    Never,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}

@@ -1,0 +1,232 @@
+//! Many datagrams a system call: GSO and GRO where the kernel has them, one by one where it does not.
+
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
+use socket2::Socket;
+
+use super::Trouble;
+
+/// A UDP socket that never blocks and moves datagrams in batches.
+#[derive(Debug)]
+pub struct BatchSocket {
+    socket: Socket,
+    state: UdpSocketState,
+    receive_buffer: usize,
+}
+
+impl BatchSocket {
+    pub(super) fn new(socket: Socket, receive_buffer: usize) -> io::Result<Self> {
+        let state = UdpSocketState::new((&socket).into())?;
+        Ok(Self { socket, state, receive_buffer })
+    }
+
+    /// Sends `contents` as datagrams of `segment` bytes each, the last one possibly shorter.
+    ///
+    /// # Errors
+    /// With the number of bytes that went out before: whole datagrams, from the front.
+    pub fn send(&self, destination: SocketAddr, contents: &[u8], segment: usize) -> Result<(), SendError> {
+        let one_batch = |batch: &[u8]| {
+            let segment_size = Some(segment);
+            let transmit = Transmit { destination, ecn: None, contents: batch, segment_size, src_ip: None };
+            self.state.try_send((&self.socket).into(), &transmit)
+        };
+        send_in_batches(contents, segment, || self.state.max_gso_segments(), one_batch)
+    }
+
+    /// Hands over what has arrived, datagram by datagram with its origin, in at most `batches` system calls.
+    ///
+    /// # Errors
+    /// Whatever the socket has to say except that nothing is there; [`Trouble::of`] sorts it. An error is reported
+    /// once by the kernel, so the next call may well succeed.
+    pub fn receive(
+        &self,
+        inbox: &mut Inbox,
+        batches: usize,
+        mut each: impl FnMut(SocketAddr, &[u8]),
+    ) -> io::Result<Received> {
+        let mut received = Received { datagrams: 0, more: true };
+        let mut meta = [RecvMeta::default(); BATCH_SIZE];
+        for _ in 0..batches {
+            let mut slots = inbox.memory.chunks_exact_mut(SLOT);
+            let mut slices: [_; BATCH_SIZE] =
+                std::array::from_fn(|_| IoSliceMut::new(slots.next().unwrap_or_default()));
+            let filled = match self.state.recv((&self.socket).into(), &mut slices, &mut meta) {
+                Ok(filled) => filled,
+                Err(error) if Trouble::of(&error) == Trouble::WouldBlock => 0,
+                Err(error) => return Err(error),
+            };
+            for (slice, meta) in slices.iter().zip(&meta).take(filled) {
+                let bytes = slice.get(..meta.len).unwrap_or_default();
+                if bytes.is_empty() {
+                    received.datagrams += 1;
+                    each(meta.addr, bytes);
+                }
+                for datagram in bytes.chunks(meta.stride.max(1)) {
+                    received.datagrams += 1;
+                    each(meta.addr, datagram);
+                }
+            }
+            if filled < BATCH_SIZE {
+                received.more = false;
+                break;
+            }
+        }
+        Ok(received)
+    }
+
+    /// Bytes that the kernel keeps for this socket until they are read.
+    pub fn receive_buffer(&self) -> usize {
+        self.receive_buffer
+    }
+
+    /// The address that the socket is bound to.
+    ///
+    /// # Errors
+    /// If the system does not tell.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        let address = self.socket.local_addr()?;
+        address.as_socket().ok_or_else(|| io::Error::other("no IP address"))
+    }
+}
+
+impl AsFd for BatchSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Memory that datagrams arrive in: 2 MiB, of which a page is real only once something came in there. One serves all
+/// sockets of a thread.
+#[derive(Debug)]
+pub struct Inbox {
+    memory: Box<[u8]>,
+}
+
+impl Inbox {
+    /// Empty memory.
+    pub fn new() -> Self {
+        Self { memory: vec![0; BATCH_SIZE * SLOT].into_boxed_slice() }
+    }
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a call to [`BatchSocket::receive`] brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Datagrams handed over.
+    pub datagrams: usize,
+    /// The bound on system calls was reached; more may be waiting.
+    pub more: bool,
+}
+
+/// Datagrams could not be sent.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot send a datagram of {size} bytes: {source}{}", remedy(*.trouble))]
+pub struct SendError {
+    /// Bytes that went out before the error: whole datagrams.
+    pub sent: usize,
+    /// Bytes of UDP payload in the datagram that did not.
+    pub size: usize,
+    /// What to do about it.
+    pub trouble: Trouble,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// Cuts `contents` into what one system call may take. `most_segments` is asked each time, because the first refusal of
+/// the kernel or of a driver to segment brings it down to one; what was refused is then sent datagram by datagram.
+fn send_in_batches(
+    contents: &[u8],
+    segment: usize,
+    most_segments: impl Fn() -> usize,
+    mut one_batch: impl FnMut(&[u8]) -> io::Result<()>,
+) -> Result<(), SendError> {
+    let segment = segment.max(1);
+    let mut sent = 0;
+    while let Some(rest) = contents.get(sent..).filter(|rest| !rest.is_empty()) {
+        let segments = most_segments().min(MOST_BYTES / segment).max(1);
+        let batch = rest.get(..segments * segment).unwrap_or(rest);
+        match one_batch(batch) {
+            Ok(()) => sent += batch.len(),
+            Err(_) if segments > 1 && most_segments() == 1 => {}
+            Err(source) => {
+                let trouble = Trouble::of(&source);
+                return Err(SendError { sent, size: batch.len().min(segment), trouble, source });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn remedy(trouble: Trouble) -> &'static str {
+    match trouble {
+        Trouble::TooBig => "; the interface carries less, lower --mtu",
+        Trouble::Transient => "; check link, route and firewall of the interface",
+        _ => "",
+    }
+}
+
+/// The largest UDP payload over IPv4, which bounds a GSO batch too.
+const MOST_BYTES: usize = 65_507;
+/// A slot takes whatever one receive can deliver: the largest datagram, or a GRO batch.
+const SLOT: usize = 1 << 16;
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn batches_are_as_large_as_the_kernel_allows() {
+        let mut sizes = Vec::new();
+        let contents = vec![0; 100 * 1472 + 5];
+        send_in_batches(&contents, 1472, || 64, |batch| Ok(sizes.push(batch.len()))).unwrap();
+        assert_eq!(sizes, [44 * 1472, 44 * 1472, 12 * 1472 + 5]);
+    }
+
+    #[test]
+    fn where_segmentation_is_refused_datagrams_go_out_one_by_one() {
+        let segments = Cell::new(64);
+        let mut out = Vec::new();
+        let refusing = |batch: &[u8]| {
+            if batch.len() > 10 {
+                segments.set(1);
+                return Err(Errno::IO.into());
+            }
+            out.push(batch.to_vec());
+            Ok(())
+        };
+        let contents: Vec<u8> = (0..95).collect();
+        send_in_batches(&contents, 10, || segments.get(), refusing).unwrap();
+        assert_eq!(out.len(), 10);
+        assert_eq!(out.concat(), contents);
+    }
+
+    #[test]
+    fn an_error_tells_how_much_went_out() {
+        let mut room = 2;
+        let full = |_: &[u8]| {
+            room -= 1;
+            if room < 0 { Err(Errno::AGAIN.into()) } else { Ok(()) }
+        };
+        let error = send_in_batches(&[0; 1000], 10, || 4, full).unwrap_err();
+        assert_eq!((error.sent, error.trouble), (80, Trouble::WouldBlock));
+    }
+
+    #[test]
+    fn an_empty_send_and_a_segment_of_zero_end() {
+        send_in_batches(&[], 10, || 4, |_| Err(Errno::IO.into())).unwrap();
+        send_in_batches(&[1, 2], 0, || 0, |_| Ok(())).unwrap();
+    }
+}

@@ -1,0 +1,73 @@
+//! Where the stream goes: a pipe, or a file that appears under its name once it is verified.
+//!
+//! Sinks block and belong on a thread of their own.
+
+pub mod file;
+pub mod pipe;
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+
+/// A sink did not take the stream. The message names the sink, what the system said, and the remedy.
+#[derive(Debug, thiserror::Error)]
+#[error("{action}: {source}{}", remedy(.source))]
+pub struct SinkError {
+    /// What was tried, with the sink's name.
+    pub action: String,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+impl SinkError {
+    pub(crate) fn new(action: impl Into<String>, source: impl Into<io::Error>) -> Self {
+        Self { action: action.into(), source: source.into() }
+    }
+
+    /// The reader has closed the pipe, which some readers do when they have seen enough.
+    pub fn is_closed_pipe(&self) -> bool {
+        self.source.kind() == io::ErrorKind::BrokenPipe
+    }
+}
+
+/// Writes all bytes of all slices, in order, in as few system calls as possible, waiting where `fd` does not block.
+fn write_all(fd: BorrowedFd<'_>, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+    // Empty slices in front would make a write of nothing look like a write that failed.
+    IoSlice::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        let batch = slices.get(..MOST_SLICES).unwrap_or(slices);
+        match rustix::io::writev(fd.as_fd(), batch) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut slices, written),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => wait(fd, PollFlags::OUT)?,
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Sleeps until `fd`, which somebody made non-blocking before we got it, is ready.
+pub(crate) fn wait(fd: BorrowedFd<'_>, flags: PollFlags) -> io::Result<()> {
+    match poll(&mut [PollFd::from_borrowed_fd(fd, flags)], None) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "; create the directory first",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "; choose a directory that this user may write to"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room and start again",
+        io::ErrorKind::BrokenPipe => "; the reader of the pipe ended early, see its messages",
+        _ => "",
+    }
+}
+
+/// IOV_MAX on Linux.
+const MOST_SLICES: usize = 1024;
