@@ -5,7 +5,7 @@
 PATH=$PATH:/usr/sbin:/sbin:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin
 export PATH
 
-say() { printf '%s\n' "$*"; }
+say() { printf '%s\n' "$@"; }
 die() {
     printf '%s: %s\n' "${0##*/}" "$*" >&2
     exit 1
