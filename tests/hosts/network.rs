@@ -11,7 +11,7 @@ use crate::support::{Lab, PATIENCE};
 /// A socket of this host at a port of its own, which waits for a datagram no longer than a veth takes to bring it.
 fn socket(host: &Host) -> UdpSocket {
     let socket = host.socket((host.ipv4(), 9000).into());
-    socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
     socket
 }
 
@@ -31,9 +31,9 @@ fn loss_takes_its_share_of_datagrams_and_leaves_address_resolution_alone() {
     let [sender, deaf, lossy] = [0, 1, 2].map(|h| socket(lab.host(h)));
     assert_eq!(arrive(&sender, &deaf, 3), 0);
     assert_eq!(arrive(&deaf, &sender, 3), 3, "loss is one way, and answers to ARP are not lost");
-    let arrived = arrive(&sender, &lossy, 500);
-    // Five standard deviations of a binomial distribution: 400 ± 45.
-    assert!((355..=445).contains(&arrived), "{arrived} of 500 arrived");
+    let arrived = arrive(&sender, &lossy, 250);
+    // Five standard deviations of a binomial distribution: 200 ± 32.
+    assert!((168..=232).contains(&arrived), "{arrived} of 250 arrived");
     lab.script("loss", &["1", "0"]);
     assert_eq!(arrive(&sender, &deaf, 3), 3);
 }
