@@ -91,6 +91,14 @@ fn labels_and_names_that_could_mislead_are_refused() {
         must_be_refused(send(&lab, &["-l", label]), &[2], value, &["A-Z", "a-z"]);
     }
     must_be_refused(recv(&lab, &["--expect", "a/b"]), &[2], "a/b", &["A-Z", "a-z"]);
+    for name in ["", "a\nb", "\u{1b}[31m"] {
+        must_be_refused(
+            recv(&lab, &["--name", name]),
+            &[2],
+            "--name",
+            &["A-Z", "a-z", "character", "printable"],
+        );
+    }
 }
 
 #[test]

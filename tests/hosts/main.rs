@@ -15,6 +15,7 @@
 mod bad_input;
 mod deaths;
 mod network;
+mod pauses;
 mod signals;
 mod sinks;
 mod sizes;
