@@ -1,0 +1,26 @@
+//! Real programs on real hosts: `mcast-send` and `mcast-recv` on the network namespaces of `scripts/lab`.
+//!
+//! What only a kernel can show is tested here: sockets, groups, interfaces, signals, pipes, files, exit codes. Each
+//! test has a LAN of its own, so they run beside each other; most of them wait rather than work, so more threads than
+//! processors help. `scripts/test` runs them as they need it: as root, or inside `scripts/lab enter`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "helpers of tests: a panic is how they say what went wrong"
+)]
+
+mod bad_input;
+mod deaths;
+mod network;
+mod pauses;
+mod signals;
+mod sinks;
+mod sizes;
+mod start_window;
+mod strangers;
+mod streams;
+mod support;
+mod two_senders;

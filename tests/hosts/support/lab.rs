@@ -1,0 +1,149 @@
+//! A LAN made by `scripts/lab`, gone when dropped.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::process::{self, Command};
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::program::Launch;
+
+/// Hosts 0 (the sender's, by convention) to N on one LAN.
+pub(crate) struct Lab {
+    name: String,
+    hosts: Vec<Host>,
+}
+
+impl Lab {
+    /// A LAN without impairments and N receivers.
+    pub(crate) fn up(receivers: usize) -> Self {
+        Self::with(receivers, &[])
+    }
+
+    /// A LAN with N receivers and these options of `scripts/lab up`.
+    pub(crate) fn with(receivers: usize, options: &[&str]) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        static SWEEP: Once = Once::new();
+        require_root();
+        SWEEP.call_once(remove_labs_of_ended_runs);
+        let name = format!("test.{}.{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let hosts = (0..=receivers).map(|number| Host { lab: name.clone(), number }).collect();
+        let lab = Self { name, hosts };
+        lab.script("up", &[&["--hosts", &receivers.to_string()], options].concat());
+        lab
+    }
+
+    pub(crate) fn host(&self, number: usize) -> &Host {
+        &self.hosts[number]
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Host 0, where the sender runs.
+    pub(crate) fn sender(&self) -> &Host {
+        self.host(0)
+    }
+
+    /// Runs a command of `scripts/lab` on this LAN: `lab.script("cut", &["2"])`.
+    pub(crate) fn script(&self, command: &str, arguments: &[&str]) {
+        let output =
+            Command::new(script_path()).arg(command).arg(&self.name).args(arguments).output().unwrap();
+        assert!(
+            output.status.success(),
+            "scripts/lab {command} {} {arguments:?}: {}",
+            self.name,
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        down(&self.name);
+    }
+}
+
+/// One host of a lab.
+pub(crate) struct Host {
+    lab: String,
+    number: usize,
+}
+
+impl Host {
+    pub(crate) fn ipv4(&self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 77, 0, u8::try_from(self.number + 1).unwrap())
+    }
+
+    /// A command that runs on this host; its process is the program itself, so that signals reach it.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", self.namespace().display())).arg("--").arg(program);
+        command
+    }
+
+    /// `mcast-send`, to be started on this host.
+    pub(crate) fn send(&self) -> Launch {
+        Launch::new(
+            self.command(env!("CARGO_BIN_EXE_mcast-send")),
+            &format!("sender on host {}", self.number),
+        )
+        .arg("-v")
+    }
+
+    /// `mcast-recv --name NAME`, to be started on this host.
+    pub(crate) fn recv(&self, name: &str) -> Launch {
+        Launch::new(self.command(env!("CARGO_BIN_EXE_mcast-recv")), &format!("receiver {name}"))
+            .args(&["-v", "--name", name])
+    }
+
+    /// A socket of this host, in the hands of the test.
+    pub(crate) fn socket(&self, bind: SocketAddr) -> UdpSocket {
+        let namespace = std::fs::File::open(self.namespace()).unwrap();
+        // Only the thread moves; the socket that it makes stays on this host.
+        let make = move || {
+            let network = Some(rustix::thread::LinkNameSpaceType::Network);
+            rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), network).unwrap();
+            UdpSocket::bind(bind).unwrap()
+        };
+        std::thread::spawn(make).join().unwrap()
+    }
+
+    fn namespace(&self) -> PathBuf {
+        format!("/run/netns/lab-{}-{}", self.lab, self.number).into()
+    }
+}
+
+fn require_root() {
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "these tests make network namespaces and need root, or a namespace of their own: run scripts/test, \
+         or: scripts/lab enter cargo test --test hosts"
+    );
+}
+
+/// A run that was killed could not take its labs down; the next one does.
+fn remove_labs_of_ended_runs() {
+    let output = Command::new(script_path()).arg("list").output().unwrap();
+    for name in String::from_utf8_lossy(&output.stdout).lines() {
+        let owner = name.strip_prefix("test.").and_then(|rest| rest.split('.').next());
+        if let Some(owner) = owner
+            && !std::path::Path::new("/proc").join(owner).exists()
+        {
+            down(name);
+        }
+    }
+}
+
+fn down(name: &str) {
+    let removed = Command::new(script_path()).args(["down", name]).output();
+    if !removed.as_ref().is_ok_and(|output| output.status.success()) {
+        eprintln!("scripts/lab down {name}: {removed:?}");
+    }
+}
+
+/// Where `scripts/lab` is.
+pub(crate) fn script_path() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts/lab")
+}

@@ -1,0 +1,291 @@
+//! A program on a host: started, fed, listened to, signalled, waited for, and ended by its id when dropped.
+
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tempfile::TempDir;
+
+use super::stdio::{Feeder, Listener, Taker};
+use super::wait::{Stopwatch, comes_true, interest, readable};
+use super::{PATIENCE, Source};
+
+/// A program that is about to be started.
+pub(crate) struct Launch {
+    what: String,
+    command: Command,
+    directory: TempDir,
+    source: Option<Source>,
+    stdin: Option<Stdio>,
+    stdout: Option<Stdio>,
+    takes: u64,
+    then_closes: bool,
+}
+
+impl Launch {
+    pub(crate) fn new(command: Command, what: &str) -> Self {
+        let directory = tempfile::Builder::new().prefix("mcast-test-").tempdir().unwrap();
+        Self {
+            what: what.to_owned(),
+            command,
+            directory,
+            source: None,
+            stdin: None,
+            stdout: None,
+            takes: u64::MAX,
+            then_closes: false,
+        }
+    }
+
+    pub(crate) fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.command.arg(argument);
+        self
+    }
+
+    pub(crate) fn args(mut self, arguments: &[&str]) -> Self {
+        self.command.args(arguments);
+        self
+    }
+
+    /// `--output FILE` in a directory of its own.
+    pub(crate) fn writes_file(mut self) -> Self {
+        let path = self.directory.path().join(OUTPUT);
+        self.command.arg("--output").arg(path);
+        self
+    }
+
+    /// Stdin is a pipe that brings this source as far as the test feeds it.
+    pub(crate) fn source(mut self, source: Source) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    pub(crate) fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
+        self.stdin = Some(stdin.into());
+        self
+    }
+
+    pub(crate) fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
+        self.stdout = Some(stdout.into());
+        self
+    }
+
+    /// Whoever reads the program's stdout takes so many bytes, and no more until told.
+    pub(crate) fn takes(mut self, bytes: u64) -> Self {
+        self.takes = bytes;
+        self
+    }
+
+    /// Whoever reads the program's stdout closes it after so many bytes.
+    pub(crate) fn takes_and_closes(mut self, bytes: u64) -> Self {
+        self.takes = bytes;
+        self.then_closes = true;
+        self
+    }
+
+    /// Starts it, with `--report` in a directory of its own.
+    pub(crate) fn start(mut self) -> Program {
+        self.command.arg("--report").arg(self.directory.path().join(REPORT));
+        let given_stdin = self.stdin.take().unwrap_or_else(Stdio::null);
+        self.command.stdin(if self.source.is_some() { Stdio::piped() } else { given_stdin });
+        self.command.stdout(self.stdout.take().unwrap_or_else(Stdio::piped)).stderr(Stdio::piped());
+        let mut child = self.command.spawn().unwrap_or_else(|error| panic!("{}: {error}", self.what));
+        let handle = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
+        let feeder = self.source.and_then(|source| Some(Feeder::new(child.stdin.take()?, source)));
+        let taker = child.stdout.take().map(|stdout| Taker::new(stdout, self.takes, self.then_closes));
+        let listener = Listener::new(child.stderr.take().unwrap());
+        Program {
+            what: self.what,
+            child,
+            handle,
+            directory: self.directory,
+            feeder,
+            taker,
+            listener,
+            status: None,
+        }
+    }
+}
+
+/// A program that was started.
+pub(crate) struct Program {
+    what: String,
+    child: Child,
+    /// Names the process for ever, unlike its number.
+    handle: OwnedFd,
+    directory: TempDir,
+    feeder: Option<Feeder>,
+    taker: Option<Taker>,
+    listener: Listener,
+    status: Option<ExitStatus>,
+}
+
+impl Program {
+    /// Lets the program read the source up to `offset`.
+    pub(crate) fn feed_to(&mut self, offset: u64) {
+        self.feeder.as_mut().expect("a program with a source").feed_to(offset);
+    }
+
+    /// Lets the program read the rest of the source, and end of file.
+    pub(crate) fn finish(&mut self) {
+        self.feeder.as_mut().expect("a program with a source").finish();
+    }
+
+    /// Waits until the program has written so many bytes to its stdout.
+    pub(crate) fn must_deliver(&self, len: u64, within: Duration) {
+        let taker = self.taker();
+        assert!(
+            taker.reaches(len, within),
+            "{} delivered {} instead of {len} bytes in {within:?}",
+            self.what,
+            taker.len()
+        );
+    }
+
+    /// True if the program writes so many bytes to its stdout in that time.
+    pub(crate) fn delivers(&self, len: u64, within: Duration) -> bool {
+        self.taker().reaches(len, within)
+    }
+
+    /// Reads the program's stdout to its end from now on.
+    pub(crate) fn take_all(&self) {
+        self.taker().take_all();
+    }
+
+    /// Waits until stderr contains these words.
+    pub(crate) fn must_say(&self, words: &str, within: Duration) {
+        assert!(self.listener.hears(words, within), "{} did not say {words:?} in {within:?}", self.what);
+    }
+
+    /// Waits until the program handles SIGTERM itself, from where on it owes an orderly end.
+    pub(crate) fn must_catch_signals(&self) {
+        let status = format!("/proc/{}/status", self.child.id());
+        let term = 1_u64 << (Signal::TERM.as_raw() - 1);
+        let catches = || {
+            let text = std::fs::read_to_string(&status).unwrap_or_default();
+            let mask = text.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+                .is_some_and(|mask| mask & term != 0)
+        };
+        let ended = || readable(&mut [interest(&self.handle)], Duration::ZERO);
+        let settled = comes_true(PATIENCE, || catches() || ended());
+        assert!(settled && catches(), "{} does not catch SIGTERM", self.what);
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        pidfd_send_signal(&self.handle, signal).unwrap_or_else(|error| panic!("{}: {error}", self.what));
+    }
+
+    pub(crate) fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    /// Waits for the end, which must come with one of these codes; gives the code and how long it took.
+    pub(crate) fn must_exit(&mut self, codes: &[u8], within: Duration) -> (u8, Duration) {
+        let watch = Stopwatch::start();
+        let Some(status) = self.ends(within) else {
+            panic!("{} still runs after {within:?} instead of exiting with {codes:?}", self.what);
+        };
+        let code = status.code().and_then(|code| u8::try_from(code).ok()).filter(|code| codes.contains(code));
+        let Some(code) = code else { panic!("{} ended with {status} instead of {codes:?}", self.what) };
+        (code, watch.elapsed())
+    }
+
+    /// Waits for the end, whatever it is.
+    pub(crate) fn ends(&mut self, within: Duration) -> Option<ExitStatus> {
+        if self.status.is_none() && readable(&mut [interest(&self.handle)], within) {
+            self.status = Some(self.child.wait().unwrap());
+        }
+        self.status
+    }
+
+    /// The program's stdout, now ended, was all of the source.
+    pub(crate) fn must_have_delivered(&self, source: Source) {
+        let (len, digest) = self.delivered();
+        assert!(
+            len == source.len() && digest == source.digest(),
+            "{} delivered {len} bytes that are not the {} of the source",
+            self.what,
+            source.len()
+        );
+    }
+
+    /// The program's stdout, now ended, was a beginning of the source.
+    pub(crate) fn must_have_delivered_a_prefix(&self, source: Source) {
+        let (len, digest) = self.delivered();
+        assert!(
+            len <= source.len() && digest == source.digest_of_first(len),
+            "{} delivered {len} bytes that are no prefix of the source",
+            self.what
+        );
+    }
+
+    /// The file of [`Launch::writes_file`].
+    pub(crate) fn output(&self) -> PathBuf {
+        self.directory.path().join(OUTPUT)
+    }
+
+    /// No file but the report stays behind: neither under the final name nor under a temporary one.
+    pub(crate) fn must_leave_no_file(&self) {
+        let left: Vec<_> = std::fs::read_dir(self.directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .filter(|name| name != REPORT)
+            .collect();
+        assert!(left.is_empty(), "{} left {left:?}", self.what);
+    }
+
+    /// The report, which is there whenever the program has ended by itself.
+    pub(crate) fn report(&self) -> serde_json::Value {
+        let text = std::fs::read_to_string(self.directory.path().join(REPORT));
+        let text = text.unwrap_or_else(|error| panic!("report of {}: {error}", self.what));
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("report of {}: {error}: {text}", self.what))
+    }
+
+    /// What the report says about the receiver of this name.
+    pub(crate) fn report_of(&self, name: &str) -> serde_json::Value {
+        let report = self.report();
+        let receivers = report["receivers"].as_array().cloned().unwrap_or_default();
+        receivers
+            .into_iter()
+            .find(|receiver| receiver["name"] == name)
+            .unwrap_or_else(|| panic!("report of {} does not name {name}: {report}", self.what))
+    }
+
+    /// All of stderr, once the program has ended.
+    pub(crate) fn stderr(&self) -> String {
+        self.listener.to_end(PATIENCE)
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Length and digest of all that the program wrote to its stdout, once it is closed.
+    pub(crate) fn delivered(&self) -> (u64, blake3::Hash) {
+        self.taker().to_end(PATIENCE).unwrap_or_else(|| panic!("{} does not close its stdout", self.what))
+    }
+
+    fn taker(&self) -> &Taker {
+        self.taker.as_ref().expect("a program whose stdout the test reads")
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        if self.status.is_none() {
+            // It may have ended by itself; it is ours until it is waited for.
+            let _ = pidfd_send_signal(&self.handle, Signal::KILL);
+            let _ = self.child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- {} ({:?}) said:\n{}", self.what, self.status, self.listener.text());
+        }
+    }
+}
+
+const OUTPUT: &str = "output";
+const REPORT: &str = "report.json";
