@@ -6,6 +6,7 @@ pub mod batch;
 pub mod clock;
 mod error;
 pub mod interface;
+pub mod kernel;
 pub mod socket;
 pub mod wake;
 

@@ -4,6 +4,7 @@
 
 pub mod file;
 pub mod pipe;
+pub mod writer;
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};

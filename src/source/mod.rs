@@ -2,12 +2,15 @@
 //!
 //! Sources block and belong on a thread of their own.
 
+pub mod reader;
+
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
-use rustix::event::PollFlags;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Advice, FileType, fadvise, fstat};
 use rustix::io::Errno;
 
@@ -77,6 +80,16 @@ impl Input {
     /// Size of the source where it is a regular file, when it was opened, in bytes.
     pub fn size(&self) -> Option<u64> {
         self.size
+    }
+
+    /// Whether the next [`Input::read`] gives something at once, waiting for it this long at most.
+    pub fn has_more(&self, patience: Duration) -> bool {
+        let timeout = Timespec {
+            tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(patience.subsec_nanos()),
+        };
+        // An error shows when it is read.
+        poll(&mut [PollFd::new(&self.fd, PollFlags::IN)], Some(&timeout)) != Ok(0)
     }
 
     /// Reads into the slices, in order, what there is: at least one byte, unless the stream has ended, which gives 0.

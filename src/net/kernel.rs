@@ -1,0 +1,199 @@
+//! The kernel's network as the protocol sees it: [`Network`] over the sockets of a sender or a receiver.
+
+use std::net::SocketAddr;
+
+use super::batch::{BatchSocket, Inbox, SendError};
+use super::socket::{ReceiverSockets, SenderSockets, Venue};
+use super::wake::Watch;
+use super::{Error, Trouble};
+use crate::session::{Destination, Network, Sent, Transmit};
+
+/// Receive calls for each socket and turn, 32 batches of up to 64 KiB each.
+const BATCHES_A_TURN: usize = 2;
+
+/// What a socket has been through.
+#[derive(Debug, Default)]
+struct Troubles {
+    /// Bytes of the present transmission that went out before the queue was full.
+    partly_sent: usize,
+    /// The last transient error has been told.
+    told: bool,
+    /// The peer's host has said that nobody listens there.
+    peer_gone: bool,
+    /// The session cannot go on.
+    fatal: Option<String>,
+}
+
+/// The network of a sender.
+#[derive(Debug)]
+pub struct SenderNetwork {
+    sockets: SenderSockets,
+    target: SocketAddr,
+    inbox: Inbox,
+    troubles: Troubles,
+}
+
+/// The network of a receiver.
+#[derive(Debug)]
+pub struct ReceiverNetwork {
+    sockets: ReceiverSockets,
+    sender: Option<SocketAddr>,
+    inbox: Inbox,
+    troubles: Troubles,
+    unreachable: bool,
+}
+
+impl SenderNetwork {
+    /// The network that `sockets` of this venue reach.
+    pub fn new(venue: &Venue, sockets: SenderSockets) -> Self {
+        Self { sockets, target: venue.target(), inbox: Inbox::new(), troubles: Troubles::default() }
+    }
+
+    /// From here on, nobody needs to know of other senders: the group is left, and what this host sends to it is no
+    /// longer handed back.
+    pub fn stop_listening(&mut self) {
+        self.sockets.listen = None;
+    }
+
+    /// Why the session cannot go on, if so.
+    pub fn fatal(&mut self) -> Option<String> {
+        self.troubles.fatal.take()
+    }
+
+    /// What to wait for.
+    pub fn watches(&self, writable: bool) -> [Watch<'_>; 2] {
+        let data = &self.sockets.data;
+        let first = if writable { Watch::writable_too(data) } else { Watch::readable(data) };
+        [first, Watch::readable(self.sockets.listen.as_ref().unwrap_or(data))]
+    }
+}
+
+impl ReceiverNetwork {
+    /// The network that `sockets` reach.
+    pub fn new(sockets: ReceiverSockets) -> Self {
+        Self { sockets, sender: None, inbox: Inbox::new(), troubles: Troubles::default(), unreachable: false }
+    }
+
+    /// Why the session cannot go on, if so.
+    pub fn fatal(&mut self) -> Option<String> {
+        self.troubles.fatal.take()
+    }
+
+    /// Whether the sender's host has said since the last call that nobody listens there.
+    pub fn take_unreachable(&mut self) -> bool {
+        std::mem::take(&mut self.unreachable)
+    }
+
+    /// Bytes that the kernel keeps until they are read.
+    pub fn receive_buffer(&self) -> usize {
+        self.sockets.group.receive_buffer()
+    }
+
+    /// What to wait for.
+    pub fn watches(&self) -> [Watch<'_>; 2] {
+        let group = &self.sockets.group;
+        [Watch::readable(group), Watch::readable(self.sockets.peer.as_ref().unwrap_or(group))]
+    }
+}
+
+impl Network for SenderNetwork {
+    fn receive(&mut self, sink: &mut dyn FnMut(SocketAddr, &[u8])) -> bool {
+        let mut more = false;
+        for socket in [Some(&self.sockets.data), self.sockets.listen.as_ref()].into_iter().flatten() {
+            match socket.receive(&mut self.inbox, BATCHES_A_TURN, &mut *sink) {
+                Ok(received) => more |= received.more,
+                Err(error) => self.troubles.note_receive(&error),
+            }
+        }
+        more
+    }
+
+    fn send(&mut self, transmit: &Transmit<'_>) -> Sent {
+        let to = match transmit.to {
+            Destination::Group => self.target,
+            Destination::Peer(address) => address,
+        };
+        self.troubles.send(&self.sockets.data, to, transmit)
+    }
+}
+
+impl Network for ReceiverNetwork {
+    fn receive(&mut self, sink: &mut dyn FnMut(SocketAddr, &[u8])) -> bool {
+        let mut more = false;
+        match self.sockets.group.receive(&mut self.inbox, BATCHES_A_TURN, &mut *sink) {
+            Ok(received) => more = received.more,
+            Err(error) => self.troubles.note_receive(&error),
+        }
+        if let Some(peer) = &self.sockets.peer {
+            // The sender speaks to the group only; what comes here is the kernel's word that it is gone.
+            match peer.receive(&mut self.inbox, 1, |_, _| ()) {
+                Ok(_) => {}
+                Err(error) if Trouble::of(&error) == Trouble::PeerGone => self.unreachable = true,
+                Err(error) => self.troubles.note_receive(&error),
+            }
+        }
+        more
+    }
+
+    fn send(&mut self, transmit: &Transmit<'_>) -> Sent {
+        let Destination::Peer(sender) = transmit.to else { return Sent::Done };
+        if self.sender != Some(sender) {
+            match self.sockets.connect(sender) {
+                Ok(_) => self.sender = Some(sender),
+                Err(error) => {
+                    self.troubles.note_connect(&error);
+                    return Sent::Done;
+                }
+            }
+        }
+        let Some(peer) = &self.sockets.peer else { return Sent::Done };
+        let sent = self.troubles.send(peer, sender, transmit);
+        self.unreachable |= std::mem::take(&mut self.troubles.peer_gone);
+        sent
+    }
+}
+
+impl Troubles {
+    fn send(&mut self, socket: &BatchSocket, to: SocketAddr, transmit: &Transmit<'_>) -> Sent {
+        let rest = transmit.contents.get(self.partly_sent..).unwrap_or_default();
+        let result = socket.send(to, rest, transmit.segment);
+        match result {
+            Err(error) if error.trouble == Trouble::WouldBlock => {
+                // The same transmission is offered again; what went out of it must not go twice.
+                self.partly_sent += error.sent;
+                return Sent::Blocked;
+            }
+            Ok(()) => self.told = false,
+            Err(error) => self.note_send(error),
+        }
+        self.partly_sent = 0;
+        Sent::Done
+    }
+
+    fn note_send(&mut self, error: SendError) {
+        match error.trouble {
+            Trouble::PeerGone => self.peer_gone = true,
+            Trouble::TooBig | Trouble::Fatal => self.fatal = Some(error.to_string()),
+            // As good as lost on the way: repaired once the link is back, or the peer timeout decides.
+            Trouble::WouldBlock | Trouble::Transient => {
+                if !std::mem::replace(&mut self.told, true) {
+                    tracing::warn!("{error}");
+                }
+            }
+        }
+    }
+
+    fn note_receive(&mut self, error: &std::io::Error) {
+        match Trouble::of(error) {
+            Trouble::WouldBlock | Trouble::PeerGone => {}
+            Trouble::TooBig | Trouble::Transient => tracing::debug!("cannot receive: {error}"),
+            Trouble::Fatal => self.fatal = Some(format!("cannot receive: {error}")),
+        }
+    }
+
+    fn note_connect(&mut self, error: &Error) {
+        if !std::mem::replace(&mut self.told, true) {
+            tracing::warn!("{error}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The thread that writes: gives blocks to the sink in order, and compares length and digest at the end.
+
+use std::io::{self, IoSlice};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use super::SinkError;
+use super::file::OutputFile;
+use super::pipe::OutputPipe;
+use crate::exit::Exit;
+use crate::fec::Block;
+use crate::session::{StreamDigest, StreamEnd};
+
+/// A sink of either kind.
+#[derive(Debug)]
+pub enum Output {
+    /// Standard output.
+    Pipe(OutputPipe),
+    /// A file that appears under its name once it is verified.
+    File(OutputFile),
+}
+
+/// What became of what the writer was given.
+#[derive(Debug)]
+pub enum Written {
+    /// The sink has this block; its buffer is free.
+    Block(Block),
+    /// Length and digest agree with the sender's.
+    Verified,
+    /// The sink has ended well.
+    Done,
+    /// The stream is not what it should be, or the sink did not take it. Nothing follows.
+    Failed(Exit, String),
+}
+
+/// A sink on a thread of its own.
+#[derive(Debug)]
+pub struct Writer {
+    work: Sender<Work>,
+    written: Receiver<Written>,
+}
+
+#[derive(Debug)]
+enum Work {
+    Block(Block),
+    End(StreamEnd),
+}
+
+impl Writer {
+    /// Starts to write what it is given. `wake` is called after each handover.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn start(output: Output, wake: impl Fn() + Send + 'static) -> io::Result<Self> {
+        let (work, todo) = channel();
+        let (done, written) = channel();
+        thread::Builder::new().name("sink".to_owned()).spawn(move || write(output, &todo, &done, wake))?;
+        Ok(Self { work, written })
+    }
+
+    /// The next block of the stream. The queue is bounded by the buffers that exist.
+    pub fn give(&self, block: Block) {
+        // A writer that has failed has said so.
+        let _ = self.work.send(Work::Block(block));
+    }
+
+    /// There are no more blocks; the stream must look like this.
+    pub fn end(&self, end: StreamEnd) {
+        let _ = self.work.send(Work::End(end));
+    }
+
+    /// The next thing that happened, in order, without waiting.
+    pub fn take(&self) -> Option<Written> {
+        self.written.try_recv().ok()
+    }
+}
+
+fn write(mut output: Output, todo: &Receiver<Work>, done: &Sender<Written>, wake: impl Fn()) {
+    let mut digest = StreamDigest::default();
+    let say = |written| {
+        let heard = done.send(written).is_ok();
+        wake();
+        heard
+    };
+    let failed = |error: SinkError| Written::Failed(Exit::SinkFailed, error.to_string());
+    while let Ok(work) = todo.recv() {
+        match work {
+            Work::Block(block) => {
+                let mut slices: Vec<_> = block.payloads().map(IoSlice::new).collect();
+                slices.iter().for_each(|slice| digest.update(slice));
+                if let Err(error) = output.write_all(&mut slices) {
+                    say(failed(error));
+                    return;
+                }
+                if !say(Written::Block(block)) {
+                    return;
+                }
+            }
+            Work::End(end) => {
+                if let Err(error) = verify(end, digest.end()) {
+                    say(Written::Failed(Exit::Integrity, error));
+                    return;
+                }
+                say(Written::Verified);
+                say(output.finish().map_or_else(failed, |()| Written::Done));
+                return;
+            }
+        }
+    }
+}
+
+fn verify(expected: StreamEnd, got: StreamEnd) -> Result<(), String> {
+    if expected == got {
+        return Ok(());
+    }
+    Err(format!(
+        "the stream is not what the sender sent: {} bytes with digest {}, expected {} bytes with digest {}; discard the output",
+        got.bytes, got.digest, expected.bytes, expected.digest
+    ))
+}
+
+impl Output {
+    fn write_all(&mut self, slices: &mut [IoSlice<'_>]) -> Result<(), SinkError> {
+        match self {
+            Self::Pipe(pipe) => pipe.write_all(slices),
+            Self::File(file) => file.write_all(slices),
+        }
+    }
+
+    fn finish(self) -> Result<(), SinkError> {
+        match self {
+            Self::Pipe(pipe) => pipe.finish(),
+            Self::File(file) => file.commit(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, sync_channel};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::fec::Layout;
+
+    fn block(bytes: &[u8]) -> Block {
+        let mut block = Block::new(Layout { symbol_size: 4, head: 1, tail: 1 }, 4);
+        block.set_len(bytes.len());
+        for (symbol, part) in bytes.chunks(4).enumerate() {
+            block.payload_mut(symbol).copy_from_slice(part);
+        }
+        block
+    }
+
+    fn next(writer: &Writer, woken: &Receiver<()>) -> Written {
+        loop {
+            if let Some(written) = writer.take() {
+                return written;
+            }
+            woken.recv_timeout(Duration::from_secs(10)).expect("the writer hands something over");
+        }
+    }
+
+    fn written(end: StreamEnd) -> (Written, bool) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("out");
+        let (wake, woken) = sync_channel(100);
+        let output = Output::File(OutputFile::create(&path).unwrap());
+        let writer = Writer::start(output, move || drop(wake.try_send(()))).unwrap();
+        writer.give(block(b"0123456789"));
+        writer.end(end);
+        assert!(matches!(next(&writer, &woken), Written::Block(_)));
+        let mut last = next(&writer, &woken);
+        if matches!(last, Written::Verified) {
+            last = next(&writer, &woken);
+        }
+        (last, std::fs::read(&path).is_ok_and(|content| content == b"0123456789"))
+    }
+
+    #[test]
+    fn a_file_appears_once_length_and_digest_agree() {
+        let mut digest = StreamDigest::default();
+        digest.update(b"0123456789");
+        let (last, there) = written(digest.end());
+        assert!(matches!(last, Written::Done) && there);
+    }
+
+    #[test]
+    fn a_stream_that_differs_leaves_no_file() {
+        for bytes in [&b"0123456788"[..], b"012345678", b"01234567890"] {
+            let mut digest = StreamDigest::default();
+            digest.update(bytes);
+            let (last, there) = written(digest.end());
+            assert!(matches!(last, Written::Failed(Exit::Integrity, _)) && !there);
+        }
+    }
+}
