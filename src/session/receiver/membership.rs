@@ -185,6 +185,10 @@ impl Membership {
         !matches!(self.step, Step::Joining { .. } | Step::Admitted)
     }
 
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     pub(super) fn set_dropped(&mut self, dropped: u64) {
         self.dropped = dropped;
     }

@@ -219,6 +219,14 @@ impl Receiver {
         }
     }
 
+    /// Bytes that the sink has taken.
+    pub fn bytes(&self) -> u64 {
+        match &self.state {
+            State::Member(member) => member.bytes(),
+            _ => self.last.as_ref().map_or(0, |summary| summary.bytes),
+        }
+    }
+
     /// Counters.
     pub const fn stats(&self) -> &WireStats {
         &self.stats

@@ -1,0 +1,78 @@
+//! What sender and receiver need alike: randomness, ticks, and the failures of a system that has run out of something.
+
+use std::io;
+use std::time::Duration;
+
+use super::error::Failure;
+use super::report::Wire;
+use crate::exit::Exit;
+use crate::session::WireStats;
+use crate::time::Time;
+
+/// Random bytes from the system.
+pub(super) fn random<const N: usize>() -> Result<[u8; N], Failure> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Failure::new(Exit::LocalResource, format!("no randomness from the system: {error}")))?;
+    Ok(bytes)
+}
+
+/// The system has no thread or descriptor left.
+pub(super) fn no_resource(error: io::Error) -> Failure {
+    Failure::new(Exit::LocalResource, format!("cannot start: {error}; raise the limits of this user (ulimit -a)"))
+}
+
+/// A second signal came before the first was dealt with.
+pub(super) fn interrupted() -> Failure {
+    Failure::new(Exit::Signal(15), "stopped at once by a second signal; peers will notice by their --peer-timeout")
+}
+
+/// Ticks a few times a second, and measures the rate of what it is shown.
+#[derive(Debug)]
+pub(super) struct Ticker {
+    due: Time,
+    measured: (Time, u64),
+    rate: u64,
+}
+
+impl Ticker {
+    const EVERY: Duration = Duration::from_millis(100);
+    /// The rate is that of the last second or so.
+    const MEASURE: Duration = Duration::from_secs(1);
+
+    pub(super) fn new(now: Time) -> Self {
+        Self { due: now + Self::EVERY, measured: (now, 0), rate: 0 }
+    }
+
+    pub(super) const fn due(&self) -> Time {
+        self.due
+    }
+
+    /// Bytes per second of late, whenever a tick is due.
+    pub(super) fn tick(&mut self, now: Time, bytes: u64) -> Option<u64> {
+        if now < self.due {
+            return None;
+        }
+        self.due = now + Self::EVERY;
+        let (since, before) = self.measured;
+        let span = now.since(since);
+        if span >= Self::MEASURE {
+            self.rate = (bytes.saturating_sub(before) as f64 / span.as_secs_f64()) as u64;
+            self.measured = (now, bytes);
+        }
+        Some(self.rate)
+    }
+}
+
+impl From<&WireStats> for Wire {
+    fn from(stats: &WireStats) -> Self {
+        Self {
+            datagrams: stats.datagrams,
+            bytes: stats.bytes,
+            source_symbols: stats.source_symbols,
+            repair_symbols: stats.repair_symbols,
+            feedback_datagrams: stats.feedback_datagrams,
+            dropped_malformed: stats.dropped_malformed,
+        }
+    }
+}

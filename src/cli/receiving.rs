@@ -1,0 +1,221 @@
+//! The receiver at work: protocol, sockets, sink and signals on one thread's loop.
+
+use super::Ended;
+use super::config::{RecvConfig, SinkConfig};
+use super::console::Console;
+use super::error::Failure;
+use super::launch::{self, Ticker};
+use super::progress::{Phase, Progress};
+use super::report::{ReceiverReport, Seconds, Wire};
+use crate::exit::Exit;
+use crate::net::clock::Clock;
+use crate::net::kernel::ReceiverNetwork;
+use crate::net::socket::{ReceiverSockets, Venue};
+use crate::net::wake::{Signals, Sleeper, Watch};
+use crate::session::receiver::{self, Event};
+use crate::session::{Receiver, turn};
+use crate::sink::file::OutputFile;
+use crate::sink::pipe::OutputPipe;
+use crate::sink::writer::{Output, Writer, Written};
+use crate::time::Time;
+use crate::wire::{Label, Name, ReceiverId};
+
+/// A receiver from the search for a sender to its report.
+pub(super) fn work(config: RecvConfig, console: &Console) -> Ended<ReceiverReport> {
+    match Work::prepare(&config) {
+        Ok(work) => work.run(&config, console),
+        Err(failure) => Ended { report: ReceiverReport::new(&config.name), result: Err(failure) },
+    }
+}
+
+struct Work {
+    clock: Clock,
+    receiver: Receiver,
+    network: ReceiverNetwork,
+    writer: Writer,
+    sleeper: Sleeper,
+    signals: Signals,
+}
+
+impl Work {
+    fn prepare(config: &RecvConfig) -> Result<Self, Failure> {
+        let output = match &config.sink {
+            SinkConfig::Stdout => Output::Pipe(OutputPipe::stdout()?),
+            SinkConfig::File(path) => Output::File(OutputFile::create(path)?),
+        };
+        let network = &config.network;
+        let venue =
+            Venue::choose(network.interface.as_deref(), network.group, network.port, network.broadcast)?;
+        let network = ReceiverNetwork::new(ReceiverSockets::open(&venue, config.ttl)?);
+        tracing::info!(interface = %venue.interface.name, group = %venue.target(), "waiting for a sender");
+        let machine = receiver_config(config, network.receive_buffer())?;
+        let clock = Clock::start();
+        let sleeper = Sleeper::new().map_err(launch::no_resource)?;
+        let signals = Signals::catch().map_err(launch::no_resource)?;
+        let waker = sleeper.waker();
+        let writer = Writer::start(output, move || waker.wake()).map_err(launch::no_resource)?;
+        let receiver = Receiver::new(machine, clock.now());
+        Ok(Self { clock, receiver, network, writer, sleeper, signals })
+    }
+
+    fn run(mut self, config: &RecvConfig, console: &Console) -> Ended<ReceiverReport> {
+        let mut ticker = Ticker::new(self.clock.now());
+        let mut written = None;
+        let mut now = self.clock.now();
+        loop {
+            self.serve_sink(now, written.take());
+            let wake = turn(&mut self.receiver, &mut self.network, now);
+            let news = self.feed_sink();
+            if self.network.take_unreachable() {
+                self.receiver.handle_unreachable(now);
+            }
+            if let Some(error) = self.network.fatal() {
+                self.receiver.fail(now, Exit::LocalResource, error);
+            }
+            if self.receiver.ended().is_some() {
+                break;
+            }
+            let bytes = self.receiver.bytes();
+            if let Some(rate) = ticker.tick(now, bytes) {
+                console.progress(self.progress(now, bytes, rate));
+                if !self.heed_signals(now) {
+                    break;
+                }
+            }
+            if wake.at != Some(Time::ZERO) && !news {
+                let deadline = wake.at.unwrap_or(Time::NEVER).min(ticker.due());
+                let [group, peer] = self.network.watches();
+                let watched = [group, peer, Watch::readable(&self.signals)];
+                let ready = self.sleeper.wait(watched, &self.clock, deadline, || {
+                    written = self.writer.take();
+                    written.is_none()
+                });
+                now = self.clock.now();
+                match ready {
+                    Ok([.., true]) if !self.heed_signals(now) => break,
+                    Ok(_) => {}
+                    Err(error) => {
+                        self.receiver.fail(now, Exit::Internal, format!("cannot wait for the network: {error}"));
+                    }
+                }
+            }
+            now = self.clock.now();
+        }
+        self.end(config, now)
+    }
+
+    /// Tells the protocol what the sink has done.
+    fn serve_sink(&mut self, now: Time, first: Option<Written>) {
+        let mut next = first.or_else(|| self.writer.take());
+        while let Some(written) = next {
+            match written {
+                Written::Block(block) => self.receiver.handle_consumed(now, block),
+                Written::Verified => self.receiver.handle_verified(now),
+                Written::Done => self.receiver.handle_sink_done(now),
+                Written::Failed(exit, error) => self.receiver.fail(now, exit, error),
+            }
+            next = self.writer.take();
+        }
+    }
+
+    /// Gives the sink what is complete. True if the protocol wants another turn at once.
+    fn feed_sink(&mut self) -> bool {
+        while let Some(block) = self.receiver.poll_block() {
+            self.writer.give(block);
+        }
+        let mut news = false;
+        while let Some(event) = self.receiver.poll_event() {
+            news = true;
+            match event {
+                Event::Verify(end) => self.writer.end(end),
+                Event::Started => tracing::info!("receiving"),
+                Event::Found(_) | Event::Lost => {}
+            }
+        }
+        news
+    }
+
+    /// False if the process is to end at once.
+    fn heed_signals(&mut self, now: Time) -> bool {
+        let Some((signal, count)) = self.signals.take() else { return true };
+        self.receiver.fail(now, Exit::Signal(signal), format!("stopped by signal {signal}"));
+        count < 2
+    }
+
+    fn progress(&self, now: Time, bytes: u64, rate: u64) -> Progress {
+        let summary = self.receiver.summary();
+        let started = summary.as_ref().is_some_and(|summary| summary.started.is_some());
+        let stats = self.receiver.stats();
+        let symbols = (stats.source_symbols + stats.repair_symbols).max(1);
+        let sink_is_behind = summary.as_ref().is_some_and(|summary| summary.waiting.0 * 2 >= summary.waiting.1);
+        Progress {
+            elapsed: now.since(Time::ZERO),
+            phase: match &summary {
+                Some(summary) if summary.end.is_some_and(|end| bytes >= end.bytes) => Phase::Finishing,
+                _ if started => Phase::Running,
+                _ => Phase::Waiting,
+            },
+            bytes,
+            expected: summary.and_then(|summary| summary.end).map(|end| end.bytes),
+            rate,
+            receivers: None,
+            repair_share: stats.repair_symbols as f64 / symbols as f64,
+            limited_by: sink_is_behind.then(|| "sink".to_owned()),
+        }
+    }
+
+    fn end(self, config: &RecvConfig, now: Time) -> Ended<ReceiverReport> {
+        let mut report = ReceiverReport::new(&config.name);
+        let ended = self.receiver.ended();
+        let complete = matches!(ended, Some(receiver::Ended { exit: Exit::Complete, .. }));
+        if let Some(summary) = self.receiver.summary() {
+            report.label = Some(summary.label.to_string());
+            report.session = Some(summary.session.to_string());
+            report.sender = Some(summary.sender.to_string());
+            report.bytes = summary.bytes;
+            report.digest = summary.end.filter(|_| complete).map(|end| end.digest.to_string());
+            let started = summary.started.unwrap_or(now);
+            report.start_wait_s = Seconds(started.since(Time::ZERO));
+            report.elapsed_s = Seconds(summary.finished.unwrap_or(now).since(started));
+            report.nacks = summary.nacks;
+            report.lost_symbols = summary.lost_symbols;
+            report.stalled_s = Seconds(summary.stalled);
+            report.limited_by.insert("sink".to_owned(), Seconds(summary.stalled));
+        } else {
+            report.start_wait_s = Seconds(now.since(Time::ZERO));
+        }
+        report.wire = Wire::from(self.receiver.stats());
+        let result = match ended {
+            Some(receiver::Ended { exit: Exit::Complete, .. }) => Ok(()),
+            Some(receiver::Ended { exit, error }) => {
+                Err(Failure::new(*exit, error.clone().unwrap_or_else(|| exit.meaning().to_owned())))
+            }
+            None => Err(launch::interrupted()),
+        };
+        if complete {
+            tracing::info!(bytes = report.bytes, seconds = report.elapsed_s.0.as_secs_f64(), "complete and verified");
+        }
+        Ended { report, result }
+    }
+}
+
+fn receiver_config(config: &RecvConfig, receive_buffer: usize) -> Result<receiver::Config, Failure> {
+    let label = |text: &String| {
+        Label::new(text)
+            .ok_or_else(|| Failure::usage(format!("--expect {text}: use letters, digits, dot, underscore, dash")))
+    };
+    let name = Name::new(&config.name)
+        .ok_or_else(|| Failure::usage(format!("--name {}: use printable ASCII without spaces or quotes", config.name)))?;
+    Ok(receiver::Config {
+        id: ReceiverId(u64::from_ne_bytes(launch::random()?)),
+        name,
+        expect: config.expect.as_ref().map(label).transpose()?,
+        seed: u64::from_ne_bytes(launch::random()?),
+        start_timeout: config.start_timeout,
+        peer_timeout: config.peer_timeout,
+        buffer: usize::try_from(config.buffer).unwrap_or(usize::MAX),
+        // The kernel counts its own bookkeeping against the buffer, about as much again as a full frame's bytes,
+        // and allows twice what it was asked for.
+        socket_buffer: receive_buffer / 3 * 2,
+    })
+}

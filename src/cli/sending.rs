@@ -1,0 +1,313 @@
+//! The sender at work: source, protocol, sockets and signals on one thread's loop.
+
+use super::Ended;
+use super::config::{SendConfig, SourceConfig};
+use super::console::Console;
+use super::error::Failure;
+use super::launch::{self, Ticker};
+use super::progress::{Phase, Progress, Receivers};
+use super::report::{Outcome, ReceiverEntry, Seconds, SenderReport, Wire};
+use crate::exit::Exit;
+use crate::net::clock::Clock;
+use crate::net::kernel::SenderNetwork;
+use crate::net::socket::{SenderSockets, Venue};
+use crate::net::wake::{Signals, Sleeper, Watch};
+use crate::seal::TRAILER_LEN;
+use crate::session::sender::{self, Member, MemberState, StartRules};
+use crate::session::{Limiter, Rate, Sender, turn};
+use crate::source::Input;
+use crate::source::reader::{Given, Reader};
+use crate::time::Time;
+use crate::wire::{AbortReason, Announce, Label, SYMBOL_HEADER_LEN, SessionId};
+
+/// A sender from its first announce to its report.
+pub(super) fn work(config: SendConfig, console: &Console) -> Ended<SenderReport> {
+    match Work::prepare(&config) {
+        Ok(work) => work.run(&config, console),
+        Err(failure) => Ended { report: SenderReport::new(&config.label), result: Err(failure) },
+    }
+}
+
+struct Work {
+    clock: Clock,
+    sender: Sender,
+    network: SenderNetwork,
+    reader: Reader,
+    sleeper: Sleeper,
+    signals: Signals,
+    /// Buffers that the source has.
+    at_source: usize,
+    expected: Option<u64>,
+}
+
+impl Work {
+    fn prepare(config: &SendConfig) -> Result<Self, Failure> {
+        let input = match &config.source {
+            SourceConfig::Stdin => Input::stdin()?,
+            SourceConfig::File(path) => Input::open(path)?,
+        };
+        let expected = config.size.or(input.size());
+        let network = &config.network;
+        let venue =
+            Venue::choose(network.interface.as_deref(), network.group, network.port, network.broadcast)?;
+        let sockets = SenderSockets::open(&venue, config.ttl)?;
+        let machine = sender_config(config, &venue)?;
+        tracing::info!(
+            interface = %venue.interface.name,
+            address = %venue.own(),
+            to = %venue.target(),
+            label = %machine.label,
+            symbol_bytes = machine.symbol_size,
+            block_symbols = machine.block_symbols,
+            "waiting for receivers"
+        );
+        let clock = Clock::start();
+        let sleeper = Sleeper::new().map_err(launch::no_resource)?;
+        let signals = Signals::catch().map_err(launch::no_resource)?;
+        let waker = sleeper.waker();
+        let reader = Reader::start(input, move || waker.wake()).map_err(launch::no_resource)?;
+        let sender = Sender::new(machine, clock.now());
+        let network = SenderNetwork::new(&venue, sockets);
+        Ok(Self { clock, sender, network, reader, sleeper, signals, at_source: 0, expected })
+    }
+
+    fn run(mut self, config: &SendConfig, console: &Console) -> Ended<SenderReport> {
+        let mut ticker = Ticker::new(self.clock.now());
+        let mut given = None;
+        let mut listening = true;
+        let mut now = self.clock.now();
+        loop {
+            self.serve_source(now, given.take());
+            let wake = turn(&mut self.sender, &mut self.network, now);
+            if listening && self.sender.has_started() {
+                listening = false;
+                self.network.stop_listening();
+            }
+            if let Some(error) = self.network.fatal() {
+                self.sender.abort(now, AbortReason::Other, Exit::LocalResource, error);
+            }
+            if self.sender.ended().is_some() {
+                break;
+            }
+            if let Some(rate) = ticker.tick(now, self.acknowledged()) {
+                console.progress(self.progress(now, rate));
+                if !self.heed_signals(now) {
+                    break;
+                }
+            }
+            if wake.at != Some(Time::ZERO) {
+                let deadline = wake.at.unwrap_or(Time::NEVER).min(ticker.due());
+                let [data, listen] = self.network.watches(wake.writable);
+                let watched = [data, listen, Watch::readable(&self.signals)];
+                let ready = self.sleeper.wait(watched, &self.clock, deadline, || {
+                    given = self.reader.take();
+                    given.is_none()
+                });
+                now = self.clock.now();
+                match ready {
+                    Ok([.., true]) if !self.heed_signals(now) => break,
+                    Ok(_) => {}
+                    Err(error) => self.sender.abort(
+                        now,
+                        AbortReason::Other,
+                        Exit::Internal,
+                        format!("cannot wait for the network: {error}"),
+                    ),
+                }
+            }
+            now = self.clock.now();
+        }
+        self.end(config, now)
+    }
+
+    /// Takes what the source has given, and gives it buffers, few enough to stay in the cache.
+    fn serve_source(&mut self, now: Time, first: Option<Given>) {
+        let mut next = first.or_else(|| self.reader.take());
+        while let Some(given) = next {
+            match given {
+                Given::Block(block) => {
+                    self.at_source = self.at_source.saturating_sub(1);
+                    self.sender.push_block(block);
+                }
+                Given::End(end) => self.sender.handle_source_end(end),
+                Given::Failed(error) => {
+                    self.sender.abort(now, AbortReason::SourceFailed, Exit::SourceFailed, error.to_string());
+                }
+            }
+            next = self.reader.take();
+        }
+        while self.at_source < READ_AHEAD
+            && let Some(buffer) = self.sender.poll_buffer()
+        {
+            self.at_source += 1;
+            self.reader.offer(buffer);
+        }
+    }
+
+    /// False if the process is to end at once.
+    fn heed_signals(&mut self, now: Time) -> bool {
+        let Some((signal, count)) = self.signals.take() else { return true };
+        let error = format!("stopped by signal {signal}");
+        self.sender.abort(now, AbortReason::Stopped, Exit::Signal(signal), error);
+        count < 2
+    }
+
+    /// Bytes of the stream that every receiver still in the session has.
+    fn acknowledged(&self) -> u64 {
+        let alive = self.sender.members().filter(|member| {
+            !matches!(member.state, MemberState::Lost | MemberState::Left(..))
+        });
+        alive.map(|member| member.bytes).min().unwrap_or(0)
+    }
+
+    fn progress(&self, now: Time, rate: u64) -> Progress {
+        let mut receivers = Receivers::default();
+        for member in self.sender.members() {
+            match &member.state {
+                MemberState::Active => (receivers.joined, receivers.ready) = (receivers.joined + 1, receivers.ready + 1),
+                MemberState::Verified => receivers.joined += 1,
+                MemberState::Done(_) => (receivers.joined, receivers.done) = (receivers.joined + 1, receivers.done + 1),
+                MemberState::Left(..) | MemberState::Lost => {}
+            }
+        }
+        let stats = self.sender.stats();
+        let symbols = (stats.source_symbols + stats.repair_symbols).max(1);
+        let limited_by = match self.sender.limiter() {
+            Limiter::Source => Some("source".to_owned()),
+            Limiter::Network => Some("network".to_owned()),
+            Limiter::Receiver(id) => {
+                let member = self.sender.members().find(|member| member.id == id);
+                member.map(|member| format!("receiver {}", member.name))
+            }
+        };
+        Progress {
+            elapsed: now.since(Time::ZERO),
+            phase: match (self.sender.has_started(), self.sender.stream_end()) {
+                (false, _) => Phase::Waiting,
+                (true, Some(end)) if self.acknowledged() >= end.bytes => Phase::Finishing,
+                (true, _) => Phase::Running,
+            },
+            bytes: self.acknowledged(),
+            expected: self.expected,
+            rate,
+            receivers: Some(receivers),
+            repair_share: stats.repair_symbols as f64 / symbols as f64,
+            limited_by,
+        }
+    }
+
+    fn end(self, config: &SendConfig, now: Time) -> Ended<SenderReport> {
+        let sender = &self.sender;
+        let mut report = SenderReport::new(&config.label);
+        report.session = Some(sender.config().session.to_string());
+        report.bytes = sender.stream_bytes();
+        report.digest = sender.stream_end().map(|end| end.digest.to_string());
+        let (waited, elapsed) = sender.times(now);
+        (report.start_wait_s, report.elapsed_s) = (Seconds(waited), Seconds(elapsed));
+        report.wire = Wire::from(sender.stats());
+        let (source, network) = sender.limited_by();
+        report.limited_by.insert("source".to_owned(), Seconds(source));
+        report.limited_by.insert("network".to_owned(), Seconds(network));
+        for member in sender.members() {
+            let entry = report.limited_by.entry(format!("receiver:{}", member.name)).or_default();
+            entry.0 += member.limited;
+            report.receivers.push(receiver_entry(member));
+        }
+        let result = match sender.ended() {
+            Some(sender::Ended { exit: Exit::Complete, error }) => {
+                if let Some(error) = error {
+                    tracing::warn!("{error}; --partial-ok makes this a success");
+                }
+                Ok(())
+            }
+            Some(sender::Ended { exit, error }) => {
+                Err(Failure::new(*exit, error.clone().unwrap_or_else(|| exit.meaning().to_owned())))
+            }
+            None => Err(launch::interrupted()),
+        };
+        if result.is_ok() {
+            tracing::info!(
+                bytes = report.bytes,
+                receivers = report.receivers.len(),
+                seconds = elapsed.as_secs_f64(),
+                "complete and verified at every receiver"
+            );
+        }
+        Ended { report, result }
+    }
+}
+
+fn receiver_entry(member: &Member) -> ReceiverEntry {
+    let exit = match &member.state {
+        MemberState::Done(outcome) | MemberState::Left(outcome, _) => outcome.exit,
+        MemberState::Active | MemberState::Verified => Exit::Aborted,
+        MemberState::Lost => Exit::Evicted,
+    };
+    ReceiverEntry {
+        name: member.name.clone(),
+        address: member.address.to_string(),
+        outcome: Outcome::from(exit),
+        exit_code: exit.code(),
+        bytes: member.bytes,
+        nacks: member.nacks,
+        lost_symbols: member.lost_symbols,
+        stalled_s: Seconds(member.stalled),
+    }
+}
+
+fn sender_config(config: &SendConfig, venue: &Venue) -> Result<sender::Config, Failure> {
+    let label = Label::new(&config.label)
+        .ok_or_else(|| Failure::usage(format!("--label {}: use letters, digits, dot, underscore, dash", config.label)))?;
+    let overhead = if venue.target().is_ipv4() { 28 } else { 48 };
+    let mtu = config.mtu.map_or(venue.interface.mtu, u32::from).min(LARGEST_MTU);
+    let around = overhead + (SYMBOL_HEADER_LEN + TRAILER_LEN) as u32;
+    let symbol_size = mtu.saturating_sub(around) as u16;
+    if symbol_size < Announce::MIN_SYMBOL_SIZE {
+        return Err(Failure::usage(format!(
+            "--mtu {mtu} leaves no room for data: headers take {around} bytes"
+        )));
+    }
+    let stride = mtu as usize - overhead as usize;
+    let batch = (LARGEST_BATCH / stride).clamp(1, MOST_SEGMENTS);
+    // Whole batches in a block, so that no batch is cut short by a block's end.
+    let symbols = (LARGEST_BLOCK / stride).clamp(1, MOST_BLOCK_SYMBOLS);
+    let block_symbols = if symbols > batch { symbols - symbols % batch } else { symbols };
+    let window = (config.window as usize / (block_symbols * stride)).max(SMALLEST_WINDOW);
+    let start = &config.start;
+    Ok(sender::Config {
+        label,
+        session: SessionId(launch::random()?),
+        seed: u64::from_ne_bytes(launch::random()?),
+        start: StartRules {
+            min_receivers: start.min_receivers,
+            max_receivers: start.max_receivers,
+            require: start.require.clone(),
+            min_wait: start.min_wait,
+            max_wait: start.max_wait,
+        },
+        start_timeout: start.timeout,
+        peer_timeout: config.peer_timeout,
+        partial_ok: config.partial_ok,
+        rate: config.rate.map(Rate::from_bits_per_second),
+        symbol_size,
+        block_symbols: block_symbols as u8,
+        window,
+        batch,
+        overhead,
+    })
+}
+
+/// Buffers at the source, at most: enough to keep it reading, few enough to stay in the processor's cache.
+const READ_AHEAD: usize = 16;
+/// Jumbo frames; loopback offers more, but a GSO batch holds 64 KiB anyway.
+const LARGEST_MTU: u32 = 9_000;
+/// UDP payload in one GSO batch.
+const LARGEST_BATCH: usize = 65_507;
+/// Segments in one GSO batch that every kernel with GSO takes.
+const MOST_SEGMENTS: usize = 64;
+/// Bytes of a coding block: a few of them must fit into every window.
+const LARGEST_BLOCK: usize = 256 * 1024;
+/// Source symbols in a block; as many repair symbols are possible again.
+const MOST_BLOCK_SYMBOLS: usize = 128;
+/// Blocks that are needed to read, send and repair at the same time.
+const SMALLEST_WINDOW: usize = 4;
