@@ -15,12 +15,14 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use args::Asked;
-use config::OutputConfig;
+use config::{NetworkConfig, OutputConfig};
 use console::Console;
 use error::Failure;
 use report::Report;
 
 use crate::exit::Exit;
+use crate::net::interface::Interface;
+use crate::net::socket::Venue;
 use crate::sink::file::remove_unfinished;
 
 /// How a program's work ended: what there is to report, and why it failed if it did.
@@ -83,6 +85,14 @@ fn run<C, R: Report>(
     };
     console.finish();
     exit.code().into()
+}
+
+/// Chooses the interface, and says which.
+fn venue(config: &NetworkConfig) -> Result<Venue, Failure> {
+    let venue = Venue::choose(config.interface.as_deref(), config.group, config.port, config.broadcast)?;
+    let Interface { name, address, mtu, .. } = &venue.interface;
+    tracing::info!("{} through interface {name} ({address}, MTU {mtu})", venue.target());
+    Ok(venue)
 }
 
 /// Examples come before the flags: most people look for a line to start from.

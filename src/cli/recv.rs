@@ -16,6 +16,10 @@ use super::error::Failure;
 use super::report::ReceiverReport;
 use super::values::{self, ForEver};
 use crate::exit::Exit;
+use crate::net::socket::{ReceiverSockets, Venue};
+use crate::sink::Sink;
+use crate::sink::file::OutputFile;
+use crate::sink::pipe::OutputPipe;
 
 /// Receive a stream of bytes that mcast-send multicasts, verified.
 #[derive(Debug, Parser)]
@@ -74,8 +78,20 @@ pub fn main() -> ExitCode {
 
 /// The session.
 fn work(config: RecvConfig, _console: &Console) -> Ended<ReceiverReport> {
-    let result = Err(Failure::new(Exit::Internal, "the session is not connected yet"));
+    let result =
+        open(&config).and_then(|_| Err(Failure::new(Exit::Internal, "the session is not connected yet")));
     Ended { report: ReceiverReport::new(&config.name), result }
+}
+
+/// Whatever can be wrong on this host shows here, before the sender hears of us.
+fn open(config: &RecvConfig) -> Result<(Sink, Venue, ReceiverSockets), Failure> {
+    let sink = match &config.sink {
+        SinkConfig::Stdout => Sink::Pipe(OutputPipe::stdout()?),
+        SinkConfig::File(path) => Sink::File(OutputFile::create(path)?),
+    };
+    let venue = super::venue(&config.network)?;
+    let sockets = ReceiverSockets::open(&venue, config.ttl)?;
+    Ok((sink, venue, sockets))
 }
 
 /// Reads the command line, program name first, and the environment.

@@ -19,6 +19,8 @@ use super::error::Failure;
 use super::report::SenderReport;
 use super::values::{self, ForEver};
 use crate::exit::Exit;
+use crate::net::socket::{SenderSockets, Venue};
+use crate::source::Input;
 
 /// Multicast a stream of bytes to any number of hosts at once, verified at each.
 #[derive(Debug, Parser)]
@@ -125,8 +127,20 @@ pub fn main() -> ExitCode {
 
 /// The session.
 fn work(config: SendConfig, _console: &Console) -> Ended<SenderReport> {
-    let result = Err(Failure::new(Exit::Internal, "the session is not connected yet"));
+    let result =
+        open(&config).and_then(|_| Err(Failure::new(Exit::Internal, "the session is not connected yet")));
     Ended { report: SenderReport::new(&config.label), result }
+}
+
+/// Whatever can be wrong on this host shows here, before anything is sent.
+fn open(config: &SendConfig) -> Result<(Input, Venue, SenderSockets), Failure> {
+    let input = match &config.source {
+        SourceConfig::Stdin => Input::stdin()?,
+        SourceConfig::File(path) => Input::open(path)?,
+    };
+    let venue = super::venue(&config.network)?;
+    let sockets = SenderSockets::open(&venue, config.ttl)?;
+    Ok((input, venue, sockets))
 }
 
 /// Reads the command line, program name first, and the environment.
@@ -191,18 +205,25 @@ impl StartArgs {
         }
         let says_whom =
             self.min_receivers.is_some() || self.max_receivers.is_some() || !self.require.is_empty();
-        let default_wait = if says_whom { Duration::ZERO } else { DEFAULT_MIN_WAIT };
-        let min_wait = self.min_wait.unwrap_or(default_wait.min(self.max_wait.unwrap_or(Duration::MAX)));
+        let min_wait = match self.min_wait {
+            Some(min_wait) => min_wait,
+            None if says_whom => Duration::ZERO,
+            // A default must not contradict what was given.
+            None => {
+                let most = self.max_wait.unwrap_or(Duration::MAX);
+                DEFAULT_MIN_WAIT.min(most).min(self.start_timeout.0.unwrap_or(Duration::MAX) / 2)
+            }
+        };
         if let Some(max_wait) = self.max_wait.filter(|max_wait| min_wait > *max_wait) {
+            let (min_wait, max_wait) = (values::shown(min_wait), values::shown(max_wait));
             return Err(Failure::usage(format!(
-                "--min-wait {min_wait:?} is longer than --max-wait {max_wait:?}; shorten the one or lengthen the other"
+                "--min-wait {min_wait} is longer than --max-wait {max_wait}; shorten the one or lengthen the other"
             )));
         }
-        if let ForEver(Some(timeout)) = self.start_timeout
-            && min_wait >= timeout
-        {
+        if let Some(timeout) = self.start_timeout.0.filter(|timeout| min_wait >= *timeout) {
+            let (min_wait, timeout) = (values::shown(min_wait), values::shown(timeout));
             return Err(Failure::usage(format!(
-                "--min-wait {min_wait:?} leaves no time to start within --start-timeout {timeout:?}; raise the latter"
+                "--min-wait {min_wait} leaves no time to start within --start-timeout {timeout}; raise the latter"
             )));
         }
         Ok(StartConfig {
@@ -266,6 +287,7 @@ mod tests {
         }
         assert_eq!(right("-n 3 --min-wait 2m").start.min_wait, Duration::from_secs(120));
         assert_eq!(right("--max-wait 2s").start.min_wait, Duration::from_secs(2));
+        assert_eq!(right("--start-timeout 4s").start.min_wait, Duration::from_secs(2));
         assert_eq!(right("--require b,a,b").start.require, ["a", "b"]);
         assert_eq!(right("--start-timeout 0").start.timeout, None);
     }
@@ -280,11 +302,11 @@ mod tests {
             ("-n 0", &["--min-receivers 0", "1.."]),
             ("-p 0", &["--port 0", "1..=65535"]),
             ("--mtu 100", &["--mtu 100", "576"]),
-            ("--min-wait 5m --max-wait 1m", &["--min-wait 300s", "--max-wait 60s"]),
+            ("--min-wait 5m --max-wait 1m", &["--min-wait 5m", "--max-wait 1m"]),
             ("-n 3 --max-receivers 2", &["--min-receivers 3", "--max-receivers 2"]),
             ("--require a,b,c --max-receivers 2", &["--require", "--max-receivers 2"]),
             ("--require a,,b", &["--require", "letters"]),
-            ("--min-wait 10m", &["--min-wait 600s", "--start-timeout 600s"]),
+            ("--min-wait 10m", &["--min-wait 10m", "--start-timeout 10m"]),
             ("-b -g ff15::1", &["--broadcast", "--group ff15::1"]),
             ("-q -v", &["--quiet", "--verbose"]),
             ("--progress sometimes", &["--progress sometimes", "auto, always, never"]),
