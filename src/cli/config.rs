@@ -21,6 +21,11 @@ pub const DEFAULT_WINDOW: u64 = 32 << 20;
 /// Memory for data that the sink has not taken yet, in bytes.
 pub const DEFAULT_BUFFER: u64 = 32 << 20;
 
+/// Receivers that a session admits at most, which bounds the sender's tables.
+pub const MOST_RECEIVERS: u32 = 4096;
+/// Names that `--require` takes at most.
+pub const MOST_REQUIRED: u32 = 256;
+
 /// `mcast-send`: everything its command line and environment decide.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SendConfig {
@@ -142,7 +147,7 @@ pub enum ProgressMode {
     /// A live line on a terminal, else a plain line every 30 s.
     #[default]
     Auto,
-    /// A live line even where stderr is no terminal.
+    /// A live line on a terminal, else a plain line every second.
     Always,
     /// None.
     Never,

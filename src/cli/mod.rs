@@ -1,5 +1,99 @@
 //! The command line: arguments in, messages, progress and reports out. clap lives here and nowhere else.
 
+mod args;
 pub mod config;
+pub mod console;
 pub mod error;
+pub mod progress;
+pub mod recv;
+pub mod report;
+pub mod send;
 pub mod values;
+
+use std::env::ArgsOs;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use args::Asked;
+use config::{NetworkConfig, OutputConfig};
+use console::Console;
+use error::Failure;
+use report::Report;
+
+use crate::exit::Exit;
+use crate::net::interface::Interface;
+use crate::net::socket::Venue;
+use crate::sink::file::remove_unfinished;
+
+/// How a program's work ended: what there is to report, and why it failed if it did.
+#[derive(Debug)]
+pub(crate) struct Ended<R> {
+    /// Filled in as far as the session came.
+    pub(crate) report: R,
+    /// Success, or the code and the line to end with.
+    pub(crate) result: Result<(), Failure>,
+}
+
+/// A program from command line to exit code.
+fn run<C, R: Report>(
+    program: &str,
+    config: impl FnOnce(ArgsOs) -> Result<Asked<C>, Failure>,
+    output: impl FnOnce(&C) -> (OutputConfig, bool),
+    work: impl FnOnce(C, &Console) -> Ended<R>,
+) -> ExitCode {
+    let prepared = config(std::env::args_os()).and_then(|asked| match asked {
+        Asked::Print(text) => Ok(Asked::Print(text)),
+        Asked::Run(config) => {
+            let (output, stream_on_stdout) = output(&config);
+            if let Some(path) = &output.report {
+                report::check(path, stream_on_stdout)?;
+            }
+            let console = Console::start(&output)?;
+            Ok(Asked::Run((config, output, console)))
+        }
+    });
+    let (config, output, console) = match prepared {
+        Ok(Asked::Run(run)) => run,
+        Ok(Asked::Print(text)) => {
+            // Help into a closed pipe is no failure.
+            let _ = io::stdout().lock().write_all(text.as_bytes());
+            return ExitCode::SUCCESS;
+        }
+        Err(failure) => {
+            failure.print(program);
+            return failure.exit.code().into();
+        }
+    };
+    let Ended { mut report, mut result } = work(config, &console);
+    remove_unfinished();
+    report.end(result.as_ref().copied());
+    if let Some(path) = &output.report
+        && let Err(failure) = report::write(path, &report)
+    {
+        match &result {
+            Ok(()) => result = Err(failure),
+            // The session's own failure is what the exit code must tell.
+            Err(_) => console.line(&format!("{program}: {failure}")),
+        }
+    }
+    let exit = match result {
+        Ok(()) => Exit::Complete,
+        Err(failure) => {
+            console.line(&format!("{program}: {failure}"));
+            failure.exit
+        }
+    };
+    console.finish();
+    exit.code().into()
+}
+
+/// Chooses the interface, and says which.
+fn venue(config: &NetworkConfig) -> Result<Venue, Failure> {
+    let venue = Venue::choose(config.interface.as_deref(), config.group, config.port, config.broadcast)?;
+    let Interface { name, address, mtu, .. } = &venue.interface;
+    tracing::info!("{} through interface {name} ({address}, MTU {mtu})", venue.target());
+    Ok(venue)
+}
+
+/// Examples come before the flags: most people look for a line to start from.
+const HELP_TEMPLATE: &str = "{about}\n\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";

@@ -24,6 +24,18 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A duration as people write it: in the largest unit that divides it: `2m`, `90s`.
+pub fn shown(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    match millis {
+        0 => "0".to_owned(),
+        _ if millis.is_multiple_of(3_600_000) => format!("{}h", millis / 3_600_000),
+        _ if millis.is_multiple_of(60_000) => format!("{}m", millis / 60_000),
+        _ if millis.is_multiple_of(1_000) => format!("{}s", millis / 1_000),
+        _ => format!("{millis}ms"),
+    }
+}
+
 /// Like [`duration`], but zero means for ever.
 ///
 /// # Errors
@@ -283,6 +295,8 @@ mod tests {
             prop_assert_eq!(size(&format!("{number}M")), Ok(number << 20));
             prop_assert_eq!(duration(&format!("{number}ms")), Ok(Duration::from_millis(number)));
             prop_assert_eq!(rate(&format!("{}K", number + 8)), Ok((number + 8) * 1000));
+            let millis = Duration::from_millis(number);
+            prop_assert_eq!(duration(&shown(millis)), Ok(millis));
         }
     }
 }

@@ -191,7 +191,11 @@ mod tests {
     fn batches_are_as_large_as_the_kernel_allows() {
         let mut sizes = Vec::new();
         let contents = vec![0; 100 * 1472 + 5];
-        send_in_batches(&contents, 1472, || 64, |batch| Ok(sizes.push(batch.len()))).unwrap();
+        let taking = |batch: &[u8]| {
+            sizes.push(batch.len());
+            Ok(())
+        };
+        send_in_batches(&contents, 1472, || 64, taking).unwrap();
         assert_eq!(sizes, [44 * 1472, 44 * 1472, 12 * 1472 + 5]);
     }
 

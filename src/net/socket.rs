@@ -417,7 +417,7 @@ mod tests {
             let sender = SenderSockets::open(&venue, 1).unwrap();
             let error = sender.data.send(venue.target(), &vec![1; 1 << 20], 1000).unwrap_err();
             assert_eq!(error.trouble, Trouble::WouldBlock);
-            assert!(error.sent > 0 && error.sent % 1000 == 0, "{}", error.sent);
+            assert!(error.sent > 0 && error.sent.is_multiple_of(1000), "{}", error.sent);
         });
     }
 

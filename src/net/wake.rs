@@ -190,3 +190,100 @@ fn ignored_signals() -> u64 {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::sync::mpsc::channel;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_sleep_ends_at_its_deadline_to_a_fraction_of_a_millisecond() {
+        let (clock, sleeper) = (Clock::start(), Sleeper::new().unwrap());
+        let deadline = clock.now() + Duration::from_micros(300);
+        sleeper.wait([], &clock, deadline, || true).unwrap();
+        assert!(clock.now() >= deadline);
+        assert!(clock.now().since(deadline) < Duration::from_millis(100));
+    }
+
+    #[test]
+    fn another_thread_ends_the_sleep_and_no_wake_up_is_lost() {
+        let (clock, sleeper) = (Clock::start(), Sleeper::new().unwrap());
+        let waker = sleeper.waker();
+        let (give, take) = channel();
+        let other = thread::spawn(move || {
+            for number in 0..10_000 {
+                give.send(number).unwrap();
+                waker.wake();
+            }
+        });
+        let (mut next, give_up) = (0, clock.now() + Duration::from_secs(60));
+        let mut left = None;
+        while next < 10_000 {
+            assert!(clock.now() < give_up, "lost the wake-up for {next}");
+            while let Some(number) = left.take().or_else(|| take.try_recv().ok()) {
+                assert_eq!(number, next);
+                next += 1;
+            }
+            if next < 10_000 {
+                let idle = || {
+                    left = take.try_recv().ok();
+                    left.is_none()
+                };
+                sleeper.wait([], &clock, give_up, idle).unwrap();
+            }
+        }
+        other.join().unwrap();
+    }
+
+    #[test]
+    fn waking_who_is_awake_costs_no_system_call() {
+        let (clock, sleeper) = (Clock::start(), Sleeper::new().unwrap());
+        sleeper.waker().wake();
+        let nothing = rustix::io::read(&sleeper.shared.event, &mut [0; 8]);
+        assert_eq!(nothing, Err(Errno::AGAIN));
+        // Nor does it end the next sleep.
+        let deadline = clock.now() + Duration::from_millis(2);
+        sleeper.wait([], &clock, deadline, || true).unwrap();
+        assert!(clock.now() >= deadline);
+    }
+
+    #[test]
+    fn what_was_handed_over_just_before_the_sleep_is_not_slept_over() {
+        let (clock, sleeper) = (Clock::start(), Sleeper::new().unwrap());
+        sleeper.wait([], &clock, Time::NEVER, || false).unwrap();
+    }
+
+    #[test]
+    fn signals_are_told_apart_and_counted_and_ignored_ones_stay_ignored() {
+        const INSIDE: &str = "MCAST_TEST_INSIDE_CHILD";
+        if std::env::var_os(INSIDE).is_none() {
+            // Caught signals stay caught, so this happens in a process of its own, whose parent ignores HUP.
+            let output = Command::new("sh")
+                .args(["-c", "trap '' HUP; exec \"$0\" --exact --nocapture \"$1\""])
+                .arg(std::env::current_exe().unwrap())
+                .arg("net::wake::tests::signals_are_told_apart_and_counted_and_ignored_ones_stay_ignored")
+                .env(INSIDE, "1")
+                .output()
+                .unwrap();
+            let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success() && text.contains("1 passed"), "{text}");
+            return;
+        }
+        let (clock, sleeper) = (Clock::start(), Sleeper::new().unwrap());
+        let mut signals = Signals::catch().unwrap();
+        assert_eq!(signals.take(), None);
+        signal_hook::low_level::raise(SIGHUP).unwrap();
+        assert_eq!(signals.take(), None);
+        for count in 1..3 {
+            signal_hook::low_level::raise(SIGTERM).unwrap();
+            let ready = sleeper.wait([Watch::readable(&signals)], &clock, Time::NEVER, || true).unwrap();
+            assert_eq!((ready, signals.take()), ([true], Some((15, count))));
+        }
+        signal_hook::low_level::raise(SIGINT).unwrap();
+        assert_eq!(signals.take(), Some((2, 3)));
+    }
+}

@@ -12,6 +12,40 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
+/// What the stream is written to.
+#[derive(Debug)]
+pub enum Sink {
+    /// Standard output.
+    Pipe(pipe::OutputPipe),
+    /// A file of its own.
+    File(file::OutputFile),
+}
+
+impl Sink {
+    /// Writes all bytes of all slices, in order; blocks while the sink takes nothing.
+    ///
+    /// # Errors
+    /// When the sink is gone or full. What was written before is a prefix of the slices.
+    pub fn write_all(&mut self, slices: &mut [IoSlice<'_>]) -> Result<(), SinkError> {
+        match self {
+            Self::Pipe(pipe) => pipe.write_all(slices),
+            Self::File(file) => file.write_all(slices),
+        }
+    }
+
+    /// Says that the stream is complete and verified; a sink that is dropped instead keeps what can be kept from
+    /// being taken for complete.
+    ///
+    /// # Errors
+    /// When the sink cannot be brought to the disk, or the file not be given its name.
+    pub fn finish(self) -> Result<(), SinkError> {
+        match self {
+            Self::Pipe(pipe) => pipe.finish(),
+            Self::File(file) => file.commit(),
+        }
+    }
+}
+
 /// A sink did not take the stream. The message names the sink, what the system said, and the remedy.
 #[derive(Debug, thiserror::Error)]
 #[error("{action}: {source}{}", remedy(.source))]

@@ -1,0 +1,235 @@
+//! What both command lines share: common flags, errors in one line, help.
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::builder::{BoolishValueParser, PathBufValueParser, ValueParser};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgAction, Args, Parser, ValueEnum};
+
+use super::config::{DEFAULT_GROUP, DEFAULT_PORT, LogFormat, NetworkConfig, OutputConfig, ProgressMode};
+use super::error::Failure;
+use super::values;
+use crate::exit::Exit;
+
+/// Which network, interface and group.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Network")]
+pub(super) struct NetworkArgs {
+    /// Interface to use, by name or address [default: the one with the route to the group]
+    #[arg(short, long, env = "MCAST_INTERFACE", value_name = "NAME|ADDR", value_parser = values::interface)]
+    interface: Option<String>,
+
+    /// Multicast group, IPv4 or IPv6 [default: 239.255.77.67]
+    #[arg(short, long, env = "MCAST_GROUP", value_name = "ADDR", value_parser = values::group)]
+    group: Option<IpAddr>,
+
+    /// UDP port, the same at sender and receivers
+    #[arg(short, long, env = "MCAST_PORT", value_name = "N", default_value_t = DEFAULT_PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+
+    /// Use the interface's broadcast address instead of a group (IPv4, one segment)
+    #[arg(short, long, env = "MCAST_BROADCAST", value_parser = BoolishValueParser::new())]
+    broadcast: bool,
+}
+
+impl NetworkArgs {
+    pub(super) fn config(self) -> Result<NetworkConfig, Failure> {
+        if let (true, Some(group)) = (self.broadcast, self.group) {
+            return Err(Failure::usage(format!(
+                "--broadcast and --group {group} exclude each other; leave out one of them"
+            )));
+        }
+        Ok(NetworkConfig {
+            interface: self.interface,
+            group: self.group.unwrap_or(DEFAULT_GROUP),
+            port: self.port,
+            broadcast: self.broadcast,
+        })
+    }
+}
+
+/// What people and programs are told.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Output")]
+pub(super) struct OutputArgs {
+    /// Write one JSON document about the session there at exit
+    #[arg(long, env = "MCAST_REPORT", value_name = "PATH", value_parser = path())]
+    report: Option<PathBuf>,
+
+    /// Progress on stderr: auto is a live line on a terminal, else a line every 30 s; always is one every second there
+    #[arg(long, env = "MCAST_PROGRESS", value_name = "WHEN", value_enum, default_value = "auto")]
+    progress: ProgressMode,
+
+    /// Say nothing but errors
+    #[arg(short, long, env = "MCAST_QUIET", value_parser = BoolishValueParser::new())]
+    quiet: bool,
+
+    /// Say more: -v what changes, -vv each datagram
+    #[arg(short, long, env = "MCAST_VERBOSE", action = ArgAction::Count)]
+    verbose: u8,
+
+    /// How log lines are written on stderr
+    #[arg(long, env = "MCAST_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value = "text")]
+    log_format: LogFormat,
+}
+
+impl OutputArgs {
+    pub(super) fn config(self) -> Result<OutputConfig, Failure> {
+        if self.quiet && self.verbose > 0 {
+            return Err(Failure::usage("--quiet and --verbose exclude each other; leave out one of them"));
+        }
+        Ok(OutputConfig {
+            report: self.report,
+            progress: self.progress,
+            quiet: self.quiet,
+            verbose: self.verbose,
+            log_format: self.log_format,
+        })
+    }
+}
+
+impl ValueEnum for ProgressMode {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Auto, Self::Always, Self::Never]
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Never => "never",
+        }))
+    }
+}
+
+impl ValueEnum for LogFormat {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Text, Self::Json]
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }))
+    }
+}
+
+/// A path that is not empty.
+pub(super) fn path() -> ValueParser {
+    PathBufValueParser::new().into()
+}
+
+/// What a command line asks for.
+pub(super) enum Asked<T> {
+    /// To do the program's work.
+    Run(T),
+    /// To print this on stdout: help or version.
+    Print(String),
+}
+
+/// Reads a command line, program name first.
+pub(super) fn parse<P: Parser>(args: impl IntoIterator<Item = OsString>) -> Result<Asked<P>, Failure> {
+    let mut command = command::<P>();
+    let name = command.get_name().to_owned();
+    let matches = command.try_get_matches_from_mut(args);
+    match matches.and_then(|mut matches| P::from_arg_matches_mut(&mut matches)) {
+        Ok(parsed) => Ok(Asked::Run(parsed)),
+        Err(error) if !error.use_stderr() => Ok(Asked::Print(error.render().to_string())),
+        Err(error) => Err(Failure::usage(format!("{}; see {name} --help", one_line(&error)))),
+    }
+}
+
+/// The variables of the options go without saying, and would double the length of the help.
+fn command<P: Parser>() -> clap::Command {
+    P::command().mut_args(|arg| arg.hide_env(true)).after_help(after_help())
+}
+
+/// The parts of help that both programs end with.
+fn after_help() -> String {
+    let mut help = String::from(
+        "Every option can be set in the environment too: MCAST_MIN_RECEIVERS=3 stands for --min-receivers 3.\n\
+         Durations: 500ms 5s 2m 1h (a bare number is seconds). Sizes: 64K 16M 2G, powers of 1024.\n\
+         Rates: bits per second, 900M 2.5G, powers of 1000.\n\n\
+         Exit codes:\n",
+    );
+    for exit in Exit::TABLE {
+        help.push_str(&format!("  {:>5}  {}\n", exit.code(), exit.meaning()));
+    }
+    help.push_str(&format!("  128+n  {}", Exit::Signal(0).meaning()));
+    help
+}
+
+/// clap's paragraph as one line: flag, value, what is wrong with it.
+fn one_line(error: &clap::Error) -> String {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::Strings(texts)) => texts.join(", "),
+        Some(ContextValue::StyledStrs(texts)) => {
+            texts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        }
+        _ => String::new(),
+    };
+    let flag = text(ContextKind::InvalidArg);
+    let flag = flag.split([' ', '=']).next().unwrap_or_default();
+    let value = text(ContextKind::InvalidValue);
+    match error.kind() {
+        ErrorKind::ValueValidation => {
+            let reason = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+            format!("{}: {reason}", flag_and_value(flag, &value))
+        }
+        ErrorKind::InvalidValue if value.is_empty() => format!("{flag} needs a value"),
+        ErrorKind::InvalidValue => {
+            format!("{}: choose one of {}", flag_and_value(flag, &value), text(ContextKind::ValidValue))
+        }
+        ErrorKind::UnknownArgument => {
+            let suggested = text(ContextKind::SuggestedArg);
+            let tip =
+                if suggested.is_empty() { String::new() } else { format!(", did you mean {suggested}?") };
+            format!("unknown argument \"{flag}\"{tip}")
+        }
+        ErrorKind::ArgumentConflict if text(ContextKind::PriorArg).starts_with(flag) => {
+            format!("{flag} is given twice; leave out one")
+        }
+        ErrorKind::InvalidUtf8 => "an argument is no valid UTF-8; use letters that are".to_owned(),
+        _ => {
+            let rendered = error.to_string();
+            let first = rendered.lines().next().unwrap_or_default();
+            first.strip_prefix("error: ").unwrap_or(first).to_owned()
+        }
+    }
+}
+
+/// How the user wrote it: on the command line, or in the environment.
+fn flag_and_value(flag: &str, value: &str) -> String {
+    let variable = format!("MCAST_{}", flag.trim_start_matches('-').replace('-', "_").to_uppercase());
+    match std::env::var(&variable) {
+        Ok(set) if set == value => format!("{variable}={value}"),
+        _ if value.is_empty() => format!("{flag} \"\""),
+        _ => format!("{flag} {value}"),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Every option but help and version can be set in the environment, under its own name.
+    pub(in crate::cli) fn every_option_has_its_variable<P: Parser>() {
+        for arg in P::command().get_arguments() {
+            let Some(long) = arg.get_long().filter(|long| !matches!(*long, "help" | "version")) else {
+                continue;
+            };
+            let variable = format!("MCAST_{}", long.replace('-', "_").to_uppercase());
+            assert_eq!(arg.get_env().and_then(|name| name.to_str()), Some(variable.as_str()));
+        }
+        P::command().debug_assert();
+    }
+
+    /// The help as it is on a terminal of this width.
+    pub(in crate::cli) fn help<P: Parser>(width: usize) -> String {
+        command::<P>().term_width(width).render_help().to_string()
+    }
+}

@@ -1,0 +1,168 @@
+//! The thread that owns stderr. A terminal that is stopped, or a pager that nobody scrolls, holds up this thread and not
+//! the session: what it cannot take is dropped and counted.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::config::{LogFormat, OutputConfig};
+use super::error::Failure;
+use super::progress::{Meter, Progress};
+use crate::exit::Exit;
+
+/// Says things to people, without ever waiting for them.
+#[derive(Clone, Debug)]
+pub struct Console {
+    messages: SyncSender<Message>,
+    dropped: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+enum Message {
+    Line(Vec<u8>),
+    Progress(Progress),
+    Finish(SyncSender<()>),
+}
+
+impl Console {
+    /// Starts the thread, and sends it everything that is logged from here on.
+    ///
+    /// # Errors
+    /// When MCAST_LOG makes no sense (exit code 2) or the system has no thread left.
+    pub fn start(config: &OutputConfig) -> Result<Self, Failure> {
+        let filter = filter(config)?;
+        let terminal = io::stderr().is_terminal();
+        let meter = Meter::new(config, terminal);
+        let (messages, inbox) = sync_channel(MOST_MESSAGES);
+        let console = Self { messages, dropped: Arc::default() };
+        let dropped = Arc::clone(&console.dropped);
+        thread::Builder::new()
+            .name("console".to_owned())
+            .spawn(move || serve(&inbox, meter, &dropped))
+            .map_err(|error| Failure::new(Exit::LocalResource, format!("cannot start a thread: {error}")))?;
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_target(config.verbose > 0)
+            .with_ansi(terminal && config.log_format == LogFormat::Text)
+            .with_writer(console.clone());
+        // Fails only where somebody else has set up logging, who then gets the lines.
+        let _ = match config.log_format {
+            LogFormat::Text => log.try_init(),
+            LogFormat::Json => log.json().flatten_event(true).try_init(),
+        };
+        Ok(console)
+    }
+
+    /// Shows how far the session is. Cheap; ten times a second is plenty.
+    pub fn progress(&self, progress: Progress) {
+        // The next one says it better.
+        let _ = self.messages.try_send(Message::Progress(progress));
+    }
+
+    /// Writes one line, whatever the verbosity.
+    pub fn line(&self, text: &str) {
+        self.send(format!("{text}\n").into_bytes());
+    }
+
+    /// Takes the live line away and waits until everything is written, for a fifth of a second at most.
+    pub fn finish(&self) {
+        let (done, wait) = sync_channel(1);
+        if self.messages.try_send(Message::Finish(done)).is_ok() {
+            let _ = wait.recv_timeout(LONGEST_FLUSH);
+        }
+    }
+
+    fn send(&self, line: Vec<u8>) {
+        if self.messages.try_send(Message::Line(line)).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl<'a> MakeWriter<'a> for Console {
+    type Writer = LogLine<'a>;
+
+    fn make_writer(&'a self) -> LogLine<'a> {
+        LogLine { console: self, text: Vec::new() }
+    }
+}
+
+/// A log line in the making; it is sent when it is dropped.
+#[derive(Debug)]
+pub struct LogLine<'a> {
+    console: &'a Console,
+    text: Vec<u8>,
+}
+
+impl Write for LogLine<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for LogLine<'_> {
+    fn drop(&mut self) {
+        if !self.text.is_empty() {
+            self.console.send(std::mem::take(&mut self.text));
+        }
+    }
+}
+
+fn serve(inbox: &Receiver<Message>, mut meter: Meter, dropped: &AtomicU64) {
+    while let Ok(message) = inbox.recv() {
+        match message {
+            Message::Line(line) => meter.aside(|| write(&line)),
+            Message::Progress(progress) => meter.show(&progress),
+            Message::Finish(done) => {
+                meter.clear();
+                // Nobody waits any more where this fails.
+                let _ = done.try_send(());
+            }
+        }
+        match dropped.swap(0, Ordering::Relaxed) {
+            0 => {}
+            lost => {
+                meter
+                    .aside(|| write(format!("{lost} log lines lost: stderr did not take them\n").as_bytes()));
+            }
+        }
+    }
+}
+
+fn write(text: &[u8]) {
+    // Nobody is left to be told where stderr is closed.
+    let _ = io::stderr().lock().write_all(text);
+}
+
+/// MCAST_LOG, in the language of `tracing_subscriber::EnvFilter`, or what -q and -v say.
+fn filter(config: &OutputConfig) -> Result<EnvFilter, Failure> {
+    match std::env::var("MCAST_LOG") {
+        Ok(directives) if !directives.is_empty() => EnvFilter::try_new(&directives).map_err(|error| {
+            Failure::usage(format!(
+                "MCAST_LOG={directives}: {error}; write a level such as debug, or mcast::session=trace"
+            ))
+        }),
+        _ => Ok(EnvFilter::new(match (config.quiet, config.verbose) {
+            (true, _) => "error",
+            (false, 0) => "info",
+            (false, 1) => "info,mcast=debug",
+            (false, _) => "info,mcast=trace",
+        })),
+    }
+}
+
+/// Bounds the memory for lines that stderr does not take: about 200 KiB.
+const MOST_MESSAGES: usize = 1024;
+/// A signal must end the process within two seconds, whatever stderr does.
+const LONGEST_FLUSH: Duration = Duration::from_millis(200);

@@ -1,0 +1,204 @@
+//! What people see of a session under way: a live line on a terminal, else a plain line now and then.
+
+use std::time::Duration;
+
+use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::config::{OutputConfig, ProgressMode};
+
+/// A session at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// Time since launch.
+    pub elapsed: Duration,
+    /// What it is doing.
+    pub phase: Phase,
+    /// Bytes of the stream: acknowledged by every receiver at the sender, taken by the sink at a receiver.
+    pub bytes: u64,
+    /// Bytes that are expected in all.
+    pub expected: Option<u64>,
+    /// Bytes of the stream per second of late.
+    pub rate: u64,
+    /// The sender's view of its receivers; `None` at a receiver.
+    pub receivers: Option<Receivers>,
+    /// Repair symbols among all symbols, 0 to 1.
+    pub repair_share: f64,
+    /// Who holds the session up just now: `source`, `network`, `sink`, `receiver NAME`.
+    pub limited_by: Option<String>,
+}
+
+/// What a session is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Waiting for receivers, or for a sender.
+    Waiting,
+    /// Transferring.
+    Running,
+    /// Everything was sent or received; waiting for confirmations or for the sink.
+    Finishing,
+}
+
+/// How many receivers are how far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Receivers {
+    /// Admitted, and neither dead nor evicted.
+    pub joined: u32,
+    /// Taking data.
+    pub ready: u32,
+    /// Confirmed that they are done.
+    pub done: u32,
+}
+
+/// Shows progress; lives on the thread that owns stderr.
+#[derive(Debug)]
+pub(super) enum Meter {
+    /// Nothing.
+    Silent,
+    /// A line that is drawn over.
+    Live(ProgressBar),
+    /// A log line whenever this much time has passed since launch.
+    Plain { every: Duration, next: Duration },
+}
+
+impl Meter {
+    pub(super) fn new(config: &OutputConfig, stderr_is_terminal: bool) -> Self {
+        match config.progress {
+            _ if config.quiet => Self::Silent,
+            ProgressMode::Never => Self::Silent,
+            _ if stderr_is_terminal => {
+                Self::Live(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()))
+            }
+            ProgressMode::Auto => Self::Plain { every: EVERY, next: EVERY },
+            ProgressMode::Always => Self::Plain { every: ALWAYS_EVERY, next: ALWAYS_EVERY },
+        }
+    }
+
+    pub(super) fn show(&mut self, progress: &Progress) {
+        match self {
+            Self::Silent => {}
+            Self::Live(bar) => {
+                match progress.expected {
+                    Some(expected) => bar.set_length(expected.max(progress.bytes)),
+                    None => bar.unset_length(),
+                }
+                bar.set_style(style(progress.expected.is_some()));
+                bar.set_position(progress.bytes);
+                bar.set_message(line(progress));
+            }
+            Self::Plain { every, next } => {
+                if progress.elapsed >= *next {
+                    *next = progress.elapsed + *every;
+                    tracing::info!("{}", line(progress));
+                }
+            }
+        }
+    }
+
+    /// Runs `write` while the live line is out of the way.
+    pub(super) fn aside(&self, write: impl FnOnce()) {
+        match self {
+            Self::Live(bar) => bar.suspend(write),
+            _ => write(),
+        }
+    }
+
+    /// Takes the live line away.
+    pub(super) fn clear(&mut self) {
+        if let Self::Live(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn style(with_bar: bool) -> ProgressStyle {
+    let template = if with_bar { "[{bar:20}] {percent:>3} % {wide_msg}" } else { "{wide_msg}" };
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ")
+}
+
+/// All of it in one line.
+fn line(progress: &Progress) -> String {
+    let (receivers, amount) = (progress.receivers, DecimalBytes(progress.bytes));
+    if progress.phase == Phase::Waiting {
+        return match receivers {
+            None => "waiting for a sender".to_owned(),
+            Some(receivers) => format!("waiting for receivers, {} joined", receivers.joined),
+        };
+    }
+    let mut parts = vec![match progress.expected {
+        Some(expected) => format!("{amount} of {}", DecimalBytes(expected)),
+        None => amount.to_string(),
+    }];
+    parts.push(format!("{}/s", DecimalBytes(progress.rate)));
+    if let Some(Receivers { joined, ready, done }) = receivers {
+        let plural = if joined == 1 { "" } else { "s" };
+        parts.push(format!("{joined} receiver{plural}, {ready} ready, {done} done"));
+    }
+    parts.push(format!("repair {:.1} %", progress.repair_share * 100.0));
+    match (progress.phase, receivers, &progress.limited_by) {
+        (Phase::Finishing, Some(_), _) => parts.push("waiting for confirmations".to_owned()),
+        (Phase::Finishing, None, _) => parts.push("waiting for the sink".to_owned()),
+        (_, _, Some(limit)) => parts.push(format!("limited by {limit}")),
+        _ => {}
+    }
+    parts.join(" · ")
+}
+
+const EVERY: Duration = Duration::from_secs(30);
+const ALWAYS_EVERY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn running() -> Progress {
+        Progress {
+            elapsed: Duration::from_secs(10),
+            phase: Phase::Running,
+            bytes: 1_234_000_000,
+            expected: Some(4_000_000_000),
+            rate: 112_300_000,
+            receivers: Some(Receivers { joined: 3, ready: 3, done: 0 }),
+            repair_share: 0.0123,
+            limited_by: Some("receiver db2".to_owned()),
+        }
+    }
+
+    #[test]
+    fn one_line_tells_how_far_how_fast_who_and_why() {
+        assert_eq!(
+            line(&running()),
+            "1.23 GB of 4.00 GB · 112.30 MB/s · 3 receivers, 3 ready, 0 done · repair 1.2 % · limited by receiver db2"
+        );
+        let at_receiver = Progress { receivers: None, expected: None, phase: Phase::Finishing, ..running() };
+        assert_eq!(line(&at_receiver), "1.23 GB · 112.30 MB/s · repair 1.2 % · waiting for the sink");
+        let waiting = Progress { phase: Phase::Waiting, ..running() };
+        assert_eq!(line(&waiting), "waiting for receivers, 3 joined");
+        assert_eq!(line(&Progress { receivers: None, ..waiting }), "waiting for a sender");
+    }
+
+    #[test]
+    fn without_a_terminal_a_line_comes_every_30_seconds_and_never_when_quiet() {
+        let config = |progress, quiet| OutputConfig {
+            report: None,
+            progress,
+            quiet,
+            verbose: 0,
+            log_format: super::super::config::LogFormat::Text,
+        };
+        let mut meter = Meter::new(&config(ProgressMode::Auto, false), false);
+        let next = |meter: &Meter| match meter {
+            Meter::Plain { next, .. } => next.as_secs(),
+            _ => panic!("{meter:?}"),
+        };
+        assert_eq!(next(&meter), 30);
+        meter.show(&running());
+        assert_eq!(next(&meter), 30);
+        meter.show(&Progress { elapsed: Duration::from_secs(31), ..running() });
+        assert_eq!(next(&meter), 61);
+        assert!(matches!(Meter::new(&config(ProgressMode::Always, true), true), Meter::Silent));
+        assert!(matches!(Meter::new(&config(ProgressMode::Never, false), true), Meter::Silent));
+        assert!(matches!(Meter::new(&config(ProgressMode::Auto, false), true), Meter::Live(_)));
+    }
+}

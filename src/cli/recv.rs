@@ -1,0 +1,196 @@
+//! `mcast-recv`: its command line.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+
+use super::Ended;
+use super::args::{Asked, NetworkArgs, OutputArgs, parse, path};
+use super::config::{RecvConfig, SinkConfig};
+use super::console::Console;
+use super::error::Failure;
+use super::report::ReceiverReport;
+use super::values::{self, ForEver};
+use crate::exit::Exit;
+use crate::net::socket::{ReceiverSockets, Venue};
+use crate::sink::Sink;
+use crate::sink::file::OutputFile;
+use crate::sink::pipe::OutputPipe;
+
+/// Receive a stream of bytes that mcast-send multicasts, verified.
+#[derive(Debug, Parser)]
+#[command(name = "mcast-recv", version, max_term_width = 100, help_template = super::HELP_TEMPLATE, before_help = EXAMPLES)]
+struct RecvArgs {
+    /// Write the stream to this file, which appears once it is verified, instead of standard output
+    #[arg(short, long, env = "MCAST_OUTPUT", value_name = "PATH", value_parser = path())]
+    output: Option<PathBuf>,
+
+    /// Refuse streams of another label [default: take any]
+    #[arg(long, env = "MCAST_EXPECT", value_name = "LABEL", value_parser = values::label)]
+    expect: Option<String>,
+
+    /// How the sender's report calls this receiver [default: the host name]
+    #[arg(long, env = "MCAST_NAME", value_name = "NAME", value_parser = values::name)]
+    name: Option<String>,
+
+    /// Give up when no session starts within this time; 0: never
+    #[arg(long, env = "MCAST_START_TIMEOUT", value_name = "DUR", default_value = "10m", value_parser = values::duration_or_for_ever)]
+    start_timeout: ForEver,
+
+    #[command(flatten)]
+    network: NetworkArgs,
+
+    /// Hops that answers to the sender may take [default: the system's, usually 64]
+    #[arg(long, env = "MCAST_TTL", value_name = "N", value_parser = clap::value_parser!(u8).range(1..), help_heading = "Network")]
+    ttl: Option<u8>,
+
+    /// Silence after which the sender counts as dead
+    #[arg(long, env = "MCAST_PEER_TIMEOUT", value_name = "DUR", default_value = "10s", value_parser = values::peer_timeout, help_heading = "Transfer")]
+    peer_timeout: Duration,
+
+    /// Memory for data that the output has not taken yet
+    #[arg(long, env = "MCAST_BUFFER", value_name = "SIZE", default_value = "32M", value_parser = values::memory, help_heading = "Transfer")]
+    buffer: u64,
+
+    #[command(flatten)]
+    messages: OutputArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  mcast-recv | pg_restore -1 -O -x -d copy     restore what arrives
+  mcast-recv -o nightly.dump                   a file that appears once it is verified
+  mcast-recv --expect prod --start-timeout 0   wait for ever for the stream called prod";
+
+/// The program.
+pub fn main() -> ExitCode {
+    super::run(
+        "mcast-recv",
+        |args| config(args, io::stdout().is_terminal()),
+        |config| (config.output.clone(), config.sink == SinkConfig::Stdout),
+        work,
+    )
+}
+
+/// The session.
+fn work(config: RecvConfig, _console: &Console) -> Ended<ReceiverReport> {
+    let result =
+        open(&config).and_then(|_| Err(Failure::new(Exit::Internal, "the session is not connected yet")));
+    Ended { report: ReceiverReport::new(&config.name), result }
+}
+
+/// Whatever can be wrong on this host shows here, before the sender hears of us.
+fn open(config: &RecvConfig) -> Result<(Sink, Venue, ReceiverSockets), Failure> {
+    let sink = match &config.sink {
+        SinkConfig::Stdout => Sink::Pipe(OutputPipe::stdout()?),
+        SinkConfig::File(path) => Sink::File(OutputFile::create(path)?),
+    };
+    let venue = super::venue(&config.network)?;
+    let sockets = ReceiverSockets::open(&venue, config.ttl)?;
+    Ok((sink, venue, sockets))
+}
+
+/// Reads the command line, program name first, and the environment.
+///
+/// # Errors
+/// With exit code 2, when they make no sense.
+fn config(
+    args: impl IntoIterator<Item = OsString>,
+    stdout_is_terminal: bool,
+) -> Result<Asked<RecvConfig>, Failure> {
+    let args = match parse::<RecvArgs>(args)? {
+        Asked::Run(args) => args,
+        Asked::Print(text) => return Ok(Asked::Print(text)),
+    };
+    let sink = match args.output {
+        Some(path) if path != Path::new("-") => SinkConfig::File(path),
+        _ if stdout_is_terminal => {
+            return Err(Failure::usage(
+                "standard output is a terminal; pipe it into a program, redirect it, or name a file with -o",
+            ));
+        }
+        _ => SinkConfig::Stdout,
+    };
+    Ok(Asked::Run(RecvConfig {
+        network: args.network.config()?,
+        ttl: args.ttl,
+        sink,
+        expect: args.expect,
+        name: args.name.unwrap_or_else(values::host_name),
+        start_timeout: args.start_timeout.0,
+        peer_timeout: args.peer_timeout,
+        buffer: args.buffer,
+        output: args.messages.config()?,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::args::tests::{every_option_has_its_variable, help};
+    use super::*;
+    use crate::cli::config::{DEFAULT_BUFFER, DEFAULT_PEER_TIMEOUT, DEFAULT_START_TIMEOUT};
+
+    fn asked(line: &str, stdout_is_terminal: bool) -> Result<Asked<RecvConfig>, Failure> {
+        let args = std::iter::once("mcast-recv").chain(line.split_whitespace()).map(OsString::from);
+        config(args, stdout_is_terminal)
+    }
+
+    fn right(line: &str) -> RecvConfig {
+        match asked(line, false) {
+            Ok(Asked::Run(config)) => config,
+            Ok(Asked::Print(text)) => panic!("{line}: {text}"),
+            Err(failure) => panic!("{line}: {failure}"),
+        }
+    }
+
+    #[test]
+    fn without_flags_the_defaults_are_those_of_the_design() {
+        let config = right("");
+        assert_eq!((config.sink, config.expect, config.ttl), (SinkConfig::Stdout, None, None));
+        assert_eq!(
+            (config.start_timeout, config.peer_timeout),
+            (Some(DEFAULT_START_TIMEOUT), DEFAULT_PEER_TIMEOUT)
+        );
+        assert_eq!((config.buffer, config.name), (DEFAULT_BUFFER, values::host_name()));
+    }
+
+    #[test]
+    fn flags_reach_the_configuration() {
+        let config =
+            right("-o a.dump --expect prod --name db2 --ttl 4 --buffer 1M --start-timeout 0 -i eth1 -p 7000");
+        assert_eq!(
+            (config.sink, config.expect),
+            (SinkConfig::File("a.dump".into()), Some("prod".to_owned()))
+        );
+        assert_eq!((config.name.as_str(), config.ttl, config.buffer), ("db2", Some(4), 1 << 20));
+        assert_eq!((config.start_timeout, config.network.interface.as_deref()), (None, Some("eth1")));
+        assert_eq!(config.network.port, 7000);
+    }
+
+    #[test]
+    fn a_terminal_is_no_sink() {
+        let refused = |line| asked(line, true).is_err_and(|failure| failure.exit == Exit::Usage);
+        assert!(refused("") && refused("-o -") && !refused("-o a.dump"));
+    }
+
+    #[test]
+    fn a_hostile_name_is_refused_in_one_harmless_line() {
+        let args = ["mcast-recv", "--name", "a\u{1b}[2J\nb"].map(OsString::from);
+        let Err(failure) = config(args, false) else { panic!("taken") };
+        assert!(!failure.to_string().contains(['\u{1b}', '\n']), "{failure}");
+    }
+
+    #[test]
+    fn options_can_be_set_in_the_environment() {
+        every_option_has_its_variable::<RecvArgs>();
+    }
+
+    #[test]
+    fn help_shows_examples_first_and_the_exit_codes_last() {
+        insta::assert_snapshot!(help::<RecvArgs>(100));
+    }
+}

@@ -1,0 +1,374 @@
+//! The report: one JSON document about a session, schema 1, for programs.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{Access, access, fstat, stat};
+use serde::{Serialize, Serializer};
+
+use super::error::Failure;
+use crate::exit::Exit;
+use crate::sink::file::write_atomically;
+
+/// What `mcast-send --report` writes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SenderReport {
+    schema: u8,
+    role: Role,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The process exit status.
+    pub exit_code: u8,
+    /// Name of the stream.
+    pub label: String,
+    /// Session id in hexadecimal digits; `None` before there was one.
+    pub session: Option<String>,
+    /// Bytes of the stream.
+    pub bytes: u64,
+    /// Digest of the whole stream, `algorithm:hex`; `None` where it was not read to its end.
+    pub digest: Option<String>,
+    /// From launch to the start of the session.
+    pub start_wait_s: Seconds,
+    /// From the start of the session to its end.
+    pub elapsed_s: Seconds,
+    /// Bits of the stream per second of `elapsed_s`.
+    pub goodput_bps: u64,
+    /// What went over the network.
+    pub wire: Wire,
+    /// For how long each of these held the session up: `source`, `network`, `receiver:NAME`.
+    pub limited_by: BTreeMap<String, Seconds>,
+    /// Every receiver that was admitted.
+    pub receivers: Vec<ReceiverEntry>,
+    /// Why it failed; `None` on success.
+    pub error: Option<String>,
+}
+
+/// What the sender knows of one receiver.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ReceiverEntry {
+    /// What it calls itself.
+    pub name: String,
+    /// Address and port that its answers came from.
+    pub address: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The exit code it confirmed, or the one that stands for why it was evicted.
+    pub exit_code: u8,
+    /// Bytes that its sink took.
+    pub bytes: u64,
+    /// Reports of it that asked for repair.
+    pub nacks: u64,
+    /// Symbols that it missed, as it reported them.
+    pub lost_symbols: u64,
+    /// For how long its sink held the session up.
+    pub stalled_s: Seconds,
+}
+
+/// What `mcast-recv --report` writes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ReceiverReport {
+    schema: u8,
+    role: Role,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The process exit status.
+    pub exit_code: u8,
+    /// Name of the stream; `None` before there was one.
+    pub label: Option<String>,
+    /// Session id in hexadecimal digits; `None` before there was one.
+    pub session: Option<String>,
+    /// What this receiver calls itself.
+    pub name: String,
+    /// Address and port of the sender.
+    pub sender: Option<String>,
+    /// Bytes that the sink took.
+    pub bytes: u64,
+    /// Digest of the whole stream, `algorithm:hex`; `None` where it did not arrive whole.
+    pub digest: Option<String>,
+    /// From launch to the start of the session.
+    pub start_wait_s: Seconds,
+    /// From the start of the session to its end.
+    pub elapsed_s: Seconds,
+    /// Bits of the stream per second of `elapsed_s`.
+    pub goodput_bps: u64,
+    /// What came over the network.
+    pub wire: Wire,
+    /// For how long each of these held the session up: `network`, `sink`.
+    pub limited_by: BTreeMap<String, Seconds>,
+    /// Reports that asked for repair.
+    pub nacks: u64,
+    /// Symbols that were missed at first.
+    pub lost_symbols: u64,
+    /// For how long the sink took nothing although there was something.
+    pub stalled_s: Seconds,
+    /// Why it failed; `None` on success.
+    pub error: Option<String>,
+}
+
+/// Datagrams and symbols, counted at this end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Wire {
+    /// Datagrams from sender to group.
+    pub datagrams: u64,
+    /// Their UDP payload, in bytes.
+    pub bytes: u64,
+    /// Source symbols among them.
+    pub source_symbols: u64,
+    /// Repair symbols among them.
+    pub repair_symbols: u64,
+    /// Datagrams from receivers to sender.
+    pub feedback_datagrams: u64,
+    /// Datagrams that arrived here and were no datagrams of ours.
+    pub dropped_malformed: u64,
+}
+
+/// How a session ended, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Complete and verified.
+    Complete,
+    /// Complete at some receivers.
+    Partial,
+    /// Anything else.
+    Failed,
+    /// Ended by a signal, here or at the peer, or by the peer's decision.
+    Aborted,
+}
+
+impl From<Exit> for Outcome {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Complete => Self::Complete,
+            Exit::Partial => Self::Partial,
+            Exit::Aborted | Exit::Signal(_) => Self::Aborted,
+            _ => Self::Failed,
+        }
+    }
+}
+
+/// Written as seconds with three decimals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seconds(pub Duration);
+
+impl Serialize for Seconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64((self.0.as_secs_f64() * 1000.0).round() / 1000.0)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Role {
+    Sender,
+    Receiver,
+}
+
+impl SenderReport {
+    /// The report of a session in which nothing has happened; it counts as complete until [`SenderReport::end`].
+    pub fn new(label: &str) -> Self {
+        Self {
+            schema: SCHEMA,
+            role: Role::Sender,
+            outcome: Outcome::Complete,
+            exit_code: 0,
+            label: label.to_owned(),
+            session: None,
+            bytes: 0,
+            digest: None,
+            start_wait_s: Seconds::default(),
+            elapsed_s: Seconds::default(),
+            goodput_bps: 0,
+            wire: Wire::default(),
+            limited_by: BTreeMap::new(),
+            receivers: Vec::new(),
+            error: None,
+        }
+    }
+}
+
+impl ReceiverReport {
+    /// The report of a session in which nothing has happened; it counts as complete until [`ReceiverReport::end`].
+    pub fn new(name: &str) -> Self {
+        Self {
+            schema: SCHEMA,
+            role: Role::Receiver,
+            outcome: Outcome::Complete,
+            exit_code: 0,
+            label: None,
+            session: None,
+            name: name.to_owned(),
+            sender: None,
+            bytes: 0,
+            digest: None,
+            start_wait_s: Seconds::default(),
+            elapsed_s: Seconds::default(),
+            goodput_bps: 0,
+            wire: Wire::default(),
+            limited_by: BTreeMap::new(),
+            nacks: 0,
+            lost_symbols: 0,
+            stalled_s: Seconds::default(),
+            error: None,
+        }
+    }
+}
+
+/// A report of either role.
+pub trait Report: Serialize {
+    /// Enters how it ended, and derives the goodput from bytes and time.
+    fn end(&mut self, result: Result<(), &Failure>);
+}
+
+macro_rules! report {
+    ($report:ty) => {
+        impl Report for $report {
+            fn end(&mut self, result: Result<(), &Failure>) {
+                let exit = result.map_or_else(|failure| failure.exit, |()| Exit::Complete);
+                self.outcome = exit.into();
+                self.exit_code = exit.code();
+                self.error = result.err().map(ToString::to_string);
+                self.goodput_bps = goodput(self.bytes, self.elapsed_s.0);
+            }
+        }
+    };
+}
+
+report!(SenderReport);
+report!(ReceiverReport);
+
+/// Refuses a path that no report could be written to, before a session depends on it. `stream_on_stdout`: standard
+/// output carries the stream and must carry nothing else.
+///
+/// # Errors
+/// With exit code 10, or 2 where the path is standard output.
+pub fn check(path: &Path, stream_on_stdout: bool) -> Result<(), Failure> {
+    let shown = path.display();
+    if let Ok(there) = stat(path) {
+        let same = fstat(std::io::stdout())
+            .is_ok_and(|stdout| (stdout.st_dev, stdout.st_ino) == (there.st_dev, there.st_ino));
+        if stream_on_stdout && same {
+            return Err(Failure::usage(format!(
+                "--report {shown}: standard output carries the stream; name another file"
+            )));
+        }
+        if path.is_dir() {
+            return Err(Failure::new(
+                Exit::LocalResource,
+                format!("--report {shown}: it is a directory; add a file name"),
+            ));
+        }
+        if !path.is_file() {
+            return Ok(());
+        }
+    }
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    access(directory, Access::WRITE_OK | Access::EXEC_OK).map_err(|errno| {
+        Failure::new(
+            Exit::LocalResource,
+            format!(
+                "--report {shown}: cannot write to directory \"{}\": {}; choose another",
+                directory.display(),
+                std::io::Error::from(errno)
+            ),
+        )
+    })
+}
+
+/// Writes the report to `path`, where it appears whole or not at all.
+///
+/// # Errors
+/// With exit code 10.
+pub fn write(path: &Path, report: &impl Report) -> Result<(), Failure> {
+    let failed = |error: &dyn std::error::Error| {
+        Failure::new(Exit::LocalResource, format!("--report {}: {error}", path.display()))
+    };
+    let mut text = serde_json::to_vec(report).map_err(|error| failed(&error))?;
+    text.push(b'\n');
+    write_atomically(path, &text).map_err(|error| failed(&error))
+}
+
+/// Bits per second.
+fn goodput(bytes: u64, elapsed: Duration) -> u64 {
+    let bits = u128::from(bytes) * 8 * 1_000_000_000;
+    u64::try_from(bits / elapsed.as_nanos().max(1)).unwrap_or(u64::MAX)
+}
+
+const SCHEMA: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sender() -> SenderReport {
+        let mut report = SenderReport::new("prod");
+        report.session = Some("00112233445566778899aabbccddeeff".to_owned());
+        report.bytes = 1_000_000_000;
+        report.digest = Some("blake3:af1349b9".to_owned());
+        report.start_wait_s = Seconds(Duration::from_millis(1500));
+        report.elapsed_s = Seconds(Duration::from_nanos(10_000_400_000));
+        report.wire =
+            Wire { datagrams: 7, bytes: 6, source_symbols: 5, repair_symbols: 4, ..Wire::default() };
+        report.limited_by.insert("source".to_owned(), Seconds(Duration::from_secs(2)));
+        report.limited_by.insert("receiver:db2".to_owned(), Seconds(Duration::from_millis(125)));
+        report.receivers.push(ReceiverEntry {
+            name: "db2".to_owned(),
+            address: "192.0.2.2:40000".to_owned(),
+            outcome: Outcome::Failed,
+            exit_code: 9,
+            bytes: 12,
+            nacks: 3,
+            lost_symbols: 2,
+            stalled_s: Seconds(Duration::from_millis(125)),
+        });
+        report
+    }
+
+    #[test]
+    fn the_reports_are_those_of_schema_1() {
+        let mut report = sender();
+        report.end(Err(&Failure::new(Exit::Partial, "1 of 3 receivers failed: db2 (9, no space)")));
+        insta::assert_snapshot!("sender", serde_json::to_string_pretty(&report).unwrap());
+        let mut report = ReceiverReport::new("db2");
+        report.end(Err(&Failure::new(Exit::NotStarted, "no sender within 10 m")));
+        insta::assert_snapshot!("receiver", serde_json::to_string_pretty(&report).unwrap());
+    }
+
+    #[test]
+    fn goodput_follows_from_bytes_and_time_and_nothing_overflows() {
+        let mut report = sender();
+        report.end(Ok(()));
+        assert_eq!(
+            (report.outcome, report.exit_code, report.goodput_bps),
+            (Outcome::Complete, 0, 799_968_001)
+        );
+        assert_eq!(goodput(u64::MAX, Duration::ZERO), u64::MAX);
+        assert_eq!(Outcome::from(Exit::Signal(15)), Outcome::Aborted);
+    }
+
+    #[test]
+    fn a_report_replaces_the_old_one_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("report.json");
+        std::fs::write(&path, "old").unwrap();
+        check(&path, true).unwrap();
+        write(&path, &sender()).unwrap();
+        let read: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!((&read["schema"], &read["elapsed_s"]), (&1.into(), &10.0.into()));
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_path_that_takes_no_report_is_refused_before_the_session() {
+        let directory = tempfile::tempdir().unwrap();
+        let missing = check(&directory.path().join("missing/report.json"), false).unwrap_err();
+        assert_eq!(missing.exit, Exit::LocalResource);
+        assert!(missing.message.contains("missing"), "{missing}");
+        assert!(check(directory.path(), false).is_err());
+        assert!(check(Path::new("/dev/null"), false).is_ok());
+    }
+}

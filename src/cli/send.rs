@@ -1,0 +1,348 @@
+//! `mcast-send`: its command line.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use clap::builder::BoolishValueParser;
+
+use super::Ended;
+use super::args::{Asked, NetworkArgs, OutputArgs, parse, path};
+use super::config::{
+    DEFAULT_LABEL, DEFAULT_MIN_WAIT, MOST_RECEIVERS, MOST_REQUIRED, SendConfig, SourceConfig, StartConfig,
+};
+use super::console::Console;
+use super::error::Failure;
+use super::report::SenderReport;
+use super::values::{self, ForEver};
+use crate::exit::Exit;
+use crate::net::socket::{SenderSockets, Venue};
+use crate::source::Input;
+
+/// Multicast a stream of bytes to any number of hosts at once, verified at each.
+#[derive(Debug, Parser)]
+#[command(name = "mcast-send", version, max_term_width = 100, help_template = super::HELP_TEMPLATE, before_help = EXAMPLES)]
+struct SendArgs {
+    /// Read the stream from this file instead of standard input
+    #[arg(short, long, env = "MCAST_FILE", value_name = "PATH", value_parser = path())]
+    file: Option<PathBuf>,
+
+    /// Name of the stream, which receivers may insist on
+    #[arg(short, long, env = "MCAST_LABEL", value_name = "NAME", default_value = DEFAULT_LABEL, value_parser = values::label)]
+    label: String,
+
+    #[command(flatten)]
+    start: StartArgs,
+
+    #[command(flatten)]
+    network: NetworkArgs,
+
+    /// Hops that datagrams may take
+    #[arg(long, env = "MCAST_TTL", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..), help_heading = "Network")]
+    ttl: u8,
+
+    #[command(flatten)]
+    transfer: TransferArgs,
+
+    #[command(flatten)]
+    output: OutputArgs,
+
+    /// Expected size of the stream, for the progress line only
+    #[arg(long, env = "MCAST_SIZE", value_name = "SIZE", value_parser = values::size, help_heading = "Output")]
+    size: Option<u64>,
+}
+
+/// Whom to wait for.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Start")]
+struct StartArgs {
+    /// Start when so many receivers have joined [default: 1]
+    #[arg(short = 'n', long, env = "MCAST_MIN_RECEIVERS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_RECEIVERS)))]
+    min_receivers: Option<u32>,
+
+    /// Start at once when so many have joined, and admit no more
+    #[arg(long, env = "MCAST_MAX_RECEIVERS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_RECEIVERS)))]
+    max_receivers: Option<u32>,
+
+    /// Start when receivers of these names have joined
+    #[arg(long, env = "MCAST_REQUIRE", value_name = "NAME,…", value_delimiter = ',', value_parser = values::name)]
+    require: Vec<String>,
+
+    /// Stay open so long after the first join [default: 5s, or 0 where -n, --max-receivers or --require is given]
+    #[arg(long, env = "MCAST_MIN_WAIT", value_name = "DUR", value_parser = values::duration)]
+    min_wait: Option<Duration>,
+
+    /// Start so long after the first join, with those who are there [default: wait for -n]
+    #[arg(long, env = "MCAST_MAX_WAIT", value_name = "DUR", value_parser = values::duration)]
+    max_wait: Option<Duration>,
+
+    /// Give up when there is no start so long after launch; 0: never
+    #[arg(long, env = "MCAST_START_TIMEOUT", value_name = "DUR", default_value = "10m", value_parser = values::duration_or_for_ever)]
+    start_timeout: ForEver,
+}
+
+/// How to transfer.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Transfer")]
+struct TransferArgs {
+    /// Silence after which a receiver counts as dead
+    #[arg(long, env = "MCAST_PEER_TIMEOUT", value_name = "DUR", default_value = "10s", value_parser = values::peer_timeout)]
+    peer_timeout: Duration,
+
+    /// Exit 0 although a receiver failed, if at least one succeeded
+    #[arg(long, env = "MCAST_PARTIAL_OK", value_parser = BoolishValueParser::new())]
+    partial_ok: bool,
+
+    /// Send no faster than this, in bits per second [default: what network and receivers take]
+    #[arg(long, env = "MCAST_RATE", value_name = "RATE", value_parser = values::rate)]
+    rate: Option<u64>,
+
+    /// Size of an IP datagram in bytes [default: what the interface carries]
+    #[arg(long, env = "MCAST_MTU", value_name = "N", value_parser = clap::value_parser!(u16).range(576..))]
+    mtu: Option<u16>,
+
+    /// Memory for data that receivers have not acknowledged
+    #[arg(long, env = "MCAST_WINDOW", value_name = "SIZE", default_value = "32M", value_parser = values::memory)]
+    window: u64,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  pg_dump -Fc prod | mcast-send -n 3 --max-wait 5m     wait for three, 5 minutes at most
+  mcast-send -f disk.img --require db2,db3             start when these two are there
+  tar -c /srv | mcast-send -i eth1 --rate 500M         through eth1, at most 500 Mbit/s";
+
+/// The program.
+pub fn main() -> ExitCode {
+    super::run(
+        "mcast-send",
+        |args| config(args, io::stdin().is_terminal()),
+        |config| (config.output.clone(), false),
+        work,
+    )
+}
+
+/// The session.
+fn work(config: SendConfig, _console: &Console) -> Ended<SenderReport> {
+    let result =
+        open(&config).and_then(|_| Err(Failure::new(Exit::Internal, "the session is not connected yet")));
+    Ended { report: SenderReport::new(&config.label), result }
+}
+
+/// Whatever can be wrong on this host shows here, before anything is sent.
+fn open(config: &SendConfig) -> Result<(Input, Venue, SenderSockets), Failure> {
+    let input = match &config.source {
+        SourceConfig::Stdin => Input::stdin()?,
+        SourceConfig::File(path) => Input::open(path)?,
+    };
+    let venue = super::venue(&config.network)?;
+    let sockets = SenderSockets::open(&venue, config.ttl)?;
+    Ok((input, venue, sockets))
+}
+
+/// Reads the command line, program name first, and the environment.
+///
+/// # Errors
+/// With exit code 2, when they make no sense.
+fn config(
+    args: impl IntoIterator<Item = OsString>,
+    stdin_is_terminal: bool,
+) -> Result<Asked<SendConfig>, Failure> {
+    let args = match parse::<SendArgs>(args)? {
+        Asked::Run(args) => args,
+        Asked::Print(text) => return Ok(Asked::Print(text)),
+    };
+    let source = match args.file {
+        Some(path) if path != Path::new("-") => SourceConfig::File(path),
+        _ if stdin_is_terminal => {
+            return Err(Failure::usage(
+                "standard input is a terminal; pipe a stream into mcast-send, or name a file with -f",
+            ));
+        }
+        _ => SourceConfig::Stdin,
+    };
+    Ok(Asked::Run(SendConfig {
+        network: args.network.config()?,
+        ttl: args.ttl,
+        source,
+        label: args.label,
+        start: args.start.config()?,
+        peer_timeout: args.transfer.peer_timeout,
+        partial_ok: args.transfer.partial_ok,
+        rate: args.transfer.rate,
+        mtu: args.transfer.mtu,
+        window: args.transfer.window,
+        size: args.size,
+        output: args.output.config()?,
+    }))
+}
+
+impl StartArgs {
+    fn config(mut self) -> Result<StartConfig, Failure> {
+        self.require.sort();
+        self.require.dedup();
+        let min_receivers = self.min_receivers.unwrap_or(1);
+        let names = u32::try_from(self.require.len()).unwrap_or(u32::MAX);
+        if names > MOST_REQUIRED {
+            return Err(Failure::usage(format!(
+                "--require names {names} receivers; name {MOST_REQUIRED} at most"
+            )));
+        }
+        if let Some(most) = self.max_receivers {
+            if min_receivers > most {
+                return Err(Failure::usage(format!(
+                    "--min-receivers {min_receivers} is more than --max-receivers {most}; raise the one or lower the other"
+                )));
+            }
+            if names > most {
+                return Err(Failure::usage(format!(
+                    "--require names {names} receivers, more than --max-receivers {most}; raise it"
+                )));
+            }
+        }
+        let says_whom =
+            self.min_receivers.is_some() || self.max_receivers.is_some() || !self.require.is_empty();
+        let min_wait = match self.min_wait {
+            Some(min_wait) => min_wait,
+            None if says_whom => Duration::ZERO,
+            // A default must not contradict what was given.
+            None => {
+                let most = self.max_wait.unwrap_or(Duration::MAX);
+                DEFAULT_MIN_WAIT.min(most).min(self.start_timeout.0.unwrap_or(Duration::MAX) / 2)
+            }
+        };
+        if let Some(max_wait) = self.max_wait.filter(|max_wait| min_wait > *max_wait) {
+            let (min_wait, max_wait) = (values::shown(min_wait), values::shown(max_wait));
+            return Err(Failure::usage(format!(
+                "--min-wait {min_wait} is longer than --max-wait {max_wait}; shorten the one or lengthen the other"
+            )));
+        }
+        if let Some(timeout) = self.start_timeout.0.filter(|timeout| min_wait >= *timeout) {
+            let (min_wait, timeout) = (values::shown(min_wait), values::shown(timeout));
+            return Err(Failure::usage(format!(
+                "--min-wait {min_wait} leaves no time to start within --start-timeout {timeout}; raise the latter"
+            )));
+        }
+        Ok(StartConfig {
+            min_receivers,
+            max_receivers: self.max_receivers,
+            require: self.require,
+            min_wait,
+            max_wait: self.max_wait,
+            timeout: self.start_timeout.0,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::args::tests::{every_option_has_its_variable, help};
+    use super::*;
+    use crate::cli::config::{
+        DEFAULT_GROUP, DEFAULT_PEER_TIMEOUT, DEFAULT_PORT, DEFAULT_START_TIMEOUT, DEFAULT_WINDOW,
+        ProgressMode,
+    };
+
+    fn asked(line: &str) -> Result<Asked<SendConfig>, Failure> {
+        config(std::iter::once("mcast-send").chain(line.split_whitespace()).map(OsString::from), false)
+    }
+
+    fn right(line: &str) -> SendConfig {
+        match asked(line) {
+            Ok(Asked::Run(config)) => config,
+            Ok(Asked::Print(text)) => panic!("{line}: {text}"),
+            Err(failure) => panic!("{line}: {failure}"),
+        }
+    }
+
+    fn wrong(line: &str) -> String {
+        match asked(line) {
+            Ok(_) => panic!("{line} was taken"),
+            Err(failure) => {
+                assert_eq!(failure.exit, Exit::Usage, "{line}");
+                assert!(!failure.message.contains('\n'), "{line}: {failure}");
+                failure.message
+            }
+        }
+    }
+
+    #[test]
+    fn without_flags_the_defaults_are_those_of_the_design() {
+        let config = right("");
+        assert_eq!((config.network.group, config.network.port, config.ttl), (DEFAULT_GROUP, DEFAULT_PORT, 1));
+        assert_eq!((config.label.as_str(), config.source), ("default", SourceConfig::Stdin));
+        assert_eq!((config.start.min_receivers, config.start.min_wait), (1, DEFAULT_MIN_WAIT));
+        assert_eq!((config.start.max_wait, config.start.timeout), (None, Some(DEFAULT_START_TIMEOUT)));
+        assert_eq!((config.peer_timeout, config.window), (DEFAULT_PEER_TIMEOUT, DEFAULT_WINDOW));
+        assert_eq!(config.output.progress, ProgressMode::Auto);
+    }
+
+    #[test]
+    fn nobody_waits_where_it_was_said_whom_to_wait_for() {
+        for line in ["-n 1", "--max-receivers 4", "--require db2,db3"] {
+            assert_eq!(right(line).start.min_wait, Duration::ZERO, "{line}");
+        }
+        assert_eq!(right("-n 3 --min-wait 2m").start.min_wait, Duration::from_secs(120));
+        assert_eq!(right("--max-wait 2s").start.min_wait, Duration::from_secs(2));
+        assert_eq!(right("--start-timeout 4s").start.min_wait, Duration::from_secs(2));
+        assert_eq!(right("--require b,a,b").start.require, ["a", "b"]);
+        assert_eq!(right("--start-timeout 0").start.timeout, None);
+    }
+
+    #[test]
+    fn a_wrong_value_is_one_line_with_flag_value_and_remedy() {
+        for (line, parts) in [
+            ("--rate fast", &["--rate fast", "900M", "--help"][..]),
+            ("--size 10X", &["--size 10X", "16M"]),
+            ("-l a/b", &["--label a/b", "letters"]),
+            ("-g 192.0.2.1", &["--group 192.0.2.1", "239."]),
+            ("-n 0", &["--min-receivers 0", "1.."]),
+            ("-p 0", &["--port 0", "1..=65535"]),
+            ("--mtu 100", &["--mtu 100", "576"]),
+            ("--min-wait 5m --max-wait 1m", &["--min-wait 5m", "--max-wait 1m"]),
+            ("-n 3 --max-receivers 2", &["--min-receivers 3", "--max-receivers 2"]),
+            ("--require a,b,c --max-receivers 2", &["--require", "--max-receivers 2"]),
+            ("--require a,,b", &["--require", "letters"]),
+            ("--min-wait 10m", &["--min-wait 10m", "--start-timeout 10m"]),
+            ("-b -g ff15::1", &["--broadcast", "--group ff15::1"]),
+            ("-q -v", &["--quiet", "--verbose"]),
+            ("--progress sometimes", &["--progress sometimes", "auto, always, never"]),
+            ("--lable x", &["--lable", "--label"]),
+            ("pg_dump", &["\"pg_dump\""]),
+            ("--rate", &["--rate"]),
+            ("-l a -l b", &["--label"]),
+            ("--ttl 256", &["--ttl 256", "255"]),
+            ("--peer-timeout 1ms", &["--peer-timeout 1ms", "500ms"]),
+        ] {
+            let message = wrong(line);
+            for part in parts {
+                assert!(message.contains(part), "{line}: {message}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_terminal_is_no_source() {
+        let terminal = |line: &str| {
+            let args = std::iter::once("mcast-send").chain(line.split_whitespace()).map(OsString::from);
+            config(args, true)
+        };
+        assert!(
+            terminal("").is_err_and(|failure| failure.message.contains("-f") && failure.exit == Exit::Usage)
+        );
+        assert!(terminal("-f dump").is_ok());
+    }
+
+    #[test]
+    fn options_can_be_set_in_the_environment() {
+        every_option_has_its_variable::<SendArgs>();
+    }
+
+    #[test]
+    fn help_shows_examples_first_and_the_exit_codes_last() {
+        insta::assert_snapshot!(help::<SendArgs>(100));
+    }
+}
