@@ -12,19 +12,26 @@ use crate::time::Time;
 /// Random bytes from the system.
 pub(super) fn random<const N: usize>() -> Result<[u8; N], Failure> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Failure::new(Exit::LocalResource, format!("no randomness from the system: {error}")))?;
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Failure::new(Exit::LocalResource, format!("no randomness from the system: {error}"))
+    })?;
     Ok(bytes)
 }
 
 /// The system has no thread or descriptor left.
 pub(super) fn no_resource(error: io::Error) -> Failure {
-    Failure::new(Exit::LocalResource, format!("cannot start: {error}; raise the limits of this user (ulimit -a)"))
+    Failure::new(
+        Exit::LocalResource,
+        format!("cannot start: {error}; raise the limits of this user (ulimit -a)"),
+    )
 }
 
 /// A second signal came before the first was dealt with.
-pub(super) fn interrupted() -> Failure {
-    Failure::new(Exit::Signal(15), "stopped at once by a second signal; peers will notice by their --peer-timeout")
+pub(super) fn interrupted(signal: u8) -> Failure {
+    Failure::new(
+        Exit::Signal(signal),
+        "stopped at once by a second signal; peers will notice by their --peer-timeout",
+    )
 }
 
 /// Ticks a few times a second, and measures the rate of what it is shown.

@@ -4,10 +4,13 @@ mod args;
 pub mod config;
 pub mod console;
 pub mod error;
+mod launch;
 pub mod progress;
+mod receiving;
 pub mod recv;
 pub mod report;
 pub mod send;
+mod sending;
 pub mod values;
 
 use std::env::ArgsOs;

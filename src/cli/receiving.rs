@@ -10,13 +10,14 @@ use super::report::{ReceiverReport, Seconds, Wire};
 use crate::exit::Exit;
 use crate::net::clock::Clock;
 use crate::net::kernel::ReceiverNetwork;
-use crate::net::socket::{ReceiverSockets, Venue};
+use crate::net::socket::ReceiverSockets;
 use crate::net::wake::{Signals, Sleeper, Watch};
 use crate::session::receiver::{self, Event};
 use crate::session::{Receiver, turn};
+use crate::sink::Sink;
 use crate::sink::file::OutputFile;
 use crate::sink::pipe::OutputPipe;
-use crate::sink::writer::{Output, Writer, Written};
+use crate::sink::writer::{Writer, Written};
 use crate::time::Time;
 use crate::wire::{Label, Name, ReceiverId};
 
@@ -35,17 +36,17 @@ struct Work {
     writer: Writer,
     sleeper: Sleeper,
     signals: Signals,
+    /// The last signal that came.
+    stopped_by: u8,
 }
 
 impl Work {
     fn prepare(config: &RecvConfig) -> Result<Self, Failure> {
-        let output = match &config.sink {
-            SinkConfig::Stdout => Output::Pipe(OutputPipe::stdout()?),
-            SinkConfig::File(path) => Output::File(OutputFile::create(path)?),
+        let sink = match &config.sink {
+            SinkConfig::Stdout => Sink::Pipe(OutputPipe::stdout()?),
+            SinkConfig::File(path) => Sink::File(OutputFile::create(path)?),
         };
-        let network = &config.network;
-        let venue =
-            Venue::choose(network.interface.as_deref(), network.group, network.port, network.broadcast)?;
+        let venue = super::venue(&config.network)?;
         let network = ReceiverNetwork::new(ReceiverSockets::open(&venue, config.ttl)?);
         tracing::info!(interface = %venue.interface.name, group = %venue.target(), "waiting for a sender");
         let machine = receiver_config(config, network.receive_buffer())?;
@@ -53,9 +54,9 @@ impl Work {
         let sleeper = Sleeper::new().map_err(launch::no_resource)?;
         let signals = Signals::catch().map_err(launch::no_resource)?;
         let waker = sleeper.waker();
-        let writer = Writer::start(output, move || waker.wake()).map_err(launch::no_resource)?;
+        let writer = Writer::start(sink, move || waker.wake()).map_err(launch::no_resource)?;
         let receiver = Receiver::new(machine, clock.now());
-        Ok(Self { clock, receiver, network, writer, sleeper, signals })
+        Ok(Self { clock, receiver, network, writer, sleeper, signals, stopped_by: 0 })
     }
 
     fn run(mut self, config: &RecvConfig, console: &Console) -> Ended<ReceiverReport> {
@@ -95,7 +96,11 @@ impl Work {
                     Ok([.., true]) if !self.heed_signals(now) => break,
                     Ok(_) => {}
                     Err(error) => {
-                        self.receiver.fail(now, Exit::Internal, format!("cannot wait for the network: {error}"));
+                        self.receiver.fail(
+                            now,
+                            Exit::Internal,
+                            format!("cannot wait for the network: {error}"),
+                        );
                     }
                 }
             }
@@ -138,6 +143,7 @@ impl Work {
     /// False if the process is to end at once.
     fn heed_signals(&mut self, now: Time) -> bool {
         let Some((signal, count)) = self.signals.take() else { return true };
+        self.stopped_by = signal;
         self.receiver.fail(now, Exit::Signal(signal), format!("stopped by signal {signal}"));
         count < 2
     }
@@ -147,7 +153,8 @@ impl Work {
         let started = summary.as_ref().is_some_and(|summary| summary.started.is_some());
         let stats = self.receiver.stats();
         let symbols = (stats.source_symbols + stats.repair_symbols).max(1);
-        let sink_is_behind = summary.as_ref().is_some_and(|summary| summary.waiting.0 * 2 >= summary.waiting.1);
+        let sink_is_behind =
+            summary.as_ref().is_some_and(|summary| summary.waiting.0 * 2 >= summary.waiting.1);
         Progress {
             elapsed: now.since(Time::ZERO),
             phase: match &summary {
@@ -190,10 +197,14 @@ impl Work {
             Some(receiver::Ended { exit, error }) => {
                 Err(Failure::new(*exit, error.clone().unwrap_or_else(|| exit.meaning().to_owned())))
             }
-            None => Err(launch::interrupted()),
+            None => Err(launch::interrupted(self.stopped_by)),
         };
         if complete {
-            tracing::info!(bytes = report.bytes, seconds = report.elapsed_s.0.as_secs_f64(), "complete and verified");
+            tracing::info!(
+                bytes = report.bytes,
+                seconds = report.elapsed_s.0.as_secs_f64(),
+                "complete and verified"
+            );
         }
         Ended { report, result }
     }
@@ -201,11 +212,13 @@ impl Work {
 
 fn receiver_config(config: &RecvConfig, receive_buffer: usize) -> Result<receiver::Config, Failure> {
     let label = |text: &String| {
-        Label::new(text)
-            .ok_or_else(|| Failure::usage(format!("--expect {text}: use letters, digits, dot, underscore, dash")))
+        Label::new(text).ok_or_else(|| {
+            Failure::usage(format!("--expect {text}: use letters, digits, dot, underscore, dash"))
+        })
     };
-    let name = Name::new(&config.name)
-        .ok_or_else(|| Failure::usage(format!("--name {}: use printable ASCII without spaces or quotes", config.name)))?;
+    let name = Name::new(&config.name).ok_or_else(|| {
+        Failure::usage(format!("--name {}: use printable ASCII without spaces or quotes", config.name))
+    })?;
     Ok(receiver::Config {
         id: ReceiverId(u64::from_ne_bytes(launch::random()?)),
         name,

@@ -8,18 +8,11 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use super::Ended;
 use super::args::{Asked, NetworkArgs, OutputArgs, parse, path};
 use super::config::{RecvConfig, SinkConfig};
-use super::console::Console;
 use super::error::Failure;
-use super::report::ReceiverReport;
+use super::receiving;
 use super::values::{self, ForEver};
-use crate::exit::Exit;
-use crate::net::socket::{ReceiverSockets, Venue};
-use crate::sink::Sink;
-use crate::sink::file::OutputFile;
-use crate::sink::pipe::OutputPipe;
 
 /// Receive a stream of bytes that mcast-send multicasts, verified.
 #[derive(Debug, Parser)]
@@ -72,26 +65,8 @@ pub fn main() -> ExitCode {
         "mcast-recv",
         |args| config(args, io::stdout().is_terminal()),
         |config| (config.output.clone(), config.sink == SinkConfig::Stdout),
-        work,
+        receiving::work,
     )
-}
-
-/// The session.
-fn work(config: RecvConfig, _console: &Console) -> Ended<ReceiverReport> {
-    let result =
-        open(&config).and_then(|_| Err(Failure::new(Exit::Internal, "the session is not connected yet")));
-    Ended { report: ReceiverReport::new(&config.name), result }
-}
-
-/// Whatever can be wrong on this host shows here, before the sender hears of us.
-fn open(config: &RecvConfig) -> Result<(Sink, Venue, ReceiverSockets), Failure> {
-    let sink = match &config.sink {
-        SinkConfig::Stdout => Sink::Pipe(OutputPipe::stdout()?),
-        SinkConfig::File(path) => Sink::File(OutputFile::create(path)?),
-    };
-    let venue = super::venue(&config.network)?;
-    let sockets = ReceiverSockets::open(&venue, config.ttl)?;
-    Ok((sink, venue, sockets))
 }
 
 /// Reads the command line, program name first, and the environment.

@@ -9,18 +9,13 @@ use std::time::Duration;
 use clap::Parser;
 use clap::builder::BoolishValueParser;
 
-use super::Ended;
 use super::args::{Asked, NetworkArgs, OutputArgs, parse, path};
 use super::config::{
     DEFAULT_LABEL, DEFAULT_MIN_WAIT, MOST_RECEIVERS, MOST_REQUIRED, SendConfig, SourceConfig, StartConfig,
 };
-use super::console::Console;
 use super::error::Failure;
-use super::report::SenderReport;
+use super::sending;
 use super::values::{self, ForEver};
-use crate::exit::Exit;
-use crate::net::socket::{SenderSockets, Venue};
-use crate::source::Input;
 
 /// Multicast a stream of bytes to any number of hosts at once, verified at each.
 #[derive(Debug, Parser)]
@@ -121,26 +116,8 @@ pub fn main() -> ExitCode {
         "mcast-send",
         |args| config(args, io::stdin().is_terminal()),
         |config| (config.output.clone(), false),
-        work,
+        sending::work,
     )
-}
-
-/// The session.
-fn work(config: SendConfig, _console: &Console) -> Ended<SenderReport> {
-    let result =
-        open(&config).and_then(|_| Err(Failure::new(Exit::Internal, "the session is not connected yet")));
-    Ended { report: SenderReport::new(&config.label), result }
-}
-
-/// Whatever can be wrong on this host shows here, before anything is sent.
-fn open(config: &SendConfig) -> Result<(Input, Venue, SenderSockets), Failure> {
-    let input = match &config.source {
-        SourceConfig::Stdin => Input::stdin()?,
-        SourceConfig::File(path) => Input::open(path)?,
-    };
-    let venue = super::venue(&config.network)?;
-    let sockets = SenderSockets::open(&venue, config.ttl)?;
-    Ok((input, venue, sockets))
 }
 
 /// Reads the command line, program name first, and the environment.

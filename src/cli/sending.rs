@@ -35,6 +35,8 @@ struct Work {
     reader: Reader,
     sleeper: Sleeper,
     signals: Signals,
+    /// The last signal that came.
+    stopped_by: u8,
     /// Buffers that the source has.
     at_source: usize,
     expected: Option<u64>,
@@ -47,9 +49,7 @@ impl Work {
             SourceConfig::File(path) => Input::open(path)?,
         };
         let expected = config.size.or(input.size());
-        let network = &config.network;
-        let venue =
-            Venue::choose(network.interface.as_deref(), network.group, network.port, network.broadcast)?;
+        let venue = super::venue(&config.network)?;
         let sockets = SenderSockets::open(&venue, config.ttl)?;
         let machine = sender_config(config, &venue)?;
         tracing::info!(
@@ -68,7 +68,7 @@ impl Work {
         let reader = Reader::start(input, move || waker.wake()).map_err(launch::no_resource)?;
         let sender = Sender::new(machine, clock.now());
         let network = SenderNetwork::new(&venue, sockets);
-        Ok(Self { clock, sender, network, reader, sleeper, signals, at_source: 0, expected })
+        Ok(Self { clock, sender, network, reader, sleeper, signals, stopped_by: 0, at_source: 0, expected })
     }
 
     fn run(mut self, config: &SendConfig, console: &Console) -> Ended<SenderReport> {
@@ -147,6 +147,7 @@ impl Work {
     /// False if the process is to end at once.
     fn heed_signals(&mut self, now: Time) -> bool {
         let Some((signal, count)) = self.signals.take() else { return true };
+        self.stopped_by = signal;
         let error = format!("stopped by signal {signal}");
         self.sender.abort(now, AbortReason::Stopped, Exit::Signal(signal), error);
         count < 2
@@ -154,9 +155,10 @@ impl Work {
 
     /// Bytes of the stream that every receiver still in the session has.
     fn acknowledged(&self) -> u64 {
-        let alive = self.sender.members().filter(|member| {
-            !matches!(member.state, MemberState::Lost | MemberState::Left(..))
-        });
+        let alive = self
+            .sender
+            .members()
+            .filter(|member| !matches!(member.state, MemberState::Lost | MemberState::Left(..)));
         alive.map(|member| member.bytes).min().unwrap_or(0)
     }
 
@@ -164,9 +166,13 @@ impl Work {
         let mut receivers = Receivers::default();
         for member in self.sender.members() {
             match &member.state {
-                MemberState::Active => (receivers.joined, receivers.ready) = (receivers.joined + 1, receivers.ready + 1),
+                MemberState::Active => {
+                    (receivers.joined, receivers.ready) = (receivers.joined + 1, receivers.ready + 1)
+                }
                 MemberState::Verified => receivers.joined += 1,
-                MemberState::Done(_) => (receivers.joined, receivers.done) = (receivers.joined + 1, receivers.done + 1),
+                MemberState::Done(_) => {
+                    (receivers.joined, receivers.done) = (receivers.joined + 1, receivers.done + 1)
+                }
                 MemberState::Left(..) | MemberState::Lost => {}
             }
         }
@@ -223,7 +229,7 @@ impl Work {
             Some(sender::Ended { exit, error }) => {
                 Err(Failure::new(*exit, error.clone().unwrap_or_else(|| exit.meaning().to_owned())))
             }
-            None => Err(launch::interrupted()),
+            None => Err(launch::interrupted(self.stopped_by)),
         };
         if result.is_ok() {
             tracing::info!(
@@ -256,8 +262,9 @@ fn receiver_entry(member: &Member) -> ReceiverEntry {
 }
 
 fn sender_config(config: &SendConfig, venue: &Venue) -> Result<sender::Config, Failure> {
-    let label = Label::new(&config.label)
-        .ok_or_else(|| Failure::usage(format!("--label {}: use letters, digits, dot, underscore, dash", config.label)))?;
+    let label = Label::new(&config.label).ok_or_else(|| {
+        Failure::usage(format!("--label {}: use letters, digits, dot, underscore, dash", config.label))
+    })?;
     let overhead = if venue.target().is_ipv4() { 28 } else { 48 };
     let mtu = config.mtu.map_or(venue.interface.mtu, u32::from).min(LARGEST_MTU);
     let around = overhead + (SYMBOL_HEADER_LEN + TRAILER_LEN) as u32;

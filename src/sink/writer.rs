@@ -4,21 +4,10 @@ use std::io::{self, IoSlice};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use super::SinkError;
-use super::file::OutputFile;
-use super::pipe::OutputPipe;
+use super::{Sink, SinkError};
 use crate::exit::Exit;
 use crate::fec::Block;
 use crate::session::{StreamDigest, StreamEnd};
-
-/// A sink of either kind.
-#[derive(Debug)]
-pub enum Output {
-    /// Standard output.
-    Pipe(OutputPipe),
-    /// A file that appears under its name once it is verified.
-    File(OutputFile),
-}
 
 /// What became of what the writer was given.
 #[derive(Debug)]
@@ -51,10 +40,10 @@ impl Writer {
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub fn start(output: Output, wake: impl Fn() + Send + 'static) -> io::Result<Self> {
+    pub fn start(sink: Sink, wake: impl Fn() + Send + 'static) -> io::Result<Self> {
         let (work, todo) = channel();
         let (done, written) = channel();
-        thread::Builder::new().name("sink".to_owned()).spawn(move || write(output, &todo, &done, wake))?;
+        thread::Builder::new().name("sink".to_owned()).spawn(move || write(sink, &todo, &done, wake))?;
         Ok(Self { work, written })
     }
 
@@ -75,7 +64,7 @@ impl Writer {
     }
 }
 
-fn write(mut output: Output, todo: &Receiver<Work>, done: &Sender<Written>, wake: impl Fn()) {
+fn write(mut sink: Sink, todo: &Receiver<Work>, done: &Sender<Written>, wake: impl Fn()) {
     let mut digest = StreamDigest::default();
     let say = |written| {
         let heard = done.send(written).is_ok();
@@ -88,7 +77,7 @@ fn write(mut output: Output, todo: &Receiver<Work>, done: &Sender<Written>, wake
             Work::Block(block) => {
                 let mut slices: Vec<_> = block.payloads().map(IoSlice::new).collect();
                 slices.iter().for_each(|slice| digest.update(slice));
-                if let Err(error) = output.write_all(&mut slices) {
+                if let Err(error) = sink.write_all(&mut slices) {
                     say(failed(error));
                     return;
                 }
@@ -102,7 +91,7 @@ fn write(mut output: Output, todo: &Receiver<Work>, done: &Sender<Written>, wake
                     return;
                 }
                 say(Written::Verified);
-                say(output.finish().map_or_else(failed, |()| Written::Done));
+                say(sink.finish().map_or_else(failed, |()| Written::Done));
                 return;
             }
         }
@@ -119,27 +108,12 @@ fn verify(expected: StreamEnd, got: StreamEnd) -> Result<(), String> {
     ))
 }
 
-impl Output {
-    fn write_all(&mut self, slices: &mut [IoSlice<'_>]) -> Result<(), SinkError> {
-        match self {
-            Self::Pipe(pipe) => pipe.write_all(slices),
-            Self::File(file) => file.write_all(slices),
-        }
-    }
-
-    fn finish(self) -> Result<(), SinkError> {
-        match self {
-            Self::Pipe(pipe) => pipe.finish(),
-            Self::File(file) => file.commit(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::{Receiver, sync_channel};
     use std::time::Duration;
 
+    use super::super::file::OutputFile;
     use super::*;
     use crate::fec::Layout;
 
@@ -165,8 +139,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("out");
         let (wake, woken) = sync_channel(100);
-        let output = Output::File(OutputFile::create(&path).unwrap());
-        let writer = Writer::start(output, move || drop(wake.try_send(()))).unwrap();
+        let sink = Sink::File(OutputFile::create(&path).unwrap());
+        let writer = Writer::start(sink, move || drop(wake.try_send(()))).unwrap();
         writer.give(block(b"0123456789"));
         writer.end(end);
         assert!(matches!(next(&writer, &woken), Written::Block(_)));

@@ -35,7 +35,9 @@ impl Reader {
     pub fn start(input: Input, wake: impl Fn() + Send + 'static) -> io::Result<Self> {
         let (buffers, empty) = channel();
         let (filled, given) = channel();
-        thread::Builder::new().name("source".to_owned()).spawn(move || read(&input, &empty, &filled, wake))?;
+        thread::Builder::new()
+            .name("source".to_owned())
+            .spawn(move || read(&input, &empty, &filled, wake))?;
         Ok(Self { buffers, given })
     }
 
