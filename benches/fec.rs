@@ -3,6 +3,8 @@
 //! `cargo bench --bench fec`; throughput counts the source bytes of the block. Every reconstruction has a loss
 //! pattern of its own, as on a network.
 
+#![expect(clippy::expect_used, reason = "a benchmark that cannot run may as well stop")]
+
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -122,6 +124,7 @@ fn first_use(c: &mut Criterion) {
 
 criterion_group! {
     name = benches;
+    // All of it in less than a minute.
     config = Criterion::default()
         .sample_size(10)
         .warm_up_time(Duration::from_millis(200))
