@@ -1,0 +1,208 @@
+//! Hosts that die, stop, or are told to; sources and sinks that fail.
+
+use std::time::Duration;
+
+use mcast::exit::Exit;
+use mcast::sim::Scenario;
+
+use crate::{all_complete, exits};
+
+const fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// A session that goes on for ten seconds.
+fn ten_seconds(seed: u64) -> Scenario {
+    let mut scenario = Scenario::new(seed, 3, 1_000_000);
+    scenario.source.trickle = Some((10_000, Duration::from_millis(100)));
+    scenario
+}
+
+#[test]
+fn a_killed_sender_is_noticed_within_the_peer_timeout() {
+    let mut scenario = ten_seconds(1);
+    scenario.sender_killed = Some(seconds(5));
+    let history = scenario.run();
+    for receiver in &history.receivers {
+        assert_eq!(receiver.exit, Some(Exit::PeerLost));
+        let at = receiver.ended.as_nanos();
+        assert!((15_000_000_000..15_500_000_000).contains(&at), "{at}");
+        assert!(receiver.bytes < 1_000_000);
+    }
+}
+
+#[test]
+fn a_killed_receiver_costs_the_others_the_peer_timeout_at_most() {
+    let mut scenario = Scenario::new(2, 3, 30_000_000);
+    scenario.peer_timeout = seconds(3);
+    scenario.receivers[1].killed = Some(Duration::from_millis(20));
+    let history = scenario.run();
+    assert_eq!(exits(&history), (Some(Exit::Partial), vec![Some(Exit::Complete), None, Some(Exit::Complete)]));
+    assert_eq!(history.succeeded, ["r0", "r2"]);
+    assert!(history.sender_error.as_deref().is_some_and(|error| error.contains("r1")), "{:?}", history.sender_error);
+    assert!(history.sender_ended.as_nanos() < 4_500_000_000, "{}", history.sender_ended);
+}
+
+#[test]
+fn partial_success_is_success_where_the_operator_says_so() {
+    let mut scenario = Scenario::new(3, 3, 3_000_000);
+    scenario.partial_ok = true;
+    scenario.receivers[1].killed = Some(Duration::from_millis(5));
+    assert_eq!(scenario.run().sender, Some(Exit::Complete));
+}
+
+#[test]
+fn a_sender_that_lost_every_receiver_ends_with_5() {
+    let mut scenario = ten_seconds(4);
+    for receiver in &mut scenario.receivers {
+        receiver.killed = Some(seconds(3));
+    }
+    let history = scenario.run();
+    assert_eq!(history.sender, Some(Exit::PeerLost));
+    assert!(history.sender_ended.as_nanos() < 14_000_000_000);
+}
+
+#[test]
+fn a_receiver_cut_off_for_less_than_the_peer_timeout_catches_up() {
+    let mut scenario = ten_seconds(5);
+    scenario.receivers[0].deaf = vec![(seconds(2), seconds(9))];
+    scenario.receivers[0].mute = scenario.receivers[0].deaf.clone();
+    all_complete(&scenario.run());
+}
+
+#[test]
+fn a_receiver_cut_off_for_longer_is_evicted_and_gives_up_itself() {
+    let mut scenario = ten_seconds(6);
+    scenario.receivers[0].deaf = vec![(seconds(2), seconds(100))];
+    scenario.receivers[0].mute = scenario.receivers[0].deaf.clone();
+    let history = scenario.run();
+    assert_eq!(
+        exits(&history),
+        (Some(Exit::Partial), vec![Some(Exit::PeerLost), Some(Exit::Complete), Some(Exit::Complete)])
+    );
+}
+
+#[test]
+fn a_receiver_that_is_no_longer_heard_is_evicted_and_told() {
+    let mut scenario = ten_seconds(7);
+    scenario.receivers[2].mute = vec![(seconds(2), seconds(1_000))];
+    let history = scenario.run();
+    assert_eq!(
+        exits(&history),
+        (Some(Exit::Partial), vec![Some(Exit::Complete), Some(Exit::Complete), Some(Exit::Evicted)])
+    );
+    assert!(history.receivers[2].error.as_deref().is_some_and(|error| error.contains("way back")));
+}
+
+#[test]
+fn a_stopped_sender_evicts_nobody_when_it_wakes() {
+    let mut scenario = ten_seconds(8);
+    scenario.peer_timeout = seconds(90);
+    scenario.sender_pauses = vec![(seconds(2), seconds(62))];
+    all_complete(&scenario.run());
+    // Even if its own patience is shorter than its pause: the receivers were not silent, it was deaf.
+    let mut scenario = ten_seconds(9);
+    scenario.sender_pauses = vec![(seconds(2), seconds(11))];
+    scenario.peer_timeout = seconds(10);
+    all_complete(&scenario.run());
+}
+
+#[test]
+fn a_stopped_receiver_catches_up_or_is_told_that_it_was_evicted() {
+    let mut scenario = ten_seconds(10);
+    scenario.receivers[1].pauses = vec![(seconds(2), seconds(7))];
+    all_complete(&scenario.run());
+    let mut scenario = ten_seconds(11);
+    scenario.receivers[1].pauses = vec![(seconds(2), seconds(14))];
+    let history = scenario.run();
+    assert_eq!(history.sender, Some(Exit::Partial));
+    assert!(matches!(history.receivers[1].exit, Some(Exit::Evicted | Exit::PeerLost)), "{:?}", exits(&history));
+}
+
+#[test]
+fn a_failing_source_is_an_abort_for_everyone() {
+    for bytes in [0, 1, 500_000] {
+        let mut scenario = Scenario::new(bytes, 3, 1_000_000);
+        scenario.source.fails_after = Some(bytes);
+        let history = scenario.run();
+        assert_eq!(exits(&history), (Some(Exit::SourceFailed), vec![Some(Exit::Aborted); 3]));
+    }
+}
+
+#[test]
+fn a_failing_sink_fails_its_receiver_and_nobody_else() {
+    for bytes in [1, 500_000, 1_000_000] {
+        let mut scenario = Scenario::new(bytes, 3, 1_000_000).with_loss(0.01);
+        scenario.receivers[1].sink.fails_after = Some(bytes);
+        let history = scenario.run();
+        assert_eq!(
+            exits(&history),
+            (Some(Exit::Partial), vec![Some(Exit::Complete), Some(Exit::SinkFailed), Some(Exit::Complete)])
+        );
+    }
+}
+
+#[test]
+fn when_all_fail_alike_the_sender_says_how() {
+    let mut scenario = Scenario::new(12, 2, 1_000_000);
+    for receiver in &mut scenario.receivers {
+        receiver.sink.fails_after = Some(1_000);
+    }
+    assert_eq!(scenario.run().sender, Some(Exit::SinkFailed));
+}
+
+#[test]
+fn a_signal_ends_the_session_everywhere_within_two_seconds() {
+    for at in [0, 1, 3_000] {
+        let at = Duration::from_millis(at);
+        let mut scenario = ten_seconds(13).with_loss(0.05);
+        scenario.sender_stopped = Some(at);
+        let history = scenario.run();
+        assert_eq!(history.sender, Some(Exit::Signal(15)));
+        assert!(history.sender_ended.as_nanos() < at.as_nanos() as u64 + 2_000_000_000);
+        if at > seconds(1) {
+            assert_eq!(exits(&history).1, vec![Some(Exit::Aborted); 3]);
+        }
+        let mut scenario = ten_seconds(14).with_loss(0.05);
+        scenario.receivers[0].stopped = Some(at);
+        scenario.start.min_receivers = 2;
+        let history = scenario.run();
+        assert_eq!(history.receivers[0].exit, Some(Exit::Signal(15)));
+        assert!(history.receivers[0].ended.as_nanos() < at.as_nanos() as u64 + 2_000_000_000);
+        if at > seconds(1) {
+            assert_eq!(history.sender, Some(Exit::Partial));
+        }
+    }
+}
+
+#[test]
+fn a_sink_that_pauses_holds_the_session_without_loss_or_eviction() {
+    let mut scenario = Scenario::new(15, 3, 5_000_000);
+    scenario.receivers[1].sink.stalls = vec![(Duration::from_millis(10), seconds(300))];
+    let history = scenario.run();
+    all_complete(&history);
+    assert_eq!(history.sent.repair_symbols, 0);
+    let keep_alives = history.sent.datagrams - history.sent.source_symbols;
+    assert!(keep_alives < 300 * 6, "{keep_alives}");
+    let resumed = history.sender_ended.as_nanos();
+    assert!(resumed < 300_500_000_000, "{resumed}");
+}
+
+#[test]
+fn a_sink_at_work_long_after_the_end_is_waited_for() {
+    let mut scenario = Scenario::new(16, 2, 100_000).with_loss(0.05);
+    scenario.receivers[0].sink.closing = seconds(1_800);
+    let history = scenario.run();
+    all_complete(&history);
+    assert!(history.sender_ended.as_nanos() >= 1_800_000_000_000);
+}
+
+#[test]
+fn a_sender_killed_after_the_end_takes_nothing_from_receivers_that_have_all() {
+    let mut scenario = Scenario::new(17, 2, 100_000);
+    scenario.receivers[0].sink.closing = seconds(30);
+    scenario.receivers[1].sink.closing = seconds(30);
+    scenario.sender_killed = Some(seconds(10));
+    let history = scenario.run();
+    assert_eq!(exits(&history).1, vec![Some(Exit::Complete); 2]);
+}

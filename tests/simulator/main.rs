@@ -1,0 +1,23 @@
+//! The promises, over the simulated network. `MCAST_SEED=n` replays one seed of any test that plays several.
+
+mod abuse;
+mod faults;
+mod loss;
+mod random;
+mod start;
+
+use mcast::exit::Exit;
+use mcast::sim::History;
+
+/// Everybody has every byte, and says so.
+fn all_complete(history: &History) {
+    assert_eq!(history.sender, Some(Exit::Complete), "{:?}", history.sender_error);
+    for receiver in &history.receivers {
+        assert_eq!(receiver.exit, Some(Exit::Complete), "{:?}", receiver.error);
+    }
+}
+
+/// Exit codes: the sender's, then the receivers'.
+fn exits(history: &History) -> (Option<Exit>, Vec<Option<Exit>>) {
+    (history.sender, history.receivers.iter().map(|receiver| receiver.exit).collect())
+}

@@ -1,0 +1,143 @@
+//! The start window, over the network.
+
+use std::time::Duration;
+
+use mcast::exit::Exit;
+use mcast::sim::{ReceiverPlan, Scenario};
+
+use crate::{all_complete, exits};
+
+const fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+#[test]
+fn the_session_starts_when_the_last_awaited_receiver_has_joined() {
+    let mut scenario = Scenario::new(1, 3, 10_000);
+    scenario.receivers[2].launched = seconds(7);
+    let history = scenario.run();
+    all_complete(&history);
+    let started = history.started.expect("it has").as_nanos();
+    assert!((7_000_000_000..7_600_000_000).contains(&started), "{started}");
+}
+
+#[test]
+fn the_minimum_wait_lets_one_more_join() {
+    let mut scenario = Scenario::new(2, 2, 10_000);
+    scenario.start.min_receivers = 1;
+    scenario.start.min_wait = seconds(5);
+    scenario.receivers[1].launched = Duration::from_millis(4_400);
+    all_complete(&scenario.run());
+}
+
+#[test]
+fn the_maximum_wait_starts_with_those_who_are_there() {
+    let mut scenario = Scenario::new(3, 2, 10_000);
+    scenario.start.min_receivers = 3;
+    scenario.start.max_wait = Some(seconds(20));
+    let history = scenario.run();
+    all_complete(&history);
+    let started = history.started.expect("it has").as_nanos();
+    assert!((20_000_000_000..20_100_000_000).contains(&started), "{started}");
+}
+
+#[test]
+fn too_few_receivers_end_with_4_on_both_sides() {
+    let mut scenario = Scenario::new(4, 2, 10_000);
+    scenario.start.min_receivers = 3;
+    scenario.start_timeout = Some(seconds(30));
+    let history = scenario.run();
+    assert_eq!(exits(&history), (Some(Exit::NotStarted), vec![Some(Exit::NotStarted); 2]));
+    assert!(history.sender_error.as_deref().is_some_and(|error| error.contains("2 of 3")));
+}
+
+#[test]
+fn a_missing_name_holds_the_start_and_is_told() {
+    let mut scenario = Scenario::new(5, 2, 10_000);
+    scenario.start.require = vec!["r1".into(), "db9".into()];
+    scenario.start.max_wait = Some(seconds(5));
+    scenario.start_timeout = Some(seconds(30));
+    let history = scenario.run();
+    assert_eq!(exits(&history), (Some(Exit::NotStarted), vec![Some(Exit::NotStarted); 2]));
+    assert!(history.sender_error.as_deref().is_some_and(|error| error.contains("db9") && !error.contains("r1")));
+}
+
+#[test]
+fn without_a_sender_receivers_end_with_4() {
+    let mut scenario = Scenario::new(6, 2, 10_000);
+    scenario.sender_killed = Some(Duration::ZERO);
+    scenario.start_timeout = Some(seconds(60));
+    let history = scenario.run();
+    assert_eq!(exits(&history).1, vec![Some(Exit::NotStarted); 2]);
+}
+
+#[test]
+fn a_receiver_that_comes_late_is_told() {
+    let mut scenario = Scenario::new(7, 3, 10_000);
+    scenario.start.min_receivers = 2;
+    scenario.source.trickle = Some((1_000, seconds(1)));
+    scenario.receivers[2].launched = seconds(3);
+    let history = scenario.run();
+    assert_eq!(
+        exits(&history),
+        (Some(Exit::Complete), vec![Some(Exit::Complete), Some(Exit::Complete), Some(Exit::NotStarted)])
+    );
+    assert!(history.receivers[2].error.as_deref().is_some_and(|error| error.contains("already started")));
+    assert!(history.receivers[2].ended.as_nanos() < 6_000_000_000);
+}
+
+#[test]
+fn more_than_the_maximum_are_refused_and_required_names_keep_their_places() {
+    let mut scenario = Scenario::new(8, 4, 10_000);
+    scenario.start.min_receivers = 1;
+    scenario.start.max_receivers = Some(3);
+    scenario.start.require = vec!["r3".into()];
+    scenario.receivers[3].launched = seconds(2);
+    let history = scenario.run();
+    let complete = history.receivers.iter().filter(|receiver| receiver.exit == Some(Exit::Complete)).count();
+    assert_eq!((history.sender, complete), (Some(Exit::Complete), 3), "{:?}", exits(&history));
+    assert_eq!(history.receivers[3].exit, Some(Exit::Complete));
+}
+
+#[test]
+fn joins_are_counted_once_however_often_they_come() {
+    let mut scenario = Scenario::new(9, 2, 10_000);
+    scenario.start.min_receivers = 3;
+    scenario.start_timeout = Some(seconds(10));
+    for receiver in &mut scenario.receivers {
+        receiver.leaf_back.duplicate = 1.0;
+    }
+    scenario.trunk_back.duplicate = 1.0;
+    assert_eq!(scenario.run().sender, Some(Exit::NotStarted));
+}
+
+#[test]
+fn a_receiver_that_hears_but_is_not_heard_is_not_admitted() {
+    let mut scenario = Scenario::new(10, 2, 10_000);
+    scenario.start.min_receivers = 1;
+    scenario.receivers[1].mute = vec![(Duration::ZERO, seconds(10_000))];
+    let history = scenario.run();
+    assert_eq!(exits(&history), (Some(Exit::Complete), vec![Some(Exit::Complete), Some(Exit::NotStarted)]));
+}
+
+#[test]
+fn a_sender_that_restarts_before_the_start_is_found_again() {
+    let mut scenario = Scenario::new(11, 1, 10_000);
+    scenario.start_timeout = Some(seconds(60));
+    scenario.sender_killed = Some(seconds(2));
+    scenario.start.min_receivers = 2;
+    // The receiver goes on searching until its own time is up, rather than end with the sender.
+    let history = scenario.run();
+    assert_eq!(exits(&history).1, vec![Some(Exit::NotStarted)]);
+    assert!(history.receivers[0].ended.as_nanos() >= 60_000_000_000);
+}
+
+#[test]
+fn a_thousand_receivers_join_within_two_seconds() {
+    let mut scenario = Scenario::new(12, 0, 2_000);
+    scenario.receivers = (0..1_000).map(ReceiverPlan::new).collect();
+    scenario.start.min_receivers = 1_000;
+    let history = scenario.run();
+    all_complete(&history);
+    assert!(history.started.expect("it has").as_nanos() < 2_000_000_000, "{:?}", history.started);
+}
