@@ -130,9 +130,7 @@ impl Work {
                     self.sender.push_block(block);
                 }
                 Given::End(end) => self.sender.handle_source_end(end),
-                Given::Failed(error) => {
-                    self.sender.abort(now, AbortReason::SourceFailed, Exit::SourceFailed, error.to_string());
-                }
+                Given::Failed(error) => self.sender.handle_source_failure(now, error.to_string()),
             }
             next = self.reader.take();
         }

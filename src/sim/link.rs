@@ -31,12 +31,12 @@ pub struct LinkConfig {
 pub enum Loss {
     /// Each with this probability.
     Independent(f64),
-    /// Gilbert–Elliott: in a burst, everything is lost; `enter` and `leave` are probabilities for each datagram.
+    /// Gilbert–Elliott in time: in a burst, everything is lost. Both spans are means, exponentially distributed.
     Burst {
-        /// From good to bad.
-        enter: f64,
-        /// From bad to good.
-        leave: f64,
+        /// Time without loss.
+        every: Duration,
+        /// Time of loss.
+        length: Duration,
     },
 }
 
@@ -60,7 +60,8 @@ impl Default for LinkConfig {
 pub(super) struct Link {
     pub(super) config: LinkConfig,
     free_at: Time,
-    in_burst: bool,
+    /// The next burst, or the present one: from, to.
+    burst: (Time, Time),
 }
 
 /// What a link did with a datagram that it did not lose.
@@ -78,7 +79,7 @@ pub(super) const FRAME_OVERHEAD: usize = 42;
 
 impl Link {
     pub(super) fn new(config: LinkConfig) -> Self {
-        Self { config, free_at: Time::ZERO, in_burst: false }
+        Self { config, free_at: Time::ZERO, burst: (Time::ZERO, Time::ZERO) }
     }
 
     /// Whether a sender that feels this link's queue would have to wait with so many bytes.
@@ -111,9 +112,13 @@ impl Link {
         }
         let lost = match self.config.loss {
             Loss::Independent(share) => share > 0.0 && rng.f64() < share,
-            Loss::Burst { enter, leave } => {
-                self.in_burst = if self.in_burst { rng.f64() >= leave } else { rng.f64() < enter };
-                self.in_burst
+            Loss::Burst { every, length } => {
+                let mut draw = |mean: Duration| mean.mul_f64(-f64::ln(1.0 - rng.f64()));
+                while now >= self.burst.1 {
+                    let from = self.burst.1 + draw(every);
+                    self.burst = (from, from + draw(length) + Duration::from_nanos(1));
+                }
+                now >= self.burst.0
             }
         };
         if lost {

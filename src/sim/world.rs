@@ -396,13 +396,19 @@ impl<'a> World<'a> {
         (Some(ended.exit), ended.error, *machine.stats(), succeeded, started, self.now)
     }
 
+    /// Who waits for what, for a history that does not end.
     fn describe(&self) -> String {
+        use crate::session::Endpoint;
+        let sender = self.sender.machine.as_ref().map(Endpoint::poll_timeout);
         let receivers: Vec<_> = self
             .receivers
             .iter()
-            .map(|receiver| (receiver.sink.bytes(), receiver.history.is_some()))
+            .map(|receiver| {
+                let timeout = receiver.machine.as_ref().map(Endpoint::poll_timeout);
+                (receiver.sink.bytes(), receiver.history.is_some(), timeout, receiver.host.wake)
+            })
             .collect();
-        format!("sender alive: {}, receivers (bytes, over): {receivers:?}", self.sender.machine.is_some())
+        format!("sender: {sender:?} {:?}, receivers: {receivers:?}", self.sender.host.wake)
     }
 
     fn next_moment(&self) -> Option<Time> {

@@ -36,9 +36,14 @@ fn least_transmissions(k: u32, n: i32, p: f64) -> f64 {
 
 #[test]
 fn repair_costs_little_more_than_the_least_possible() {
-    for (n, loss, slack) in
-        [(1, 0.01, 0.01), (3, 0.001, 0.01), (3, 0.01, 0.01), (8, 0.01, 0.01), (3, 0.05, 0.03), (8, 0.05, 0.03)]
-    {
+    for (n, loss, slack) in [
+        (1, 0.01, 0.01),
+        (3, 0.001, 0.01),
+        (3, 0.01, 0.01),
+        (8, 0.01, 0.01),
+        (3, 0.05, 0.03),
+        (8, 0.05, 0.03),
+    ] {
         let mut scenario = Scenario::new(7, n, 4_000_000).with_loss(loss);
         scenario.block_symbols = 64;
         let history = scenario.run();
@@ -71,8 +76,8 @@ fn twenty_per_cent_loss_at_every_receiver_is_repaired() {
 fn bursts_of_loss_are_repaired() {
     for seed in seeds(20) {
         let mut scenario = Scenario::new(seed, 3, 400_000);
-        scenario.trunk.loss = Loss::Burst { enter: 0.001, leave: 0.01 };
-        scenario.receivers[1].leaf.loss = Loss::Burst { enter: 0.002, leave: 0.02 };
+        scenario.trunk.loss = Loss::Burst { every: ms(5), length: ms(2) };
+        scenario.receivers[1].leaf.loss = Loss::Burst { every: ms(100), length: ms(300) };
         all_complete(&scenario.run());
     }
 }
@@ -125,7 +130,7 @@ fn reordering_alone_causes_few_repairs() {
 fn flipped_bits_are_dropped_counted_and_repaired() {
     let mut scenario = Scenario::new(12, 3, 500_000);
     scenario.receivers[0].leaf.corrupt = 0.02;
-    scenario.trunk_back.corrupt = 0.05;
+    scenario.trunk_back.corrupt = 0.3;
     let history = scenario.run();
     all_complete(&history);
     assert!(history.receivers[0].stats.dropped_malformed > 10);
@@ -154,7 +159,9 @@ fn distance_does_not_matter() {
         }
         let history = scenario.run();
         all_complete(&history);
-        assert!(history.transmissions() < 1.2, "{delay}: {}", history.transmissions());
+        // Jitter comes as a surprise once: what looks lost before it is known is repaired.
+        let most = if jitter == 0 { 1.1 } else { 1.5 };
+        assert!(history.transmissions() < most, "{delay}: {}", history.transmissions());
     }
 }
 

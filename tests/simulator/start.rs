@@ -59,7 +59,9 @@ fn a_missing_name_holds_the_start_and_is_told() {
     scenario.start_timeout = Some(seconds(30));
     let history = scenario.run();
     assert_eq!(exits(&history), (Some(Exit::NotStarted), vec![Some(Exit::NotStarted); 2]));
-    assert!(history.sender_error.as_deref().is_some_and(|error| error.contains("db9") && !error.contains("r1")));
+    assert!(
+        history.sender_error.as_deref().is_some_and(|error| error.contains("db9") && !error.contains("r1"))
+    );
 }
 
 #[test]

@@ -253,8 +253,11 @@ impl Membership {
     }
 
     pub(super) fn leave(&mut self, now: Time, exit: Exit, error: String, patience: Duration) {
-        if matches!(self.step, Step::Leaving { .. } | Step::Ended(_)) {
-            return;
+        match self.step {
+            Step::Leaving { .. } | Step::Ended(_) => return,
+            // The sender may have heard already that all is well here, and it is.
+            Step::Confirming { stage: Stage::Done, .. } => return self.complete(),
+            _ => {}
         }
         tracing::debug!(%error, code = exit.code(), "leaving the session");
         self.finished.get_or_insert(now);
@@ -705,14 +708,25 @@ impl Membership {
     pub(super) fn poll_timeout(&self) -> Option<Time> {
         let silent = self.silent_at();
         let maturing = self.horizon.next().unwrap_or(Time::NEVER);
-        Some(match &self.step {
-            Step::Joining { .. } | Step::Admitted => self.ask_due.min(silent),
-            Step::Receiving | Step::Verifying => self.report_due().min(maturing).min(silent),
-            Step::Confirming { stage: Stage::Done, .. } => self.ask_due.min(silent),
-            Step::Confirming { .. } => self.ask_due,
-            Step::Leaving { until, .. } => self.ask_due.min(*until),
+        let own = match &self.step {
+            Step::Joining { .. } | Step::Admitted => silent,
+            Step::Receiving | Step::Verifying => maturing.min(silent),
+            Step::Confirming { stage: Stage::Done, .. } => silent,
+            Step::Confirming { .. } => Time::NEVER,
+            Step::Leaving { until, .. } => *until,
             Step::Ended(_) => Time::ZERO,
-        })
+        };
+        Some(own.min(self.transmit_due()))
+    }
+
+    /// When something is to be sent; never while something waits for room in the network.
+    fn transmit_due(&self) -> Time {
+        match &self.step {
+            _ if self.prepared => Time::NEVER,
+            Step::Receiving | Step::Verifying => self.report_due(),
+            Step::Ended(_) => Time::NEVER,
+            _ => self.ask_due,
+        }
     }
 
     fn complete(&mut self) {

@@ -133,6 +133,8 @@ pub struct Sender {
     /// The next status is due at once: it is the first end.
     end_due: bool,
     end: Option<StreamEnd>,
+    /// The source failed before the start.
+    source_failure: Option<String>,
     /// Bytes sent and since when, for the rate of late.
     recent: (Time, u64, Option<Rate>),
     /// Joins counted in the current tenth of a second, to tell how far they should spread.
@@ -196,6 +198,7 @@ impl Sender {
             quiet: Duration::ZERO,
             end_due: false,
             end: None,
+            source_failure: None,
             recent: (now, 0, None),
             joins: (now, 0),
             joins_refused: 0,
@@ -235,6 +238,15 @@ impl Sender {
     pub fn handle_source_end(&mut self, end: StreamEnd) {
         self.end = Some(end);
         self.end_due = true;
+    }
+
+    /// The source has failed. Receivers are told at once, or as soon as the start window has let them join.
+    pub fn handle_source_failure(&mut self, now: Time, error: String) {
+        if matches!(self.state, State::Waiting { .. }) {
+            self.source_failure = Some(error);
+        } else {
+            self.abort(now, AbortReason::SourceFailed, Exit::SourceFailed, error);
+        }
     }
 
     /// Ends the session in failure and tells the receivers; a session that has ended stays as it is.
@@ -528,10 +540,15 @@ impl Sender {
             self.last_status = now;
             self.announce_due = now;
             self.state = State::Streaming;
+            if let Some(error) = self.source_failure.take() {
+                self.handle_source_failure(now, error);
+            }
             return;
         }
         let too_late = self.config.start_timeout.is_some_and(|timeout| now >= self.launched + timeout);
-        if too_late {
+        if too_late && let Some(error) = self.source_failure.take() {
+            self.abort(now, AbortReason::SourceFailed, Exit::SourceFailed, error);
+        } else if too_late {
             let missing: Vec<_> = self.config.start.missing(self.members.names()).collect();
             let mut error = format!(
                 "no start within --start-timeout: {} of {} receivers had joined",
@@ -707,7 +724,6 @@ impl Endpoint for Sender {
 
     fn poll_timeout(&self) -> Option<Time> {
         let death = self.members.next_death(self.config.peer_timeout);
-        let answers = (!self.answers.is_empty()).then_some(self.answers_due);
         let own = match &self.state {
             State::Waiting { first_join } => {
                 let start = match self.config.start.evaluate(Time::ZERO, *first_join, self.members.names()) {
@@ -715,16 +731,12 @@ impl Endpoint for Sender {
                     Verdict::Start => Some(Time::ZERO),
                 };
                 let give_up = self.config.start_timeout.map(|timeout| self.launched + timeout);
-                [start, give_up, Some(self.announce_due)].into_iter().flatten().min()
+                [start, give_up].into_iter().flatten().min()
             }
-            State::Streaming => {
-                let paced = self.paced_until();
-                [Some(self.status_due()), Some(self.announce_due), paced].into_iter().flatten().min()
-            }
-            State::Aborting { until, .. } => Some(self.abort_due.min(*until)),
-            State::Closing { .. } => Some(self.close_due),
+            State::Aborting { until, .. } => Some(*until),
+            State::Streaming | State::Closing { .. } => None,
             State::Ended(_) => return None,
         };
-        [own, answers, death].into_iter().flatten().min()
+        [own, death, self.transmit_due()].into_iter().flatten().min()
     }
 }

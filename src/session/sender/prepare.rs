@@ -124,12 +124,26 @@ impl Sender {
         self.note_rate(now, wire_bytes);
     }
 
-    /// When the pacer lets the next data go, if data waits for it.
-    pub(super) const fn paced_until(&self) -> Option<Time> {
-        self.paced
+    /// When something is to be sent; `None` while something waits for room in the network.
+    pub(super) fn transmit_due(&self) -> Option<Time> {
+        if self.prepared.is_some() {
+            return None;
+        }
+        let answers = (!self.answers.is_empty()).then_some(self.answers_due);
+        let own = match &self.state {
+            State::Waiting { .. } => Some(self.announce_due),
+            State::Streaming => {
+                let status = self.status_due().min(self.announce_due);
+                Some(self.paced.map_or(status, |paced| status.min(paced)))
+            }
+            State::Aborting { .. } => Some(self.abort_due),
+            State::Closing { .. } => Some(self.close_due),
+            State::Ended(_) => return None,
+        };
+        [own, answers].into_iter().flatten().min()
     }
 
-    pub(super) fn status_due(&self) -> Time {
+    fn status_due(&self) -> Time {
         if self.end_due && self.window.all_sent() {
             return Time::ZERO;
         }
