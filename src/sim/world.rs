@@ -482,12 +482,7 @@ impl<'a> World<'a> {
                     break;
                 }
                 Given::Failed => {
-                    machine.abort(
-                        now,
-                        AbortReason::SourceFailed,
-                        Exit::SourceFailed,
-                        "source failed".to_owned(),
-                    );
+                    machine.handle_source_failure(now, "source failed".to_owned());
                     self.sender.spare = Some(block);
                     break;
                 }

@@ -87,6 +87,9 @@ pub(super) struct Membership {
     /// State of things at the last report.
     reported_arrived: u64,
     reported_position: BlockNumber,
+    reported_settled: DatagramNumber,
+    /// Reports in a row that had nothing new to tell.
+    repeats: u32,
     needs: Vec<Need>,
     bytes: u64,
     nacks: u64,
@@ -161,6 +164,8 @@ impl Membership {
             nack_due: None,
             reported_arrived: 0,
             reported_position: BlockNumber(0),
+            reported_settled: DatagramNumber(0),
+            repeats: 0,
             needs: Vec::new(),
             bytes: 0,
             nacks: 0,
@@ -630,8 +635,12 @@ impl Membership {
         self.last_report = now;
         self.reported_arrived = self.arrived;
         self.reported_position = self.assembly.position();
+        self.repeats = if settled.number > self.reported_settled { 0 } else { self.repeats.saturating_add(1) };
+        self.reported_settled = settled.number;
         self.nack_due = (!needs.is_empty()).then(|| {
-            now + Self::NACK_AGAIN.max(self.spacing()).max(self.grtt / 2).min(Duration::from_millis(500))
+            let again = Self::NACK_AGAIN.max(self.spacing()).max(self.grtt / 2);
+            // Nothing heard since the last time: the sender will not hear more of it if it is asked faster.
+            now + (again * 2_u32.saturating_pow(self.repeats.min(10))).min(Self::ASK_MAX)
         });
         self.needs = needs;
     }

@@ -152,6 +152,7 @@ impl SentBlock {
     /// True if something is queued afterwards.
     fn handle_need(&mut self, missing: usize, symbols: Option<SymbolSet>, settled: DatagramNumber) -> bool {
         let missing = missing.min(self.block.symbols());
+        let symbols = symbols.or_else(|| (missing == self.block.symbols()).then(|| SymbolSet::below(missing)));
         let helps = |what: Sending| match (what, symbols) {
             (Sending::Repair(_), _) => true,
             (Sending::Symbol(symbol), Some(set)) => set.contains(symbol),
@@ -169,7 +170,7 @@ impl SentBlock {
         let wanted = missing.saturating_sub(under_way + self.queued + queued_symbols);
         let fresh = self.block.max_repairs().saturating_sub(self.next_repair + self.queued);
         self.queued += wanted.min(fresh);
-        // Parity is used up: what is missing has to be named.
+        // Parity is used up: what is missing has to be named, unless it is everything.
         let mut rest = wanted.saturating_sub(fresh);
         for symbol in symbols.iter().flat_map(SymbolSet::iter).filter(|symbol| *symbol < self.block.symbols())
         {
