@@ -46,9 +46,10 @@ pub(super) struct RateController {
 
 impl PathLoss {
     /// Loss beyond the noise that counts as congestion.
-    const EXCESS: f64 = 0.08;
-    /// Datagrams that an interval must cover to say anything.
-    const ENOUGH: u64 = 100;
+    const EXCESS: f64 = 0.05;
+    /// Datagrams that an interval must cover to say anything: at 5 % noise, chance adds [`Self::EXCESS`] in one
+    /// interval of several thousand.
+    const ENOUGH: u64 = 300;
 
     pub(super) const fn new() -> Self {
         Self { since: None, noise: 0.0, measuring_noise: false, not_before: DatagramNumber(0) }
@@ -96,8 +97,11 @@ impl PathLoss {
 }
 
 impl RateController {
-    const FIRST_GROWTH: f64 = 1.03;
+    const FIRST_GROWTH: f64 = 1.02;
+    const DRAIN: f64 = 0.95;
     const MOST_GROWTH: f64 = 1.5;
+    /// Datagrams that pass after a cut before the path is looked at again: what was queued before is not news.
+    const DRAINING: u64 = 100;
     /// One cut takes at most this share away, so that a burst of loss does not stop the session.
     const DEEPEST_CUT: f64 = 0.4;
 
@@ -131,14 +135,15 @@ impl RateController {
         match path.handle_report(now, interval, highest, arrived) {
             None => {}
             Some(Verdict::Congested { arrived_per_second }) => {
-                let got_through = arrived_per_second * size as f64 * 8.0 / (1.0 - path.noise);
+                // A little less than what got through, so that the queue that overflowed drains.
+                let got_through = arrived_per_second * size as f64 * 8.0 * Self::DRAIN;
                 let before = self.cap.or(sending).map_or(0.0, |rate| rate.bits_per_second() as f64);
                 let cap = got_through.max(before * Self::DEEPEST_CUT);
                 let cap = self.cap.map_or(cap, |before| cap.min(before.bits_per_second() as f64));
                 self.cap = Some(Rate::from_bits_per_second(cap as u64));
                 self.growth = Self::FIRST_GROWTH;
-                self.grow_at = now + interval * 2;
-                path.not_before = next;
+                self.grow_at = now + interval * 4;
+                path.not_before = next.plus(Self::DRAINING);
                 path.measuring_noise = true;
             }
             Some(Verdict::Clean) => {

@@ -117,7 +117,11 @@ fn link(rng: &mut fastrand::Rng) -> LinkConfig {
     match rng.u8(0..8) {
         0 => link.loss = Loss::Independent(0.3 * rng.f64()),
         1 => link.loss = Loss::Independent(0.02 * rng.f64()),
-        2 => link.loss = Loss::Burst { every: ms(rng.u64(1..200)), length: ms(rng.u64(1..100)) },
+        2 => {
+            // At most half of the time: ten signs of life in a peer timeout must not all be lost.
+            let every = rng.u64(2..300);
+            link.loss = Loss::Burst { every: ms(every), length: ms(rng.u64(1..=every / 2)) };
+        }
         3 => link.jitter = Duration::from_micros(rng.u64(0..10_000)),
         4 => link.duplicate = 0.3 * rng.f64(),
         5 => link.corrupt = 0.05 * rng.f64(),

@@ -641,10 +641,11 @@ impl Sender {
                 error: Some(format!("{} of {total} receivers failed: {failed}", total - complete)),
             };
         }
-        // One cause for all is told as that cause.
+        // One cause for all is told as that cause, if it is one that the sender's operator can mend.
         let mut distinct = exits;
         let first = distinct.next().unwrap_or(Exit::PeerLost);
-        let exit = if distinct.all(|exit| exit == first) { first } else { Exit::PeerLost };
+        let mendable = matches!(first, Exit::Integrity | Exit::SinkFailed | Exit::LocalResource);
+        let exit = if mendable && distinct.all(|exit| exit == first) { first } else { Exit::PeerLost };
         Ended { exit, error: Some(format!("no receiver has the stream: {failed}")) }
     }
 }
