@@ -46,10 +46,12 @@ impl Console {
             .name("console".to_owned())
             .spawn(move || serve(&inbox, meter, &dropped))
             .map_err(|error| Failure::new(Exit::LocalResource, format!("cannot start a thread: {error}")))?;
+        // https://no-color.org
+        let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_target(config.verbose > 0)
-            .with_ansi(terminal && config.log_format == LogFormat::Text)
+            .with_ansi(terminal && colours && config.log_format == LogFormat::Text)
             .with_writer(console.clone());
         // Fails only where somebody else has set up logging, who then gets the lines.
         let _ = match config.log_format {

@@ -90,11 +90,11 @@ fn run<C, R: Report>(
     exit.code().into()
 }
 
-/// Chooses the interface, and says which.
+/// Chooses the interface.
 fn venue(config: &NetworkConfig) -> Result<Venue, Failure> {
     let venue = Venue::choose(config.interface.as_deref(), config.group, config.port, config.broadcast)?;
     let Interface { name, address, mtu, .. } = &venue.interface;
-    tracing::info!("{} through interface {name} ({address}, MTU {mtu})", venue.target());
+    tracing::debug!("{} through interface {name} ({address}, MTU {mtu})", venue.target());
     Ok(venue)
 }
 

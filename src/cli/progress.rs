@@ -66,7 +66,8 @@ impl Meter {
             _ if config.quiet => Self::Silent,
             ProgressMode::Never => Self::Silent,
             _ if stderr_is_terminal => {
-                Self::Live(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()))
+                let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+                Self::Live(bar.with_style(style()))
             }
             ProgressMode::Auto => Self::Plain { every: EVERY, next: EVERY },
             ProgressMode::Always => Self::Plain { every: ALWAYS_EVERY, next: ALWAYS_EVERY },
@@ -76,15 +77,7 @@ impl Meter {
     pub(super) fn show(&mut self, progress: &Progress) {
         match self {
             Self::Silent => {}
-            Self::Live(bar) => {
-                match progress.expected {
-                    Some(expected) => bar.set_length(expected.max(progress.bytes)),
-                    None => bar.unset_length(),
-                }
-                bar.set_style(style(progress.expected.is_some()));
-                bar.set_position(progress.bytes);
-                bar.set_message(line(progress));
-            }
+            Self::Live(bar) => bar.set_message(line(progress)),
             Self::Plain { every, next } => {
                 if progress.elapsed >= *next {
                     *next = progress.elapsed + *every;
@@ -110,14 +103,12 @@ impl Meter {
     }
 }
 
-fn style(with_bar: bool) -> ProgressStyle {
-    let template = if with_bar { "[{bar:20}] {percent:>3} % {wide_msg}" } else { "{wide_msg}" };
-    ProgressStyle::with_template(template)
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("=> ")
+/// One message, cut at the terminal's width: all figures are drawn at once and belong to one moment.
+fn style() -> ProgressStyle {
+    ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// All of it in one line.
+/// All of it in one line, which fits into 80 columns.
 fn line(progress: &Progress) -> String {
     let (receivers, amount) = (progress.receivers, DecimalBytes(progress.bytes));
     if progress.phase == Phase::Waiting {
@@ -127,22 +118,26 @@ fn line(progress: &Progress) -> String {
         };
     }
     let mut parts = vec![match progress.expected {
-        Some(expected) => format!("{amount} of {}", DecimalBytes(expected)),
+        Some(expected) => format!("{amount} ({} %)", percent(progress.bytes, expected)),
         None => amount.to_string(),
     }];
     parts.push(format!("{}/s", DecimalBytes(progress.rate)));
     if let Some(Receivers { joined, ready, done }) = receivers {
-        let plural = if joined == 1 { "" } else { "s" };
-        parts.push(format!("{joined} receiver{plural}, {ready} ready, {done} done"));
+        parts.push(format!("{ready}/{joined} ready, {done} done"));
     }
     parts.push(format!("repair {:.1} %", progress.repair_share * 100.0));
     match (progress.phase, receivers, &progress.limited_by) {
         (Phase::Finishing, Some(_), _) => parts.push("waiting for confirmations".to_owned()),
         (Phase::Finishing, None, _) => parts.push("waiting for the sink".to_owned()),
-        (_, _, Some(limit)) => parts.push(format!("limited by {limit}")),
+        (_, _, Some(limit)) => parts.push(format!("limit: {limit}")),
         _ => {}
     }
     parts.join(" · ")
+}
+
+/// The expectation is a guess of the user's, and nothing is complete before it is.
+fn percent(bytes: u64, expected: u64) -> u128 {
+    (u128::from(bytes) * 100 / u128::from(expected.max(1))).min(99)
 }
 
 const EVERY: Duration = Duration::from_secs(30);
@@ -169,7 +164,7 @@ mod tests {
     fn one_line_tells_how_far_how_fast_who_and_why() {
         assert_eq!(
             line(&running()),
-            "1.23 GB of 4.00 GB · 112.30 MB/s · 3 receivers, 3 ready, 0 done · repair 1.2 % · limited by receiver db2"
+            "1.23 GB (30 %) · 112.30 MB/s · 3/3 ready, 0 done · repair 1.2 % · limit: receiver db2"
         );
         let at_receiver = Progress { receivers: None, expected: None, phase: Phase::Finishing, ..running() };
         assert_eq!(line(&at_receiver), "1.23 GB · 112.30 MB/s · repair 1.2 % · waiting for the sink");
