@@ -108,6 +108,7 @@ mod tests {
     use super::super::args::tests::{every_option_has_its_variable, help};
     use super::*;
     use crate::cli::config::{DEFAULT_BUFFER, DEFAULT_PEER_TIMEOUT, DEFAULT_START_TIMEOUT};
+    use crate::exit::Exit;
 
     fn asked(line: &str, stdout_is_terminal: bool) -> Result<Asked<RecvConfig>, Failure> {
         let args = std::iter::once("mcast-recv").chain(line.split_whitespace()).map(OsString::from);

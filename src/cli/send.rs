@@ -222,6 +222,7 @@ mod tests {
         DEFAULT_GROUP, DEFAULT_PEER_TIMEOUT, DEFAULT_PORT, DEFAULT_START_TIMEOUT, DEFAULT_WINDOW,
         ProgressMode,
     };
+    use crate::exit::Exit;
 
     fn asked(line: &str) -> Result<Asked<SendConfig>, Failure> {
         config(std::iter::once("mcast-send").chain(line.split_whitespace()).map(OsString::from), false)
