@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 use std::io::Write as _;
 
 use crate::exit::Exit;
+use crate::fec::UnsupportedProcessor;
 use crate::net;
 use crate::sink::SinkError;
 use crate::source::SourceError;
@@ -55,6 +56,12 @@ impl From<net::Error> for Failure {
 
 impl From<net::batch::SendError> for Failure {
     fn from(error: net::batch::SendError) -> Self {
+        Self::new(Exit::LocalResource, error.to_string())
+    }
+}
+
+impl From<UnsupportedProcessor> for Failure {
+    fn from(error: UnsupportedProcessor) -> Self {
         Self::new(Exit::LocalResource, error.to_string())
     }
 }

@@ -24,6 +24,7 @@ use error::Failure;
 use report::Report;
 
 use crate::exit::Exit;
+use crate::fec::check_processor;
 use crate::net::interface::Interface;
 use crate::net::socket::Venue;
 use crate::sink::file::remove_unfinished;
@@ -47,6 +48,7 @@ fn run<C, R: Report>(
     let prepared = config(std::env::args_os()).and_then(|asked| match asked {
         Asked::Print(text) => Ok(Asked::Print(text)),
         Asked::Run(config) => {
+            check_processor()?;
             let (output, stream_on_stdout) = output(&config);
             if let Some(path) = &output.report {
                 report::check(path, stream_on_stdout)?;

@@ -165,11 +165,11 @@ impl Work {
         for member in self.sender.members() {
             match &member.state {
                 MemberState::Active => {
-                    (receivers.joined, receivers.ready) = (receivers.joined + 1, receivers.ready + 1)
+                    (receivers.joined, receivers.ready) = (receivers.joined + 1, receivers.ready + 1);
                 }
                 MemberState::Verified => receivers.joined += 1,
                 MemberState::Done(_) => {
-                    (receivers.joined, receivers.done) = (receivers.joined + 1, receivers.done + 1)
+                    (receivers.joined, receivers.done) = (receivers.joined + 1, receivers.done + 1);
                 }
                 MemberState::Left(..) | MemberState::Lost => {}
             }

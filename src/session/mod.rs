@@ -1,11 +1,11 @@
 //! The protocol: a sender and a receiver as state machines.
 //!
 //! Nothing here opens a socket, reads a clock, starts a thread or draws randomness that was not handed in. A machine is
-//! given datagrams and the time, and gives back datagrams, a deadline and stream blocks. [`turn`] drives either machine
+//! given datagrams and the time, and gives back datagrams, a deadline and stream blocks. [`turn()`] drives either machine
 //! over anything that implements [`Network`]: kernel sockets ([`crate::net`]) or the simulator ([`crate::sim`]).
 //!
-//! - [`Sender`]: blocks of the stream go in with [`Sender::push_block`], their buffers come back from
-//!   [`Sender::poll_released`] once every receiver has them.
+//! - [`Sender`]: empty blocks come from [`Sender::poll_buffer`] while the window has room, go back full with
+//!   [`Sender::push_block`], and are used again once every receiver has them.
 //! - [`Receiver`]: complete blocks come out in order of [`Receiver::poll_block`], their buffers go back with
 //!   [`Receiver::handle_consumed`] once the sink has taken them.
 
@@ -61,7 +61,7 @@ pub enum Destination {
     Peer(SocketAddr),
 }
 
-/// What [`turn`] asks of a state machine. The guarantee: whatever bytes are handed in, and however late, no panic.
+/// What [`turn()`] asks of a state machine. The guarantee: whatever bytes are handed in, and however late, no panic.
 pub trait Endpoint {
     /// A datagram arrived.
     fn handle_datagram(&mut self, now: Time, from: SocketAddr, datagram: &[u8]);

@@ -6,9 +6,11 @@
 //!                   └── …
 //! ```
 //!
-//! A [`Scenario`] says what the hosts do and what goes wrong; [`Scenario::run`] plays it with the same [`turn`] that
+//! A [`Scenario`] says what the hosts do and what goes wrong; [`Scenario::run`] plays it with the same [`turn()`] that
 //! drives kernel sockets, and checks the promises after every step: what a sink got is a prefix of the source, exit 0
 //! is earned, and nobody spins or hangs.
+//!
+//! [`turn()`]: crate::session::turn()
 
 mod link;
 mod stream;

@@ -381,7 +381,6 @@ impl<'a> World<'a> {
         history
     }
 
-    #[expect(clippy::type_complexity, reason = "taken apart where it is used, right above")]
     fn sender_history(
         &self,
         machine: &Sender,

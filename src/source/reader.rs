@@ -129,7 +129,7 @@ mod tests {
         let (read, mut write) = io::pipe().unwrap();
         let (wake, woken) = sync_channel(100);
         let input = Input::new(read.into(), "pipe".to_owned()).unwrap();
-        let reader = Reader::start(input, move || drop(wake.try_send(()))).unwrap();
+        let reader = Reader::start(input, move || _ = wake.try_send(())).unwrap();
         for _ in 0..3 {
             reader.offer(Block::new(LAYOUT, 4));
         }

@@ -672,17 +672,13 @@ impl Membership {
         let before = self.horizon.settled().block;
         self.settle(now, before);
         match &self.step {
-            Step::Leaving { ended, until } => {
-                if now >= *until || self.unreachable.is_some() {
-                    self.step = Step::Ended(ended.clone());
-                }
+            Step::Leaving { ended, until } if now >= *until || self.unreachable.is_some() => {
+                self.step = Step::Ended(ended.clone());
             }
-            Step::Confirming { stage, .. } if now >= self.silent_at() => {
-                if *stage == Stage::Done {
-                    tracing::warn!(sender = %self.sender, "the sender did not acknowledge that this receiver is done");
-                    self.complete();
-                }
-                // While the sink is still at work, the sender is not needed any more: the data is all here.
+            // Not before: while the sink is still at work, the sender is not needed, the data is all here.
+            Step::Confirming { stage: Stage::Done, .. } if now >= self.silent_at() => {
+                tracing::warn!(sender = %self.sender, "the sender did not acknowledge that this receiver is done");
+                self.complete();
             }
             Step::Receiving | Step::Verifying if now >= self.silent_at() => {
                 let silence = now.since(self.last_heard).as_secs_f64();
