@@ -25,6 +25,7 @@ fn whatever_the_network_does_the_promises_hold() {
 fn is_survivable(scenario: &Scenario) -> bool {
     scenario.sender_killed.is_none()
         && scenario.sender_stopped.is_none()
+        && scenario.sender_pauses.is_empty()
         && scenario.source.fails_after.is_none()
         && scenario.receivers.iter().all(|receiver| {
             receiver.killed.is_none()
