@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 
+use crate::support::program::Launch;
 use crate::support::{KIB, Lab, MIB, PATIENCE, Source, all_exit};
 
 #[test]
@@ -86,6 +87,26 @@ fn sink_without_space_for_a_single_byte_fails_with_9() {
     receiver.must_exit(&[9], PATIENCE);
     // Its one receiver failed: lost, not partial.
     sender.must_exit(&[3, 5, 9], PATIENCE);
+}
+
+#[test]
+fn output_on_a_full_filesystem_fails_with_9_and_leaves_nothing() {
+    // The file system exists for this receiver alone, which therefore also has to say what it left there.
+    const ON_A_MEGABYTE: &str = "mount -t tmpfs -o size=1m tmpfs /mnt && cd /mnt && { \"$@\"; code=$?; echo \"left: [$(ls -A)]\" >&2; exit $code; }";
+    let lab = Lab::up(2);
+    let source = Source::new(7, 4 * MIB);
+    let mut command = lab.host(1).command("unshare");
+    command.args(["--mount", "sh", "-c", ON_A_MEGABYTE, "receiver", env!("CARGO_BIN_EXE_mcast-recv")]);
+    let mut fails = Launch::new(command, "receiver r1").args(&["--name", "r1", "-o", "copy"]).start();
+    let mut other = lab.host(2).recv("r2").start();
+    let mut sender = lab.sender().send().args(&["-n", "2"]).source(source).start();
+    sender.finish();
+    fails.must_exit(&[9], PATIENCE);
+    sender.must_exit(&[3], PATIENCE);
+    other.must_exit(&[0], PATIENCE);
+    other.must_have_delivered(source);
+    assert!(fails.stderr().contains("o space left"), "{}", fails.stderr());
+    assert!(fails.stderr().contains("left: []"), "{}", fails.stderr());
 }
 
 #[test]

@@ -635,7 +635,8 @@ impl Membership {
         self.last_report = now;
         self.reported_arrived = self.arrived;
         self.reported_position = self.assembly.position();
-        self.repeats = if settled.number > self.reported_settled { 0 } else { self.repeats.saturating_add(1) };
+        self.repeats =
+            if settled.number > self.reported_settled { 0 } else { self.repeats.saturating_add(1) };
         self.reported_settled = settled.number;
         self.nack_due = (!needs.is_empty()).then(|| {
             let again = Self::NACK_AGAIN.max(self.spacing()).max(self.grtt / 2);

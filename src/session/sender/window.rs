@@ -152,7 +152,8 @@ impl SentBlock {
     /// True if something is queued afterwards.
     fn handle_need(&mut self, missing: usize, symbols: Option<SymbolSet>, settled: DatagramNumber) -> bool {
         let missing = missing.min(self.block.symbols());
-        let symbols = symbols.or_else(|| (missing == self.block.symbols()).then(|| SymbolSet::below(missing)));
+        let symbols =
+            symbols.or_else(|| (missing == self.block.symbols()).then(|| SymbolSet::below(missing)));
         let helps = |what: Sending| match (what, symbols) {
             (Sending::Repair(_), _) => true,
             (Sending::Symbol(symbol), Some(set)) => set.contains(symbol),
