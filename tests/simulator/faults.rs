@@ -217,3 +217,19 @@ fn a_sender_killed_after_the_end_takes_nothing_from_receivers_that_have_all() {
     let history = scenario.run();
     assert_eq!(exits(&history).1, vec![Some(Exit::Complete); 2]);
 }
+
+#[test]
+fn a_path_too_narrow_for_symbols_ends_with_a_hint_and_does_not_hang() {
+    let mut scenario = Scenario::new(18, 3, 200_000);
+    scenario.symbol_size = 1_428;
+    scenario.receivers[1].leaf.max_size = 1_200;
+    let history = scenario.run();
+    assert_eq!(
+        exits(&history),
+        (Some(Exit::Partial), vec![Some(Exit::Complete), Some(Exit::PeerLost), Some(Exit::Complete)])
+    );
+    for error in [&history.receivers[1].error, &history.sender_error] {
+        assert!(error.as_deref().is_some_and(|error| error.contains("--mtu")), "{error:?}");
+    }
+    assert!(history.sender_ended.as_nanos() < 25_000_000_000, "{}", history.sender_ended);
+}

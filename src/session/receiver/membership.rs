@@ -33,6 +33,8 @@ enum Step {
     Confirming { stage: Stage, heard: Option<Stage>, asked: u32 },
     /// Tells the sender that it gives up, until the sender has heard or the time is up.
     Leaving { ended: Ended, until: Time },
+    /// The sender has made way for another before the start.
+    Abandoned,
     /// Over.
     Ended(Ended),
 }
@@ -56,6 +58,10 @@ pub(super) struct Membership {
     peer_timeout: Duration,
     /// How often a sign of life is due.
     heartbeat: Duration,
+    /// So long without a symbol that was asked for, while smaller datagrams come, means that symbols do not fit through.
+    symbol_patience: Duration,
+    /// When the last symbol came, or the first need arose since.
+    symbol_missed_since: Option<Time>,
     step: Step,
     /// Whether the sender has admitted this receiver.
     admitted: bool,
@@ -140,6 +146,9 @@ impl Membership {
             peer_timeout: config.peer_timeout,
             heartbeat: (announce.peer_timeout.min(config.peer_timeout) / 4)
                 .clamp(Self::ASK_MIN, Self::HEARTBEAT),
+            // A sender that is held up by a dead receiver repairs nothing until it has evicted that one.
+            symbol_patience: announce.peer_timeout.max(config.peer_timeout) * 2,
+            symbol_missed_since: None,
             step: Step::Joining { asked: 0 },
             admitted: false,
             started: None,
@@ -187,7 +196,7 @@ impl Membership {
     }
 
     pub(super) const fn has_started(&self) -> bool {
-        !matches!(self.step, Step::Joining { .. } | Step::Admitted)
+        !matches!(self.step, Step::Joining { .. } | Step::Admitted | Step::Abandoned)
     }
 
     pub(super) const fn bytes(&self) -> u64 {
@@ -367,6 +376,7 @@ impl Membership {
         stats: &mut WireStats,
     ) -> BlockNumber {
         self.start(now);
+        self.symbol_missed_since = None;
         match self.assembly.handle_symbol(kind, symbol) {
             Taken::Useful => self.watch_sink_if_waiting(now),
             Taken::Needless | Taken::Beyond => {}
@@ -473,12 +483,16 @@ impl Membership {
     fn handle_abort(&mut self, now: Time, abort: &Abort<'_>) {
         match &self.step {
             // Everything is here; what becomes of the others is not our business.
-            Step::Confirming { .. } | Step::Ended(_) => {}
+            Step::Confirming { .. } | Step::Abandoned | Step::Ended(_) => {}
             Step::Leaving { .. } => self.ask_due = self.ask_due.min(now),
             Step::Joining { .. } | Step::Admitted | Step::Receiving | Step::Verifying => {
+                if abort.reason == AbortReason::GroupTaken && self.started.is_none() {
+                    // The sender has made way for another one, which is the one to join.
+                    self.step = Step::Abandoned;
+                    return;
+                }
                 let exit = match abort.reason {
                     AbortReason::NotStarted => Exit::NotStarted,
-                    AbortReason::GroupTaken if self.started.is_none() => Exit::NotStarted,
                     _ => Exit::Aborted,
                 };
                 let error = format!("aborted by the sender {}: {}", self.sender.ip(), abort.text);
@@ -583,7 +597,7 @@ impl Membership {
                 let text = Text::truncated(ended.error.as_deref().unwrap_or_default());
                 self.write(&Message::Leave(Leave { receiver: self.id, outcome, text }));
             }
-            Step::Ended(_) => {}
+            Step::Abandoned | Step::Ended(_) => {}
         }
     }
 
@@ -612,6 +626,7 @@ impl Membership {
         self.assembly.needs(settled.block, Self::NEEDS_ROOM, &mut needs);
         if !needs.is_empty() {
             self.nacks += 1;
+            self.symbol_missed_since.get_or_insert(now);
         }
         self.watch_sink(now);
         let report = Report {
@@ -689,6 +704,17 @@ impl Membership {
                 );
                 self.end_with(now, Exit::PeerLost, error);
             }
+            Step::Receiving
+                if self.symbol_missed_since.is_some_and(|since| now >= since + self.symbol_patience) =>
+            {
+                let size = self.assembly.datagram_size();
+                let error = format!(
+                    "no data from the sender {} though smaller datagrams arrive: those of {size} bytes do not get through; \
+                     check the MTU of every link and switch, or give the sender a smaller --mtu",
+                    self.sender.ip()
+                );
+                self.leave(now, Exit::PeerLost, error, Self::LEAVE_PATIENCE);
+            }
             _ => {}
         }
     }
@@ -702,6 +728,7 @@ impl Membership {
     pub(super) fn verdict(&self, now: Time) -> Verdict {
         match &self.step {
             Step::Ended(ended) => Verdict::End(ended.clone()),
+            Step::Abandoned => Verdict::SearchOn,
             Step::Joining { .. } | Step::Admitted if self.started.is_none() && now >= self.silent_at() => {
                 Verdict::SearchOn
             }
@@ -716,11 +743,15 @@ impl Membership {
         let maturing = self.horizon.next().unwrap_or(Time::NEVER);
         let own = match &self.step {
             Step::Joining { .. } | Step::Admitted => silent,
-            Step::Receiving | Step::Verifying => maturing.min(silent),
+            Step::Receiving | Step::Verifying => {
+                let missed =
+                    self.symbol_missed_since.map_or(Time::NEVER, |since| since + self.symbol_patience);
+                maturing.min(silent).min(missed)
+            }
             Step::Confirming { stage: Stage::Done, .. } => silent,
             Step::Confirming { .. } => Time::NEVER,
             Step::Leaving { until, .. } => *until,
-            Step::Ended(_) => Time::ZERO,
+            Step::Abandoned | Step::Ended(_) => Time::ZERO,
         };
         Some(own.min(self.transmit_due()))
     }
@@ -730,7 +761,7 @@ impl Membership {
         match &self.step {
             _ if self.prepared => Time::NEVER,
             Step::Receiving | Step::Verifying => self.report_due(),
-            Step::Ended(_) => Time::NEVER,
+            Step::Abandoned | Step::Ended(_) => Time::NEVER,
             _ => self.ask_due,
         }
     }
