@@ -1,7 +1,7 @@
 //! The rules of ARCHITECTURE.md that one package gets no help with from the compiler: which room knows which, what only
 //! some rooms may touch, how long a file gets. Tests in `#[cfg(test)]` modules may do as they like.
 
-#![expect(clippy::panic, reason = "a helper of tests fails the test")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a helper of tests fails the test")]
 
 use std::collections::BTreeSet;
 use std::fs;
