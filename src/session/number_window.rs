@@ -51,7 +51,7 @@ impl NumberWindow {
             self.seen.fill(0);
             return;
         }
-        // In words where whole words are skipped, else bit by bit: gaps are short.
+        // Bit by bit: gaps are short.
         for number in from..to {
             let (word, bit) = Self::place(number);
             self.seen[word] &= !(1 << bit);

@@ -28,7 +28,7 @@ pub struct History {
     pub sent: WireStats,
     /// Names of receivers that the sender's report calls successful.
     pub succeeded: Vec<String>,
-    /// When data began to flow, and when the sender was done with it.
+    /// When data began to flow; `None` if it never did, or the sender was killed.
     pub started: Option<Time>,
     /// When the sender ended.
     pub sender_ended: Time,
@@ -64,7 +64,7 @@ impl History {
     }
 }
 
-/// A datagram that will arrive, or a host that will wake.
+/// A datagram that will arrive.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Arrival {
     at: Time,
