@@ -1,7 +1,5 @@
 //! docs/protocol.md as data: its tables and its hexadecimal examples.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests fail the test")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
