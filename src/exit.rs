@@ -30,12 +30,12 @@ macro_rules! exit_codes {
                 }
             }
 
-            /// The entry of the table that has this code; an unknown code is [`Exit::Internal`].
-            pub const fn from_code(code: u8) -> Self {
+            /// The entry of the table that has this code, if there is one.
+            pub const fn from_code(code: u8) -> Option<Self> {
                 match code {
-                    $($code => Self::$name,)+
-                    129.. => Self::Signal(code - 128),
-                    _ => Self::Internal,
+                    $($code => Some(Self::$name),)+
+                    129.. => Some(Self::Signal(code - 128)),
+                    _ => None,
                 }
             }
         }
@@ -80,9 +80,10 @@ mod tests {
     #[test]
     fn every_code_survives_the_way_over_the_wire() {
         for &exit in Exit::TABLE {
-            assert_eq!(Exit::from_code(exit.code()), exit);
+            assert_eq!(Exit::from_code(exit.code()), Some(exit));
         }
-        assert_eq!(Exit::from_code(Exit::Signal(15).code()), Exit::Signal(15));
-        assert_eq!(Exit::from_code(77), Exit::Internal);
+        assert_eq!(Exit::from_code(Exit::Signal(15).code()), Some(Exit::Signal(15)));
+        assert_eq!(Exit::from_code(77), None);
+        assert_eq!(Exit::from_code(128), None);
     }
 }

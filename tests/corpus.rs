@@ -1,25 +1,22 @@
-//! The corpus of the fuzz targets, replayed without a fuzzer: what once broke, and one seed for each kind of message.
+//! The corpus of the fuzz targets, replayed without a fuzzer: what once broke, and seeds.
 
 #![expect(clippy::expect_used, reason = "a helper of tests fails the test")]
 
 #[path = "../fuzz/checks/parse.rs"]
 mod parse;
+#[path = "../fuzz/checks/session.rs"]
+mod session;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use mcast::exit::Exit;
-use mcast::fec::SymbolSet;
-use mcast::wire::{
-    self, Abort, AbortReason, Announce, BlockNumber, Confirm, DatagramNumber, Digest, End, Entries, Join,
-    Kind, Label, Leave, Message, Name, Need, Needs, Outcome, Phase, ReceiverId, Report, Roster, SessionId,
-    Stage, Standing, Status, Symbol, Text,
-};
+use mcast::sim::Hostile;
+use mcast::wire::{self, Kind};
 
 #[test]
-fn corpus_is_handled_right_whole_truncated_and_with_any_bit_flipped() {
-    for mut datagram in corpus() {
+fn datagrams_are_handled_right_whole_truncated_and_with_any_bit_flipped() {
+    for (_, mut datagram) in corpus("parse") {
         for length in 0..=datagram.len() {
             parse::check(&datagram[..length]);
         }
@@ -33,104 +30,66 @@ fn corpus_is_handled_right_whole_truncated_and_with_any_bit_flipped() {
 
 #[test]
 fn every_kind_of_message_has_a_seed_that_parses() {
-    if std::env::var_os("MCAST_WRITE_SEEDS").is_some() {
-        write_seeds();
-    }
-    let kinds: Vec<_> = corpus()
+    let kinds: Vec<_> = corpus("parse")
         .iter()
-        .filter_map(|datagram| wire::parse(datagram).ok().map(|(header, _)| header.kind))
+        .filter_map(|(_, datagram)| wire::parse(datagram).ok().map(|(header, _)| header.kind))
         .collect();
     for kind in Kind::ALL {
         assert!(
             kinds.contains(kind),
-            "no seed for {kind:?}: MCAST_WRITE_SEEDS=1 cargo test --test corpus writes them"
+            "no seed for {kind:?}: MCAST_WRITE_SEEDS=1 cargo test --test protocol writes them"
         );
     }
 }
 
-fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/parse")
+#[test]
+fn sessions_survive_what_once_broke_them() {
+    for (name, records) in corpus("session") {
+        println!("{name}");
+        session::check(&records);
+    }
 }
 
-/// The files' contents, in the order of their names.
-fn corpus() -> Vec<Vec<u8>> {
-    let entries = fs::read_dir(directory()).expect("the corpus can be listed");
+#[test]
+fn sessions_survive_any_message_from_anyone_to_anyone() {
+    for (name, content) in corpus("parse") {
+        for to in 0..session::HOSTS {
+            for from in [None, Some(0), Some(1)] {
+                for at in MOMENTS {
+                    println!("{name} to {to} from {from:?} after {at:?}");
+                    session::play(vec![Hostile { at, to, from, content: content.clone() }]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn sessions_survive_messages_with_the_largest_numbers_in_any_place() {
+    for (name, content) in corpus("parse") {
+        let from_sender = content[1] < 16;
+        let (to, from) = if from_sender { (1, Some(0)) } else { (0, Some(1)) };
+        for place in 18..content.len() {
+            let mut content = content.clone();
+            content[place..].iter_mut().take(8).for_each(|byte| *byte = 0xff);
+            for at in MOMENTS {
+                println!("{name}, {place} after {at:?}");
+                session::play(vec![Hostile { at, to, from, content: content.clone() }]);
+            }
+        }
+    }
+}
+
+/// While the start window is open, in the data, after the end.
+const MOMENTS: [Duration; 3] =
+    [Duration::from_millis(3), Duration::from_millis(20), Duration::from_millis(42)];
+
+/// The names and contents of a target's files, in the order of their names.
+fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let entries = fs::read_dir(directory).expect("the corpus can be listed");
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry can be read").path()).collect();
     paths.sort();
-    paths.iter().map(|path| fs::read(path).expect("a seed can be read")).collect()
-}
-
-fn write_seeds() {
-    let receiver = ReceiverId(0x0102_0304_0506_0708);
-    let status = Status {
-        next_block: BlockNumber(9),
-        released: BlockNumber(7),
-        grtt: Duration::from_micros(800),
-        group_size: 3,
-    };
-    let outcome = Outcome {
-        exit: Exit::SinkFailed,
-        bytes: 1 << 33,
-        lost_symbols: 5,
-        nacks: 4,
-        stalled: Duration::from_millis(1500),
-    };
-    let symbol =
-        Symbol { substream: 0, symbol: 1, block_len: 1500, block: BlockNumber(8), payload: b"stream" };
-    let needs = [
-        Need { offset: 0, missing: 2, symbols: None },
-        Need { offset: 3, missing: 9, symbols: Some(SymbolSet::below(9)) },
-    ];
-    let entries = [(receiver, Standing::Admitted), (ReceiverId(2), Standing::RefusedStarted)];
-    let text = Text::truncated("no space left on device");
-    let messages = [
-        Message::Announce(Announce {
-            phase: Phase::Waiting,
-            block_symbols: 64,
-            symbol_size: 1428,
-            join_spread: Duration::from_millis(20),
-            peer_timeout: Duration::from_secs(10),
-            age: Duration::from_millis(300),
-            grtt: Duration::from_millis(10),
-            group_size: 2,
-            label: Label::new("nightly").expect("a label"),
-        }),
-        Message::Source(symbol),
-        Message::Repair(Symbol { symbol: 64, ..symbol }),
-        Message::KeepAlive(status),
-        Message::End(End { status, bytes: 12_345, digest: Digest([0xd1; 32]) }),
-        Message::Roster(Roster { entries: Entries::Given(&entries) }),
-        Message::Abort(Abort { reason: AbortReason::SourceFailed, text }),
-        Message::Join(Join {
-            receiver,
-            window: 200,
-            credit: 1000,
-            peer_timeout: Duration::from_secs(10),
-            name: Name::new("db2.example.org").expect("a name"),
-        }),
-        Message::Report(Report {
-            receiver,
-            highest: DatagramNumber(1000),
-            settled: DatagramNumber(990),
-            arrived: 980,
-            held: Duration::from_micros(120),
-            received: BlockNumber(7),
-            position: BlockNumber(6),
-            bytes: 600_000,
-            window: 190,
-            credit: 1000,
-            lost_symbols: 11,
-            dropped: 0,
-            stalled: Duration::ZERO,
-            needs: Needs::Given(&needs),
-        }),
-        Message::Confirm(Confirm { receiver, stage: Stage::Done, outcome }),
-        Message::Leave(Leave { receiver, outcome, text }),
-    ];
-    for message in messages {
-        let mut bytes = Vec::new();
-        message.write(SessionId([0x5e; 16]), DatagramNumber(1001), &mut bytes);
-        let name = format!("{:?}", message.kind()).to_lowercase();
-        fs::write(directory().join(name), bytes).expect("a seed can be written");
-    }
+    let read = |path: &Path| (path.display().to_string(), fs::read(path).expect("a seed can be read"));
+    paths.iter().map(|path| read(path)).collect()
 }

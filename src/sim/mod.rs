@@ -68,8 +68,26 @@ pub struct Scenario {
     pub lose_first: Vec<(Kind, u32)>,
     /// Datagrams that a stranger sends to both sides.
     pub garbage: u32,
+    /// Datagrams of someone who has seen the session go by.
+    pub hostile: Vec<Hostile>,
     /// The simulation is broken off, as a failure, after so much virtual time.
     pub limit: Duration,
+}
+
+/// A datagram that looks as if it belonged to the session.
+#[derive(Clone, Debug)]
+pub struct Hostile {
+    /// When it arrives.
+    pub at: Duration,
+    /// At which host: 0 is the sender, i + 1 receiver i.
+    pub to: usize,
+    /// The host whose address it bears; `None`: its author's own.
+    ///
+    /// A borrowed address can spoil a session without keys, so what is promised of the others' part in it is not
+    /// checked then: that every byte is the source's, and that the sender is right about its receivers.
+    pub from: Option<usize>,
+    /// Header and body. The session's id is put in its place, and the trailer behind.
+    pub content: Vec<u8>,
 }
 
 /// One receiver, and its link.
@@ -134,6 +152,7 @@ impl Scenario {
             sender_stopped: None,
             lose_first: Vec::new(),
             garbage: 0,
+            hostile: Vec::new(),
             limit: Duration::from_secs(3_600),
         }
     }
@@ -145,6 +164,11 @@ impl Scenario {
             receiver.leaf.loss = Loss::Independent(share);
         }
         self
+    }
+
+    /// Whether someone speaks in another's name.
+    fn is_forged(&self) -> bool {
+        self.hostile.iter().any(|datagram| datagram.from.is_some())
     }
 
     /// Plays it.

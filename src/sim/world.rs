@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use super::link::{FRAME_OVERHEAD, Link};
 use super::stream::{Given, Pattern, Sink, Source};
-use super::{STOPPED, Scenario};
+use super::{Hostile, STOPPED, Scenario};
 use crate::exit::Exit;
 use crate::fec::Block;
 use crate::session::receiver::{self, Event};
 use crate::session::sender::{self, MemberState};
-use crate::session::{Network, Receiver, Sender, Sent, StreamEnd, Transmit, Wake, WireStats, turn};
+use crate::session::{
+    Destination, Network, Receiver, Sender, Sent, StreamEnd, Transmit, Wake, WireStats, turn,
+};
 use crate::time::Time;
 use crate::wire::{AbortReason, Kind, Label, Name, ReceiverId, SessionId};
 
@@ -146,6 +148,10 @@ fn address(host: usize) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, high, low)), 7767)
 }
 
+fn stranger() -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9)), 666)
+}
+
 fn within(spans: &[(Duration, Duration)], now: Time) -> Option<Time> {
     spans
         .iter()
@@ -158,6 +164,10 @@ impl Wires<'_> {
         let frames = transmit.contents.len() + transmit.datagrams().count() * FRAME_OVERHEAD;
         if from == SENDER && self.trunk.is_full(now, frames) {
             return Sent::Blocked;
+        }
+        if from != SENDER && transmit.to != Destination::Peer(address(SENDER)) {
+            // To a stranger.
+            return Sent::Done;
         }
         for datagram in transmit.datagrams() {
             let bytes: Rc<[u8]> = datagram.into();
@@ -270,7 +280,7 @@ impl<'a> World<'a> {
             .iter()
             .map(|plan| {
                 let host = Host { wake: Some(Time::ZERO + plan.launched), ..Host::default() };
-                let sink = Sink::new(plan.sink.clone(), pattern);
+                let sink = Sink::new(plan.sink.clone(), pattern, scenario.is_forged());
                 ReceivingHost {
                     host,
                     machine: None,
@@ -307,12 +317,26 @@ impl<'a> World<'a> {
             steps_now: 0,
         };
         world.strew_garbage();
+        world.strew_hostile(session);
         world
+    }
+
+    /// Well sealed datagrams of the session, from whoever.
+    fn strew_hostile(&mut self, session: [u8; 16]) {
+        for Hostile { at, to, from, content } in &self.scenario.hostile {
+            let mut bytes = content.clone();
+            if let Some(place) = bytes.get_mut(2..18) {
+                place.copy_from_slice(&session);
+            }
+            crate::seal::seal_appended(&mut bytes, 0);
+            let to = to % (self.receivers.len() + 1);
+            self.wires.deliver(Time::ZERO + *at, to, from.map_or_else(stranger, address), bytes.into());
+        }
     }
 
     /// A stranger's datagrams, to every host.
     fn strew_garbage(&mut self) {
-        let stranger = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9)), 666);
+        let stranger = stranger();
         for _ in 0..self.scenario.garbage {
             let rng = &mut self.wires.rng;
             let mut bytes = vec![0; rng.usize(0..200)];
@@ -560,9 +584,13 @@ impl<'a> World<'a> {
         if this.queue.is_empty()
             && let Some(end) = this.verify.take()
         {
-            assert_eq!(end, this.sink.end(), "seed {}: length or digest differs", self.scenario.seed);
-            machine.handle_verified(now);
-            this.done_at = Some(now + this.sink.closing());
+            if end == this.sink.end() {
+                machine.handle_verified(now);
+                this.done_at = Some(now + this.sink.closing());
+            } else {
+                assert!(self.scenario.is_forged(), "seed {}: length or digest differs", self.scenario.seed);
+                machine.fail(now, Exit::Integrity, "length or digest differs".to_owned());
+            }
             this.host.wake_no_later(now);
         }
         if let Some(at) = this.done_at {
@@ -586,6 +614,7 @@ impl<'a> World<'a> {
 
 impl ReceivingHost {
     fn record(&mut self, now: Time, exit: Option<Exit>, error: Option<String>, stats: WireStats) {
+        assert!(!self.sink.is_spoilt() || exit != Some(Exit::Complete), "exit 0 with bytes of nobody's");
         self.history = Some(ReceiverHistory {
             exit,
             error,
@@ -615,7 +644,7 @@ fn check_promises(scenario: &Scenario, history: &History) {
                 plan.name
             );
         }
-        if history.succeeded.contains(&plan.name) {
+        if history.succeeded.contains(&plan.name) && !scenario.is_forged() {
             assert!(
                 matches!(receiver.exit, Some(Exit::Complete) | None),
                 "seed {seed}: the sender calls {} successful, but it ended with {:?}",

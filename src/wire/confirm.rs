@@ -67,7 +67,7 @@ pub struct Leave<'a> {
 impl Outcome {
     fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         Ok(Self {
-            exit: Exit::from_code(reader.u8("exit code")?),
+            exit: Exit::from_code(reader.u8("exit code")?).ok_or(Malformed::Value("exit code"))?,
             bytes: reader.u64("bytes")?,
             lost_symbols: reader.u64("lost symbols")?,
             nacks: reader.u64("reports")?,

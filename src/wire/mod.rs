@@ -1,7 +1,7 @@
 //! Bytes ⇄ messages. No state, no time, no randomness, and no panic, whatever the bytes.
 //!
 //! Every datagram is a [`Header`], a body and a trailer (see [`crate::seal`]). `docs/protocol.md` is the specification;
-//! `tests/protocol.rs` holds its examples against this module. [`parse`] allocates nothing: what a message carries is
+//! `tests/protocol` holds its examples against this module. [`parse`] allocates nothing: what a message carries is
 //! borrowed from the datagram, and lists are walked where they lie.
 
 #![deny(

@@ -336,10 +336,11 @@ impl Membership {
             }
             Message::End(end) => {
                 self.start(now);
-                self.end.get_or_insert((
-                    end.status.next_block,
-                    StreamEnd { bytes: end.bytes, digest: end.digest },
-                ));
+                // The sender repeats itself: what only one of its ends says does not last.
+                let stream_end = StreamEnd { bytes: end.bytes, digest: end.digest };
+                if !matches!(self.step, Step::Verifying | Step::Confirming { .. }) {
+                    self.end = Some((end.status.next_block, stream_end));
+                }
                 self.handle_status(&end.status)
             }
             Message::Announce(announce) => {
@@ -673,7 +674,7 @@ impl Membership {
 
     /// Datagrams of the sender that never came.
     fn lost(&self) -> u64 {
-        (self.horizon.highest().0 + 1).saturating_sub(self.first_number.0).saturating_sub(self.arrived)
+        self.horizon.highest().plus(1).0.saturating_sub(self.first_number.0).saturating_sub(self.arrived)
     }
 
     // ---- time ----
