@@ -6,8 +6,7 @@ use crate::wire::DatagramNumber;
 #[derive(Clone, Debug)]
 pub(super) struct NumberWindow {
     seen: Box<[u64; Self::SPAN / 64]>,
-    /// One more than the highest number seen.
-    next: u64,
+    highest: Option<u64>,
 }
 
 /// What a number was.
@@ -28,31 +27,34 @@ impl NumberWindow {
     pub(super) const SPAN: usize = 16_384;
 
     pub(super) fn new() -> Self {
-        Self { seen: Box::new([0; Self::SPAN / 64]), next: 0 }
+        Self { seen: Box::new([0; Self::SPAN / 64]), highest: None }
     }
 
     pub(super) fn insert(&mut self, number: DatagramNumber) -> Arrival {
         let number = number.0;
-        if number >= self.next {
-            self.forget(self.next, number);
-            self.next = number.saturating_add(1);
-            self.mark(number);
-            return Arrival::Newest;
+        match self.highest {
+            Some(highest) if number <= highest => match highest - number < Self::SPAN as u64 {
+                true if self.mark(number) => Arrival::Late,
+                true => Arrival::Duplicate,
+                false => Arrival::Ancient,
+            },
+            before => {
+                self.forget(before.map_or(0, |highest| highest + 1), number);
+                self.highest = Some(number);
+                self.mark(number);
+                Arrival::Newest
+            }
         }
-        if self.next - number > Self::SPAN as u64 {
-            return Arrival::Ancient;
-        }
-        if self.mark(number) { Arrival::Late } else { Arrival::Duplicate }
     }
 
-    /// Clears what the numbers from `from` up to `to`, exclusive, leave behind of those a span ago.
+    /// Clears what the numbers from `from` up to `to` leave behind of those a span ago.
     fn forget(&mut self, from: u64, to: u64) {
         if to - from >= Self::SPAN as u64 {
             self.seen.fill(0);
             return;
         }
         // Bit by bit: gaps are short.
-        for number in from..to {
+        for number in from..=to {
             let (word, bit) = Self::place(number);
             self.seen[word] &= !(1 << bit);
         }
@@ -61,7 +63,7 @@ impl NumberWindow {
     /// True if the number was not marked yet.
     fn mark(&mut self, number: u64) -> bool {
         let (word, bit) = Self::place(number);
-        let fresh = self.seen[word] & (1 << bit) == 0 || number.saturating_add(1) == self.next;
+        let fresh = self.seen[word] & (1 << bit) == 0;
         self.seen[word] |= 1 << bit;
         fresh
     }
