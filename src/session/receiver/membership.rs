@@ -673,7 +673,7 @@ impl Membership {
 
     /// Datagrams of the sender that never came.
     fn lost(&self) -> u64 {
-        (self.horizon.highest().0 + 1).saturating_sub(self.first_number.0).saturating_sub(self.arrived)
+        self.horizon.highest().plus(1).0.saturating_sub(self.first_number.0).saturating_sub(self.arrived)
     }
 
     // ---- time ----
