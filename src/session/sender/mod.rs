@@ -255,7 +255,6 @@ impl Sender {
             return;
         }
         tracing::debug!(%error, code = exit.code(), "session aborted");
-        self.prepared = None;
         self.abort_due = now;
         self.state = State::Aborting {
             reason,
@@ -596,7 +595,6 @@ impl Sender {
             State::Streaming if self.members.iter().all(|member| member.state.is_final()) => {
                 let ended = self.judge();
                 self.finished = Some(now);
-                self.prepared = None;
                 self.close_due = now;
                 // The last answers go out with the first copy.
                 self.answers.clear();
