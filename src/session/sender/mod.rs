@@ -384,6 +384,11 @@ impl Sender {
         if member.state != MemberState::Active || member.last_number.is_some_and(|last| number <= last) {
             member.last_heard = now;
             return;
+        if let Some(standing) = member.state.standing() {
+            // It missed the answer that was its last.
+            self.answer(now, report.receiver, standing);
+            return;
+        }
         }
         // What cannot be true comes from no receiver of this session.
         if report.highest >= next_number || report.received > next_block {
