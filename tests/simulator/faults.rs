@@ -51,6 +51,31 @@ fn a_killed_receiver_costs_the_others_the_peer_timeout_at_most() {
 }
 
 #[test]
+fn a_receiver_that_dies_as_the_stream_ends_costs_the_peer_timeout_too() {
+    // A block, two, seven: the end is due in a turn of its own for some of them.
+    for portion in [8_192, 28_672, 61_440] {
+        let mut scenario = Scenario::new(2, 2, 60 * portion);
+        scenario.source.trickle = Some((portion, seconds(1)));
+        scenario.receivers[1].killed = Some(Duration::from_millis(58_500));
+        let history = scenario.run();
+        assert!(history.sender_ended.as_nanos() < 69_000_000_000, "{portion}: {}", history.sender_ended);
+    }
+}
+
+#[test]
+fn an_evicted_receiver_is_told_once_it_hears_again() {
+    let mut scenario = Scenario::new(3, 2, 120_000);
+    scenario.source.trickle = Some((1_000, seconds(1)));
+    let gone = vec![(seconds(10), seconds(25))];
+    scenario.receivers[1].pauses = gone.clone();
+    scenario.receivers[1].deaf = gone;
+    let history = scenario.run();
+    assert_eq!(exits(&history), (Some(Exit::Partial), vec![Some(Exit::Complete), Some(Exit::Evicted)]));
+    let told = history.receivers[1].ended.as_nanos();
+    assert!((25_000_000_000..27_000_000_000).contains(&told), "{told}");
+}
+
+#[test]
 fn partial_success_is_success_where_the_operator_says_so() {
     let mut scenario = Scenario::new(3, 3, 3_000_000);
     scenario.partial_ok = true;

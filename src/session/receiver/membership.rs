@@ -67,6 +67,8 @@ pub(super) struct Membership {
     admitted: bool,
     started: Option<Time>,
     found: Time,
+    /// When this machine was last called, to tell whether it was called late.
+    called: Time,
     finished: Option<Time>,
 
     assembly: Assembly,
@@ -153,6 +155,7 @@ impl Membership {
             admitted: false,
             started: None,
             found: now,
+            called: now,
             finished: None,
             assembly,
             horizon: Horizon::default(),
@@ -306,6 +309,7 @@ impl Membership {
         message: &Message<'_>,
         stats: &mut WireStats,
     ) {
+        self.notice_pause(now);
         self.last_heard = now;
         self.unreachable = None;
         self.first_number = self.first_number.min(number);
@@ -679,13 +683,21 @@ impl Membership {
 
     // ---- time ----
 
-    pub(super) fn handle_timeout(&mut self, now: Time) {
-        if let Some(due) = self.poll_timeout()
-            && now.since(due) > OWN_PAUSE
-        {
-            tracing::debug!(pause = ?now.since(due), "this process was paused; silence of that time is forgiven");
-            self.last_heard += now.since(due);
+    /// To be called first in a turn: what happens in it may move the deadline that the caller was told.
+    fn notice_pause(&mut self, now: Time) {
+        let called = std::mem::replace(&mut self.called, now);
+        if now.since(called) <= OWN_PAUSE {
+            return;
         }
+        let pause = self.poll_timeout().map_or(Duration::ZERO, |due| now.since(due.max(called)));
+        if pause > OWN_PAUSE {
+            tracing::debug!(?pause, "this process was paused; silence of that time is forgiven");
+            self.last_heard += pause;
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Time) {
+        self.notice_pause(now);
         let before = self.horizon.settled().block;
         self.settle(now, before);
         match &self.step {

@@ -372,3 +372,53 @@ impl Endpoint for Receiver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{DatagramNumber, Status};
+
+    #[test]
+    fn the_highest_number_of_all_is_a_number_like_any_other() {
+        let from = SocketAddr::from(([10, 0, 0, 1], 7767));
+        let config = Config {
+            id: ReceiverId(1),
+            name: Name::new("db2").unwrap(),
+            expect: None,
+            seed: 0,
+            start_timeout: None,
+            peer_timeout: Duration::from_secs(10),
+            buffer: 1 << 20,
+            socket_buffer: 1 << 20,
+        };
+        let announce = Announce {
+            phase: Phase::Waiting,
+            block_symbols: 8,
+            symbol_size: 64,
+            join_spread: Duration::ZERO,
+            peer_timeout: Duration::from_secs(10),
+            age: Duration::ZERO,
+            grtt: Duration::ZERO,
+            group_size: 1,
+            label: Label::new("x").unwrap(),
+        };
+        let status = Status {
+            next_block: crate::wire::BlockNumber(u64::MAX),
+            released: crate::wire::BlockNumber(0),
+            grtt: Duration::ZERO,
+            group_size: u32::MAX,
+        };
+        let mut receiver = Receiver::new(config, Time::ZERO);
+        let keep_alive = Message::KeepAlive(status);
+        for (number, message) in
+            [(0, Message::Announce(announce)), (1, keep_alive), (u64::MAX, keep_alive), (2, keep_alive)]
+        {
+            let mut datagram = Vec::new();
+            message.write(SessionId([0; 16]), DatagramNumber(number), &mut datagram);
+            seal::seal_appended(&mut datagram, 0);
+            receiver.handle_datagram(Time::ZERO, from, &datagram);
+            receiver.handle_timeout(Time::ZERO);
+        }
+        assert_eq!(receiver.summary().map(|summary| summary.lost_symbols), Some(u64::MAX - 3));
+    }
+}

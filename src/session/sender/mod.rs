@@ -101,6 +101,8 @@ pub struct Sender {
     config: Config,
     state: State,
     launched: Time,
+    /// When this machine was last called, to tell whether it was called late.
+    called: Time,
     started: Option<Time>,
     finished: Option<Time>,
     members: Members,
@@ -169,6 +171,7 @@ impl Sender {
         Self {
             state: State::Waiting { first_join: None },
             launched: now,
+            called: now,
             started: None,
             finished: None,
             members: Members::default(),
@@ -255,7 +258,6 @@ impl Sender {
             return;
         }
         tracing::debug!(%error, code = exit.code(), "session aborted");
-        self.prepared = None;
         self.abort_due = now;
         self.state = State::Aborting {
             reason,
@@ -382,6 +384,11 @@ impl Sender {
         let (next_number, next_block, released) =
             (self.next_number, self.window.next_block(), self.window.released());
         let Some(member) = self.members.get_mut(report.receiver) else { return };
+        if let Some(standing) = member.state.standing() {
+            // It missed the answer that was its last.
+            self.answer(now, report.receiver, standing);
+            return;
+        }
         if member.state != MemberState::Active || member.last_number.is_some_and(|last| number <= last) {
             member.last_heard = now;
             return;
@@ -517,6 +524,19 @@ impl Sender {
 
     // ---- time ----
 
+    /// To be called first in a turn: what happens in it may move the deadline that the caller was told.
+    fn notice_pause(&mut self, now: Time) {
+        let called = std::mem::replace(&mut self.called, now);
+        if now.since(called) <= OWN_PAUSE {
+            return;
+        }
+        let pause = self.poll_timeout().map_or(Duration::ZERO, |due| now.since(due.max(called)));
+        if pause > OWN_PAUSE {
+            tracing::debug!(?pause, "this process was paused; silence of that time is forgiven");
+            self.members.forgive(pause);
+        }
+    }
+
     fn settle_limits(&mut self) {
         self.members.update_limits();
         let received = self.members.limits().received.unwrap_or_else(|| self.window.next_block());
@@ -596,7 +616,6 @@ impl Sender {
             State::Streaming if self.members.iter().all(|member| member.state.is_final()) => {
                 let ended = self.judge();
                 self.finished = Some(now);
-                self.prepared = None;
                 self.close_due = now;
                 // The last answers go out with the first copy.
                 self.answers.clear();
@@ -661,6 +680,7 @@ fn describe_failure(member: &Member, exit: Exit) -> String {
 
 impl Endpoint for Sender {
     fn handle_datagram(&mut self, now: Time, from: SocketAddr, datagram: &[u8]) {
+        self.notice_pause(now);
         let parsed = seal::open(datagram).and_then(|content| crate::wire::parse(content).ok());
         let Some((header, message)) = parsed else {
             self.stats.dropped_malformed += 1;
@@ -699,12 +719,7 @@ impl Endpoint for Sender {
     }
 
     fn handle_timeout(&mut self, now: Time) {
-        if let Some(due) = self.poll_timeout()
-            && now.since(due) > OWN_PAUSE
-        {
-            tracing::debug!(pause = ?now.since(due), "this process was paused; silence of that time is forgiven");
-            self.members.forgive(now.since(due));
-        }
+        self.notice_pause(now);
         self.check_silence(now);
         self.check_start(now);
         self.check_end(now);

@@ -399,3 +399,47 @@ fn write_first_pass(
         seal::seal(datagram);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Config, StartRules};
+    use super::*;
+    use crate::exit::Exit;
+    use crate::session::Endpoint;
+    use crate::wire::{AbortReason, Label, SessionId};
+
+    #[test]
+    fn what_was_offered_is_offered_again_until_it_has_gone() {
+        // Part of it may have left already; another transmission in its place would be cut short by as much.
+        let start = StartRules {
+            min_receivers: 1,
+            max_receivers: None,
+            require: Vec::new(),
+            min_wait: Duration::ZERO,
+            max_wait: None,
+        };
+        let config = Config {
+            label: Label::new("x").unwrap(),
+            session: SessionId([0; 16]),
+            seed: 0,
+            start,
+            start_timeout: None,
+            peer_timeout: Duration::from_secs(10),
+            partial_ok: false,
+            rate: None,
+            symbol_size: 64,
+            block_symbols: 8,
+            window: 4,
+            batch: 8,
+            overhead: 28,
+        };
+        let mut sender = Sender::new(config, Time::ZERO);
+        let offered = |sender: &mut Sender| sender.poll_transmit(Time::ZERO).map(|it| it.contents.to_vec());
+        let announce = offered(&mut sender);
+        sender.abort(Time::ZERO, AbortReason::Other, Exit::Internal, "why".to_owned());
+        assert!(announce.is_some());
+        assert_eq!(offered(&mut sender), announce);
+        sender.handle_transmitted(Time::ZERO);
+        assert_ne!(offered(&mut sender), announce);
+    }
+}
