@@ -134,7 +134,6 @@ impl Work {
             match event {
                 Event::Verify(end) => self.writer.end(end),
                 Event::Started => tracing::info!("receiving"),
-                Event::Found(_) | Event::Lost => {}
             }
         }
         news

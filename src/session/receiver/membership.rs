@@ -60,6 +60,8 @@ pub(super) struct Membership {
     heartbeat: Duration,
     /// So long without a symbol that was asked for, while smaller datagrams come, means that symbols do not fit through.
     symbol_patience: Duration,
+    /// Since when the sender no longer has what this receiver misses.
+    beyond_repair: Option<Time>,
     /// When the last symbol came, or the first need arose since.
     symbol_missed_since: Option<Time>,
     step: Step,
@@ -116,6 +118,8 @@ impl Membership {
     const ABORTED_PATIENCE: Duration = Duration::from_millis(150);
     /// Once the sender's host says that nobody listens, so much silence is enough.
     const UNREACHABLE_PATIENCE: Duration = Duration::from_secs(1);
+    /// A sender that has evicted this receiver says so within this time, which is the better explanation.
+    const TOLD_PATIENCE: Duration = Duration::from_secs(2);
     /// Pauses between copies of a join, confirmation or leave: doubled from the first to the last.
     const ASK_MIN: Duration = Duration::from_millis(5);
     const ASK_MAX: Duration = Duration::from_millis(500);
@@ -151,6 +155,7 @@ impl Membership {
             // A sender that is held up by a dead receiver repairs nothing until it has evicted that one.
             symbol_patience: announce.peer_timeout.max(config.peer_timeout) * 2,
             symbol_missed_since: None,
+            beyond_repair: None,
             step: Step::Joining { asked: 0 },
             admitted: false,
             started: None,
@@ -336,7 +341,7 @@ impl Membership {
             }
             Message::KeepAlive(status) => {
                 self.start(now);
-                self.handle_status(status)
+                self.handle_status(now, status)
             }
             Message::End(end) => {
                 self.start(now);
@@ -345,7 +350,7 @@ impl Membership {
                 if !matches!(self.step, Step::Verifying | Step::Confirming { .. }) {
                     self.end = Some((end.status.next_block, stream_end));
                 }
-                self.handle_status(&end.status)
+                self.handle_status(now, &end.status)
             }
             Message::Announce(announce) => {
                 self.grtt = announce.grtt;
@@ -402,9 +407,12 @@ impl Membership {
         }
     }
 
-    fn handle_status(&mut self, status: &Status) -> BlockNumber {
+    fn handle_status(&mut self, now: Time, status: &Status) -> BlockNumber {
         self.grtt = status.grtt;
         self.group_size = status.group_size.max(1);
+        // The sender gives up only what every receiver has; unless it does not count this one any more.
+        let beyond_repair = status.released > self.assembly.received();
+        self.beyond_repair = beyond_repair.then(|| self.beyond_repair.unwrap_or(now));
         status.next_block
     }
 
@@ -759,7 +767,8 @@ impl Membership {
             Step::Receiving | Step::Verifying => {
                 let missed =
                     self.symbol_missed_since.map_or(Time::NEVER, |since| since + self.symbol_patience);
-                maturing.min(silent).min(missed)
+                let beyond = self.beyond_repair.map_or(Time::NEVER, |since| since + Self::TOLD_PATIENCE);
+                maturing.min(silent).min(missed).min(beyond)
             }
             Step::Confirming { stage: Stage::Done, .. } => silent,
             Step::Confirming { .. } => Time::NEVER,

@@ -50,10 +50,6 @@ pub struct Ended {
 /// What the driver has to know or to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A session has been found; datagrams for its sender go to this address.
-    Found(SocketAddr),
-    /// The session has been given up; the search goes on.
-    Lost,
     /// Data flows.
     Started,
     /// All blocks have been given out: length and digest must agree with this. Answer with
@@ -257,7 +253,6 @@ impl Receiver {
         };
         let phase = if announce.phase == Phase::Started { "started" } else { "waiting" };
         tracing::info!(label = %announce.label, sender = %from, %session, phase, "session found");
-        self.events.push_back(Event::Found(from));
         self.state = State::Member(Box::new(member));
     }
 
@@ -291,7 +286,6 @@ impl Receiver {
             membership::Verdict::Stay => {}
             membership::Verdict::SearchOn => {
                 tracing::info!("the sender fell silent before the start, searching on");
-                self.events.push_back(Event::Lost);
                 self.state = State::Searching;
             }
             membership::Verdict::End(ended) => {

@@ -77,6 +77,9 @@ impl MemberState {
     }
 }
 
+/// Receivers in one session, at most.
+pub const MAX_RECEIVERS: u32 = 4_096;
+
 /// All admitted receivers, by id.
 #[derive(Debug, Default)]
 pub(super) struct Members {
@@ -96,11 +99,8 @@ pub(super) struct Limits {
 }
 
 impl Members {
-    /// Receivers in one session, at most.
-    pub(super) const MAX: usize = 4_096;
-
     pub(super) fn is_full(&self) -> bool {
-        self.by_id.len() >= Self::MAX
+        self.by_id.len() >= MAX_RECEIVERS as usize
     }
 
     pub(super) fn admit(&mut self, now: Time, address: SocketAddr, join: &Join) {

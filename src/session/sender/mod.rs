@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use members::{Member, MemberState};
+pub use members::{MAX_RECEIVERS, Member, MemberState};
 pub use start_window::{StartRules, Verdict};
 
 use self::members::Members;
@@ -91,6 +91,7 @@ enum State {
     Closing {
         ended: Ended,
         copies_left: u32,
+        until: Time,
     },
     Ended(Ended),
 }
@@ -141,7 +142,8 @@ pub struct Sender {
     recent: (Time, u64, Option<Rate>),
     /// Joins counted in the current tenth of a second, to tell how far they should spread.
     joins: (Time, u32),
-    joins_refused: u64,
+    /// Keep-alives come no later than this.
+    quiet_max: Duration,
 }
 
 impl Sender {
@@ -155,6 +157,8 @@ impl Sender {
     const GATHER: Duration = Duration::from_micros(500);
     /// How long receivers that are told of an abort have to answer.
     const ABORT_PATIENCE: Duration = Duration::from_secs(1);
+    /// How long the network has to take the last answers.
+    const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
     /// Copies of the last answers.
     const CLOSE_COPIES: u32 = 3;
     /// Answers that wait to be sent, at most; who finds no place asks again.
@@ -185,7 +189,6 @@ impl Sender {
             limiter: LimiterClock::new(now),
             stats: WireStats::default(),
             stream_bytes: 0,
-            // Wraps are for tests to reach, not for sessions: numbers start at 0.
             next_number: DatagramNumber(0),
             scratch: Vec::new(),
             prepared: None,
@@ -204,7 +207,7 @@ impl Sender {
             source_failure: None,
             recent: (now, 0, None),
             joins: (now, 0),
-            joins_refused: 0,
+            quiet_max: Self::QUIET_MAX,
             rng: rng.fork(),
             config,
         }
@@ -292,11 +295,6 @@ impl Sender {
         &self.stats
     }
 
-    /// Joins that were refused because the session had started or was full.
-    pub const fn joins_refused(&self) -> u64 {
-        self.joins_refused
-    }
-
     /// Bytes of stream taken from the source so far.
     pub const fn stream_bytes(&self) -> u64 {
         self.stream_bytes
@@ -324,16 +322,6 @@ impl Sender {
     /// What limits the session now.
     pub const fn limiter(&self) -> Limiter {
         self.limiter.current()
-    }
-
-    /// Group round-trip time.
-    pub const fn grtt(&self) -> Duration {
-        self.grtt.get()
-    }
-
-    /// The rate that is kept, if any.
-    pub fn rate(&self) -> Option<Rate> {
-        self.rate.rate()
     }
 
     /// The configuration.
@@ -369,13 +357,13 @@ impl Sender {
         }
         first_join.get_or_insert(now);
         self.members.admit(now, from, join);
+        self.quiet_max = self.quiet_max.min(join.peer_timeout / 4).max(Self::ANNOUNCE_MIN);
         self.members.update_limits();
         tracing::info!(name = join.name.as_str(), address = %from, receivers = self.members.len(), "receiver joined");
         self.answer(now, join.receiver, Standing::Admitted);
     }
 
     fn refuse(&mut self, now: Time, join: &Join, standing: Standing) {
-        self.joins_refused = self.joins_refused.saturating_add(1);
         tracing::debug!(name = join.name.as_str(), ?standing, "join refused");
         self.answer(now, join.receiver, standing);
     }
@@ -443,7 +431,8 @@ impl Sender {
             Stage::Verified => Standing::Verified,
             Stage::Done => Standing::Done,
         };
-        if !member.state.is_final() {
+        // Who was given up for dead and has succeeded all the same, has succeeded.
+        if !member.state.is_final() || member.state == MemberState::Lost {
             member.bytes = confirm.outcome.bytes;
             member.lost_symbols = confirm.outcome.lost_symbols;
             member.nacks = confirm.outcome.nacks;
@@ -619,7 +608,8 @@ impl Sender {
                 self.close_due = now;
                 // The last answers go out with the first copy.
                 self.answers.clear();
-                self.state = State::Closing { ended, copies_left: Self::CLOSE_COPIES };
+                let until = now + Self::CLOSE_PATIENCE;
+                self.state = State::Closing { ended, copies_left: Self::CLOSE_COPIES, until };
             }
             State::Aborting { until, copies, ended, .. } => {
                 let all_know = self.members.iter().all(|member| member.state.is_final());
@@ -628,7 +618,12 @@ impl Sender {
                     self.state = State::Ended(ended.clone());
                 }
             }
-            State::Closing { ended, copies_left: 0 } => self.state = State::Ended(ended.clone()),
+            State::Closing { ended, copies_left, until } => {
+                let all_sent = *copies_left == 0 && self.prepared.is_none() && self.answers.is_empty();
+                if all_sent || now >= *until {
+                    self.state = State::Ended(ended.clone());
+                }
+            }
             _ => {}
         }
     }
@@ -749,8 +744,8 @@ impl Endpoint for Sender {
                 let give_up = self.config.start_timeout.map(|timeout| self.launched + timeout);
                 [start, give_up].into_iter().flatten().min()
             }
-            State::Aborting { until, .. } => Some(*until),
-            State::Streaming | State::Closing { .. } => None,
+            State::Aborting { until, .. } | State::Closing { until, .. } => Some(*until),
+            State::Streaming => None,
             State::Ended(_) => return None,
         };
         [own, death, self.transmit_due()].into_iter().flatten().min()

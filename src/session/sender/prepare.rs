@@ -41,11 +41,13 @@ const CONTROL_ROOM: usize = 1_232 - TRAILER_LEN;
 
 impl Sender {
     /// Silence after data before a keep-alive says how far the sender is; doubled with each, up to
-    /// [`Self::QUIET_MAX`]. This is what makes a lost tail visible.
+    /// [`Self::QUIET_MAX`] or a quarter of the shortest peer timeout. This is what makes a lost tail visible.
     const QUIET_MIN: Duration = Duration::from_millis(1);
-    const QUIET_MAX: Duration = Duration::from_millis(250);
+    pub(super) const QUIET_MAX: Duration = Duration::from_millis(250);
     /// While data flows, a keep-alive in this time tells GRTT and group size.
     const STATUS_EVERY: Duration = Duration::from_millis(100);
+    /// The last answers are repeated at the GRTT's pace, or at this one: nothing else delays the sender's exit.
+    const CLOSE_EVERY: Duration = Duration::from_millis(5);
     /// Copies of an abort come at this pace, or at the GRTT's.
     const ABORT_EVERY: Duration = Duration::from_millis(20);
 
@@ -61,7 +63,7 @@ impl Sender {
             }
             State::Streaming => {
                 let done = self.prepare_answers(now)
-                    || (now >= self.status_due() && self.prepare_status(now))
+                    || (now >= self.status_due() && self.prepare_status())
                     || (now >= self.announce_due && self.prepare_announce(now));
                 if !done {
                     self.prepare_data(now);
@@ -106,7 +108,7 @@ impl Sender {
             What::Control => return,
             What::Status => {
                 self.last_status = now;
-                self.quiet = (self.quiet * 2).clamp(self.first_quiet(), Self::QUIET_MAX);
+                self.quiet = (self.quiet * 2).clamp(self.first_quiet(), self.quiet_max);
                 return;
             }
             What::Repairs { repair_symbols, .. } => {
@@ -156,7 +158,7 @@ impl Sender {
     }
 
     fn first_quiet(&self) -> Duration {
-        (self.grtt.get() / 2).clamp(Self::QUIET_MIN, Self::QUIET_MAX)
+        (self.grtt.get() / 2).min(self.quiet_max).max(Self::QUIET_MIN)
     }
 
     /// The rate of late, over spans of 50 ms.
@@ -241,7 +243,7 @@ impl Sender {
         }
     }
 
-    fn prepare_status(&mut self, _now: Time) -> bool {
+    fn prepare_status(&mut self) -> bool {
         let status = self.status();
         let message = match self.end {
             Some(end) if self.window.all_sent() => {
@@ -265,23 +267,15 @@ impl Sender {
     /// The answers to everyone, in as many datagrams as they take, a few times over.
     fn prepare_close(&mut self, now: Time) {
         let State::Closing { copies_left, .. } = &mut self.state else { return };
-        *copies_left -= 1;
         if *copies_left == 0 {
             return;
         }
-        let first = *copies_left == Self::CLOSE_COPIES - 1;
-        let pause = if first {
-            Duration::ZERO
-        } else {
-            self.grtt.get().clamp(Self::QUIET_MIN, Duration::from_millis(20))
-        };
-        self.close_due = now + pause;
+        *copies_left -= 1;
+        self.close_due = now + self.grtt.get().clamp(Self::QUIET_MIN, Self::CLOSE_EVERY);
         self.answers =
             self.members.iter().filter_map(|member| Some((member.id, member.state.standing()?))).collect();
-        self.answers_due = self.close_due;
-        if first {
-            self.prepare_answers(now);
-        }
+        self.answers_due = now;
+        self.prepare_answers(now);
     }
 
     // ---- data ----
