@@ -28,6 +28,8 @@ pub struct History {
     pub sent: WireStats,
     /// Names of receivers that the sender's report calls successful.
     pub succeeded: Vec<String>,
+    /// For how long what held the session up, as the sender's report says: `source`, `network`, or a receiver's name.
+    pub limited_by: BTreeMap<String, Duration>,
     /// When data began to flow, and when the sender was done with it.
     pub started: Option<Time>,
     /// When the sender ended.
@@ -332,6 +334,7 @@ impl<'a> World<'a> {
     pub(super) fn run(mut self) -> History {
         let seed = self.scenario.seed;
         let mut sender_history = None;
+        let mut limited_by = BTreeMap::new();
         loop {
             if sender_history.is_none() && self.sender.machine.is_none() {
                 sender_history = Some((None, None, WireStats::default(), Vec::new(), None, self.now));
@@ -340,6 +343,7 @@ impl<'a> World<'a> {
                 && let Some(ended) = machine.ended().cloned()
             {
                 sender_history = Some(self.sender_history(machine, ended));
+                limited_by = limits(machine);
                 self.sender.machine = None;
                 self.sender.host.wake = None;
             }
@@ -371,6 +375,7 @@ impl<'a> World<'a> {
             sender_error: error,
             sent,
             succeeded,
+            limited_by,
             started,
             sender_ended: ended,
             receivers: self.receivers.into_iter().filter_map(|receiver| receiver.history).collect(),
@@ -627,6 +632,14 @@ fn check_promises(scenario: &Scenario, history: &History) {
     if history.sender == Some(Exit::Complete) && !scenario.partial_ok {
         assert!(!history.succeeded.is_empty(), "seed {seed}: the sender exits 0 and nobody has the stream");
     }
+}
+
+fn limits(machine: &Sender) -> BTreeMap<String, Duration> {
+    let (source, network) = machine.limited_by();
+    let mut limits: BTreeMap<_, _> =
+        machine.members().map(|member| (member.name.clone(), member.limited)).collect();
+    limits.extend([("source".to_owned(), source), ("network".to_owned(), network)]);
+    limits
 }
 
 fn sender_config(scenario: &Scenario, session: SessionId, seed: u64) -> sender::Config {

@@ -81,6 +81,8 @@ pub(super) struct Membership {
     grtt: Duration,
     group_size: u32,
     last_heard: Time,
+    /// When time was last let pass.
+    last_turn: Time,
     highest_at: Time,
     /// The sender's host has said that nobody listens there.
     unreachable: Option<Time>,
@@ -165,6 +167,7 @@ impl Membership {
             grtt: announce.grtt,
             group_size: announce.group_size.max(1),
             last_heard: now,
+            last_turn: now,
             highest_at: now,
             unreachable: None,
             next_number: DatagramNumber(0),
@@ -679,12 +682,14 @@ impl Membership {
     // ---- time ----
 
     pub(super) fn handle_timeout(&mut self, now: Time) {
-        if let Some(due) = self.poll_timeout()
+        // A deadline may stay in the past for several turns; what an earlier turn has forgiven is not forgiven again.
+        if let Some(due) = self.poll_timeout().map(|due| due.max(self.last_turn))
             && now.since(due) > OWN_PAUSE
         {
             tracing::debug!(pause = ?now.since(due), "this process was paused; silence of that time is forgiven");
-            self.last_heard += now.since(due);
+            self.last_heard = (self.last_heard + now.since(due)).min(now);
         }
+        self.last_turn = now;
         let before = self.horizon.settled().block;
         self.settle(now, before);
         match &self.step {
@@ -702,7 +707,8 @@ impl Membership {
                     "sender {} lost in mid-session: nothing heard for {silence:.1} s; the output is incomplete",
                     self.sender
                 );
-                self.end_with(now, Exit::PeerLost, error);
+                // It may hear what we say although we do not hear it: then it need not find out by its own timeout.
+                self.leave(now, Exit::PeerLost, error, Self::ABORTED_PATIENCE);
             }
             Step::Receiving
                 if self.symbol_missed_since.is_some_and(|since| now >= since + self.symbol_patience) =>
