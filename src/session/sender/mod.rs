@@ -101,6 +101,8 @@ pub struct Sender {
     config: Config,
     state: State,
     launched: Time,
+    /// When time was last let pass.
+    last_turn: Time,
     started: Option<Time>,
     finished: Option<Time>,
     members: Members,
@@ -169,6 +171,7 @@ impl Sender {
         Self {
             state: State::Waiting { first_join: None },
             launched: now,
+            last_turn: now,
             started: None,
             finished: None,
             members: Members::default(),
@@ -243,6 +246,7 @@ impl Sender {
     /// The source has failed. Receivers are told at once, or as soon as the start window has let them join.
     pub fn handle_source_failure(&mut self, now: Time, error: String) {
         if matches!(self.state, State::Waiting { .. }) {
+            tracing::error!(%error, "the source failed before the start; receivers that join are told, until --start-timeout");
             self.source_failure = Some(error);
         } else {
             self.abort(now, AbortReason::SourceFailed, Exit::SourceFailed, error);
@@ -699,12 +703,14 @@ impl Endpoint for Sender {
     }
 
     fn handle_timeout(&mut self, now: Time) {
-        if let Some(due) = self.poll_timeout()
+        // A deadline may stay in the past for several turns; what an earlier turn has forgiven is not forgiven again.
+        if let Some(due) = self.poll_timeout().map(|due| due.max(self.last_turn))
             && now.since(due) > OWN_PAUSE
         {
             tracing::debug!(pause = ?now.since(due), "this process was paused; silence of that time is forgiven");
-            self.members.forgive(now.since(due));
+            self.members.forgive(now, now.since(due));
         }
+        self.last_turn = now;
         self.check_silence(now);
         self.check_start(now);
         self.check_end(now);
