@@ -32,6 +32,8 @@ pub struct History {
     pub admitted: Vec<String>,
     /// Names of receivers that the sender's report calls successful.
     pub succeeded: Vec<String>,
+    /// For how long what held the session up, as the sender's report says: `source`, `network`, or a receiver's name.
+    pub limited_by: BTreeMap<String, Duration>,
     /// When data began to flow; `None` if it never did, or the sender was killed.
     pub started: Option<Time>,
     /// When the sender ended.
@@ -397,6 +399,7 @@ impl<'a> World<'a> {
             sent: WireStats::default(),
             admitted: Vec::new(),
             succeeded: Vec::new(),
+            limited_by: BTreeMap::new(),
             started: None,
             sender_ended: self.now,
             receivers: Vec::new(),
@@ -407,6 +410,7 @@ impl<'a> World<'a> {
         let ended = machine.ended()?;
         (history.sender, history.sender_error) = (Some(ended.exit), ended.error.clone());
         history.sent = *machine.stats();
+        history.limited_by = limits(machine);
         history.started = machine.has_started().then(|| Time::ZERO + machine.times(self.now).0);
         for member in machine.members() {
             history.admitted.push(member.name.clone());
@@ -660,6 +664,14 @@ fn check_promises(scenario: &Scenario, history: &History) {
             "seed {seed}: the sender exits 0 though not all have it"
         );
     }
+}
+
+fn limits(machine: &Sender) -> BTreeMap<String, Duration> {
+    let (source, network) = machine.limited_by();
+    let mut limits: BTreeMap<_, _> =
+        machine.members().map(|member| (member.name.clone(), member.limited)).collect();
+    limits.extend([("source".to_owned(), source), ("network".to_owned(), network)]);
+    limits
 }
 
 fn sender_config(scenario: &Scenario, session: SessionId, seed: u64) -> sender::Config {

@@ -723,7 +723,8 @@ impl Membership {
                     "sender {} lost in mid-session: nothing heard for {silence:.1} s; the output is incomplete",
                     self.sender
                 );
-                self.end_with(now, Exit::PeerLost, error);
+                // It may hear what we say although we do not hear it: then it need not find out by its own timeout.
+                self.leave(now, Exit::PeerLost, error, Self::ABORTED_PATIENCE);
             }
             Step::Receiving
                 if self.symbol_missed_since.is_some_and(|since| now >= since + self.symbol_patience) =>

@@ -113,7 +113,8 @@ pub struct Summary {
 #[derive(Debug, Default)]
 struct Hints {
     version: bool,
-    label: bool,
+    /// The first stream of another label, and where it came from.
+    label: Option<(Label, SocketAddr)>,
     buffer: bool,
 }
 
@@ -234,7 +235,8 @@ impl Receiver {
         if let Some(expected) = self.config.expect
             && expected != announce.label
         {
-            if !std::mem::replace(&mut self.hinted.label, true) {
+            if self.hinted.label.is_none() {
+                self.hinted.label = Some((announce.label, from));
                 tracing::info!(label = %announce.label, %from, "another stream is on this group, waiting for --expect {expected}");
             }
             return;
@@ -265,8 +267,8 @@ impl Receiver {
         match &mut self.state {
             State::Searching => {
                 let error = format!(
-                    "no session started within --start-timeout ({seconds} s): no sender was heard; check that it runs, \
-                     that group, port and interface agree, and that switch and firewall let multicast through"
+                    "no session started within --start-timeout ({seconds} s): {}",
+                    self.heard_instead()
                 );
                 self.state = State::Ended(Ended { exit: Exit::NotStarted, error: Some(error) });
             }
@@ -276,6 +278,27 @@ impl Receiver {
                 member.leave(now, Exit::NotStarted, error, Membership::LEAVE_PATIENCE);
             }
             State::Member(_) | State::Ended(_) => {}
+        }
+    }
+
+    /// Why there was no session to join, and the remedy.
+    fn heard_instead(&self) -> String {
+        match (&self.hinted, self.config.expect) {
+            (Hints { label: Some((label, from)), .. }, Some(expected)) => format!(
+                "a stream with label {label} was heard from {}, none with --expect {expected}; correct --expect, \
+                 or the sender's --label",
+                from.ip()
+            ),
+            (Hints { buffer: true, .. }, _) => {
+                "the stream's coding blocks do not fit into --buffer; raise it".to_owned()
+            }
+            (Hints { version: true, .. }, _) => {
+                "a sender was heard that speaks another version of the protocol; use the same mcast on all hosts"
+                    .to_owned()
+            }
+            _ => "no sender was heard; check that it runs, that group, port and interface agree, and that switch \
+                  and firewall let multicast through"
+                .to_owned(),
         }
     }
 

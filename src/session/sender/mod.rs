@@ -249,6 +249,7 @@ impl Sender {
     /// The source has failed. Receivers are told at once, or as soon as the start window has let them join.
     pub fn handle_source_failure(&mut self, now: Time, error: String) {
         if matches!(self.state, State::Waiting { .. }) {
+            tracing::error!(%error, "the source failed before the start; receivers that join are told, until --start-timeout");
             self.source_failure = Some(error);
         } else {
             self.abort(now, AbortReason::SourceFailed, Exit::SourceFailed, error);
@@ -522,7 +523,7 @@ impl Sender {
         let pause = self.poll_timeout().map_or(Duration::ZERO, |due| now.since(due.max(called)));
         if pause > OWN_PAUSE {
             tracing::debug!(?pause, "this process was paused; silence of that time is forgiven");
-            self.members.forgive(pause);
+            self.members.forgive(now, pause);
         }
     }
 

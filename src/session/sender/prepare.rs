@@ -48,6 +48,8 @@ impl Sender {
     const STATUS_EVERY: Duration = Duration::from_millis(100);
     /// The last answers are repeated at the GRTT's pace, or at this one: nothing else delays the sender's exit.
     const CLOSE_EVERY: Duration = Duration::from_millis(5);
+    /// Receivers that get data answer much faster than this.
+    const OVERDUE: Duration = Duration::from_millis(500);
     /// Copies of an abort come at this pace, or at the GRTT's.
     const ABORT_EVERY: Duration = Duration::from_millis(20);
 
@@ -294,7 +296,15 @@ impl Sender {
         let limits = self.members.limits();
         let stride = layout(self.config.symbol_size).stride();
         let datagram = stride + self.config.overhead as usize;
-        let credit = limits.credit_edge.map_or(0, |edge| edge.0.saturating_sub(self.next_number.0));
+        let credit = limits.credit_edge.map_or(0, |(edge, _)| edge.0.saturating_sub(self.next_number.0));
+        // A socket buffer's worth is under way: the line is full, or a receiver has stopped to answer.
+        let overdue = Self::OVERDUE.max(self.grtt.get() * 4);
+        let line = match limits.credit_edge {
+            Some((_, receiver)) if credit == 0 && self.members.is_silent(receiver, now, overdue) => {
+                Limiter::Receiver(receiver)
+            }
+            _ => Limiter::Network,
+        };
         let batch =
             self.pacer.batch(self.config.batch, datagram).min(usize::try_from(credit).unwrap_or(usize::MAX));
         self.paced = None;
@@ -305,7 +315,7 @@ impl Sender {
                 self.prepare_repairs(batch);
             }
             self.paced = blocked_until;
-            return Limiter::Network;
+            return line;
         }
         let edge = limits.window_edge;
         let Some((block, number, symbol)) = self.window.unsent() else {
@@ -327,7 +337,7 @@ impl Sender {
                 Some(Prepared { first, datagrams, what: What::FirstPass { block: number, symbols } });
         }
         self.paced = blocked_until;
-        Limiter::Network
+        line
     }
 
     fn prepare_repairs(&mut self, batch: usize) {
