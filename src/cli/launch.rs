@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
 use super::error::Failure;
 use super::report::Wire;
 use crate::exit::Exit;
@@ -32,6 +34,21 @@ pub(super) fn interrupted(signal: u8) -> Failure {
         Exit::Signal(signal),
         "stopped at once by a second signal; peers will notice by their --peer-timeout",
     )
+}
+
+/// What people call a signal.
+pub(super) fn signal_name(signal: u8) -> String {
+    match i32::from(signal) {
+        SIGHUP => "SIGHUP".to_owned(),
+        SIGINT => "SIGINT".to_owned(),
+        SIGTERM => "SIGTERM".to_owned(),
+        _ => format!("signal {signal}"),
+    }
+}
+
+/// Seconds, as exact as people want them in a log line.
+pub(super) fn rounded(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 /// Ticks a few times a second, and measures the rate of what it is shown.

@@ -143,7 +143,7 @@ impl Work {
     fn heed_signals(&mut self, now: Time) -> bool {
         let Some((signal, count)) = self.signals.take() else { return true };
         self.stopped_by = signal;
-        self.receiver.fail(now, Exit::Signal(signal), format!("stopped by signal {signal}"));
+        self.receiver.fail(now, Exit::Signal(signal), format!("stopped by {}", launch::signal_name(signal)));
         count < 2
     }
 
@@ -201,7 +201,7 @@ impl Work {
         if complete {
             tracing::info!(
                 bytes = report.bytes,
-                seconds = report.elapsed_s.0.as_secs_f64(),
+                seconds = launch::rounded(report.elapsed_s.0),
                 "complete and verified"
             );
         }

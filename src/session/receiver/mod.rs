@@ -348,6 +348,7 @@ impl Endpoint for Receiver {
             }
             State::Member(member) => {
                 if header.session == member.session() && from == member.sender() {
+                    tracing::trace!(number = header.number.0, kind = ?header.kind, length = datagram.len(), "received");
                     self.stats.datagrams += 1;
                     self.stats.bytes += datagram.len() as u64;
                     member.handle_message(now, header.number, &message, &mut self.stats);

@@ -400,6 +400,7 @@ impl Sender {
         self.rate.handle_report(
             now,
             self.grtt.get(),
+            report.receiver,
             &mut member.path,
             report.highest,
             report.arrived,
@@ -441,7 +442,8 @@ impl Sender {
             match confirm.stage {
                 Stage::Verified => member.state = MemberState::Verified,
                 Stage::Done => {
-                    tracing::info!(name = %member.name, code = confirm.outcome.exit.code(), "receiver done");
+                    let code = confirm.outcome.exit.code();
+                    tracing::info!(name = %member.name, address = %member.address, code, "receiver done");
                     member.state = MemberState::Done(confirm.outcome);
                 }
             }
@@ -456,7 +458,8 @@ impl Sender {
         if !member.state.is_final() {
             // A receiver that succeeded says so in a confirmation.
             let exit = if leave.outcome.exit == Exit::Complete { Exit::Internal } else { leave.outcome.exit };
-            tracing::warn!(name = %member.name, code = exit.code(), reason = leave.text.as_str(), "receiver left");
+            let (code, reason) = (exit.code(), leave.text.as_str());
+            tracing::warn!(name = %member.name, address = %member.address, code, reason, "receiver left");
             member.bytes = leave.outcome.bytes;
             member.lost_symbols = leave.outcome.lost_symbols;
             member.nacks = leave.outcome.nacks;
@@ -474,6 +477,8 @@ impl Sender {
                 );
             }
         }
+        self.rate.handle_gone(leave.receiver);
+        self.pacer.set_rate(self.rate.rate());
         self.answer(now, leave.receiver, Standing::Left);
         self.settle_limits();
     }
@@ -590,8 +595,10 @@ impl Sender {
             if waiting {
                 self.members.remove(id);
             }
+            self.rate.handle_gone(id);
             self.answer(now, id, Standing::EvictedSilent);
         }
+        self.pacer.set_rate(self.rate.rate());
         if let State::Waiting { first_join } = &mut self.state
             && self.members.len() == 0
         {
@@ -698,6 +705,7 @@ impl Endpoint for Sender {
             _ => return,
         };
         self.stats.feedback_datagrams += 1;
+        tracing::trace!(%from, number = header.number.0, kind = ?header.kind, "received");
         if let Message::Join(join) = &message {
             self.handle_join(now, from, join);
             return;

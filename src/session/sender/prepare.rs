@@ -102,6 +102,7 @@ impl Sender {
     pub(super) fn commit(&mut self, now: Time) {
         let bytes = self.prepared_transmit().map_or(0, |transmit| transmit.contents.len() as u64);
         let Some(prepared) = self.prepared.take() else { return };
+        tracing::trace!(number = prepared.first.0, datagrams = prepared.datagrams, what = ?prepared.what, "sent");
         self.stats.datagrams += prepared.datagrams;
         self.stats.bytes += bytes;
         self.grtt.handle_sent(now, prepared.first);
