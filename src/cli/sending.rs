@@ -79,6 +79,8 @@ impl Work {
         loop {
             self.serve_source(now, given.take());
             let wake = turn(&mut self.sender, &mut self.network, now);
+            // What the turn has released is read into while this thread sleeps.
+            self.offer_buffers();
             if listening && self.sender.has_started() {
                 listening = false;
                 self.network.stop_listening();
@@ -120,7 +122,7 @@ impl Work {
         self.end(config, now)
     }
 
-    /// Takes what the source has given, and gives it buffers, few enough to stay in the cache.
+    /// Takes what the source has given.
     fn serve_source(&mut self, now: Time, first: Option<Given>) {
         let mut next = first.or_else(|| self.reader.take());
         while let Some(given) = next {
@@ -134,6 +136,10 @@ impl Work {
             }
             next = self.reader.take();
         }
+    }
+
+    /// Gives the source buffers, few enough to stay in the cache.
+    fn offer_buffers(&mut self) {
         while self.at_source < READ_AHEAD
             && let Some(buffer) = self.sender.poll_buffer()
         {

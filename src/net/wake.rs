@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
@@ -62,6 +62,8 @@ impl Sleeper {
         idle: impl FnOnce() -> bool,
     ) -> io::Result<[bool; N]> {
         self.shared.asleep.store(true, Ordering::SeqCst);
+        // With the fence in `wake`: either `idle` sees what was handed over, or the waker sees this announcement.
+        fence(Ordering::SeqCst);
         let deadline = if idle() { deadline } else { Time::ZERO };
         let ready = self.poll(watched, clock, deadline);
         self.shared.asleep.store(false, Ordering::SeqCst);
@@ -104,6 +106,7 @@ impl Waker {
     ///
     /// Hand over first, then wake.
     pub fn wake(&self) {
+        fence(Ordering::SeqCst);
         if self.shared.asleep.swap(false, Ordering::SeqCst) {
             // The counter cannot be full: it takes 2^64 - 1 wake-ups that nobody read.
             let _ = rustix::io::write(&self.shared.event, &1_u64.to_ne_bytes());

@@ -21,7 +21,7 @@ use super::grtt::GrttEstimator;
 use super::pacer::Pacer;
 use super::rate::RateController;
 use super::stats::LimiterClock;
-use super::{Endpoint, Limiter, OWN_PAUSE, Rate, StreamEnd, Transmit, WireStats, layout};
+use super::{Endpoint, Limiter, MAX_RECEIVERS, PauseWatch, Rate, StreamEnd, Transmit, WireStats, layout};
 use crate::exit::Exit;
 use crate::fec::{Block, Codec};
 use crate::seal;
@@ -91,6 +91,8 @@ enum State {
     Closing {
         ended: Ended,
         copies_left: u32,
+        /// Not longer than this, even where the network takes nothing.
+        until: Time,
     },
     Ended(Ended),
 }
@@ -100,6 +102,7 @@ enum State {
 pub struct Sender {
     config: Config,
     state: State,
+    pause: PauseWatch,
     launched: Time,
     started: Option<Time>,
     finished: Option<Time>,
@@ -168,6 +171,7 @@ impl Sender {
         pacer.set_rate(rate.rate());
         Self {
             state: State::Waiting { first_join: None },
+            pause: PauseWatch::new(now),
             launched: now,
             started: None,
             finished: None,
@@ -255,7 +259,7 @@ impl Sender {
             return;
         }
         tracing::debug!(%error, code = exit.code(), "session aborted");
-        self.prepared = None;
+        // What is prepared still goes: the network may have taken a part of it.
         self.abort_due = now;
         self.state = State::Aborting {
             reason,
@@ -349,9 +353,10 @@ impl Sender {
             _ => (now, 1),
         };
         if let Some(member) = self.members.get_mut(join.receiver) {
-            if member.address == from && !member.state.is_final() {
+            if member.address == from {
                 member.last_heard = now;
-                self.answer(now, join.receiver, Standing::Admitted);
+                let standing = member.state.standing().unwrap_or(Standing::Admitted);
+                self.answer(now, join.receiver, standing);
             }
             return;
         }
@@ -361,12 +366,14 @@ impl Sender {
             }
             return;
         };
-        if self.members.is_full() || !self.config.start.admits(join.name.as_str(), self.members.names()) {
+        if !self.config.start.admits(join.name.as_str(), self.members.names(), MAX_RECEIVERS) {
             self.refuse(now, join, Standing::RefusedFull);
             return;
         }
         first_join.get_or_insert(now);
         self.members.admit(now, from, join);
+        let silence = self.members.longest_silence(Self::ANNOUNCE_MAX);
+        self.announce_due = self.announce_due.min(now + silence);
         self.members.update_limits();
         tracing::info!(name = join.name.as_str(), address = %from, receivers = self.members.len(), "receiver joined");
         self.answer(now, join.receiver, Standing::Admitted);
@@ -378,27 +385,31 @@ impl Sender {
         self.answer(now, join.receiver, standing);
     }
 
-    fn handle_report(&mut self, now: Time, number: DatagramNumber, report: &Report<'_>) {
+    fn handle_report(&mut self, now: Time, report: &Report<'_>) {
         let (next_number, next_block, released) =
             (self.next_number, self.window.next_block(), self.window.released());
         let Some(member) = self.members.get_mut(report.receiver) else { return };
-        if member.state != MemberState::Active || member.last_number.is_some_and(|last| number <= last) {
-            member.last_heard = now;
+        member.last_heard = now;
+        if member.state != MemberState::Active {
+            // It has missed that nothing more is expected of it.
+            if let Some(standing) = member.state.standing() {
+                self.answer(now, report.receiver, standing);
+            }
             return;
         }
         // What cannot be true comes from no receiver of this session.
         if report.highest >= next_number || report.received > next_block {
             return;
         }
-        member.last_number = Some(number);
-        member.last_heard = now;
+        // What only grows can be taken from reports in any order. No number decides which of them count: a single forged
+        // one would make all true ones old.
+        member.window = report.window;
         member.received = member.received.max(report.received);
         member.position = member.position.max(report.position);
         member.bytes = member.bytes.max(report.bytes);
         member.lost_symbols = member.lost_symbols.max(report.lost_symbols);
         member.dropped = member.dropped.max(report.dropped);
         member.stalled = member.stalled.max(report.stalled);
-        member.window = report.window;
         member.credit_edge = member.credit_edge.max(report.highest.plus(1 + u64::from(report.credit)));
         self.grtt.handle_echo(now, report.highest, report.held);
         self.rate.handle_report(
@@ -427,12 +438,13 @@ impl Sender {
     }
 
     fn handle_confirm(&mut self, now: Time, confirm: &Confirm) {
-        let ending = self.end.is_some() && self.window.all_sent();
+        let ending = self.started.is_some() && self.end.is_some() && self.window.all_sent();
         let Some(member) = self.members.get_mut(confirm.receiver) else { return };
         member.last_heard = now;
         let standing = match confirm.stage {
             // Nobody can have verified a stream whose end has not been sent.
             _ if !ending => return,
+            _ if member.state == MemberState::Lost => Standing::EvictedSilent,
             Stage::Verified => Standing::Verified,
             Stage::Done => Standing::Done,
         };
@@ -596,11 +608,14 @@ impl Sender {
             State::Streaming if self.members.iter().all(|member| member.state.is_final()) => {
                 let ended = self.judge();
                 self.finished = Some(now);
-                self.prepared = None;
                 self.close_due = now;
                 // The last answers go out with the first copy.
                 self.answers.clear();
-                self.state = State::Closing { ended, copies_left: Self::CLOSE_COPIES };
+                self.state = State::Closing {
+                    ended,
+                    copies_left: Self::CLOSE_COPIES,
+                    until: now + Self::ABORT_PATIENCE,
+                };
             }
             State::Aborting { until, copies, ended, .. } => {
                 let all_know = self.members.iter().all(|member| member.state.is_final());
@@ -609,7 +624,9 @@ impl Sender {
                     self.state = State::Ended(ended.clone());
                 }
             }
-            State::Closing { ended, copies_left: 0 } => self.state = State::Ended(ended.clone()),
+            State::Closing { ended, copies_left, until } if *copies_left == 0 || now >= *until => {
+                self.state = State::Ended(ended.clone());
+            }
             _ => {}
         }
     }
@@ -691,7 +708,7 @@ impl Endpoint for Sender {
             return;
         }
         match &message {
-            Message::Report(report) => self.handle_report(now, header.number, report),
+            Message::Report(report) => self.handle_report(now, report),
             Message::Confirm(confirm) => self.handle_confirm(now, confirm),
             Message::Leave(leave) => self.handle_leave(now, leave),
             _ => {}
@@ -699,11 +716,8 @@ impl Endpoint for Sender {
     }
 
     fn handle_timeout(&mut self, now: Time) {
-        if let Some(due) = self.poll_timeout()
-            && now.since(due) > OWN_PAUSE
-        {
-            tracing::debug!(pause = ?now.since(due), "this process was paused; silence of that time is forgiven");
-            self.members.forgive(now.since(due));
+        if let Some(pause) = self.pause.handle_call(now) {
+            self.members.forgive(pause);
         }
         self.check_silence(now);
         self.check_start(now);
@@ -723,7 +737,15 @@ impl Endpoint for Sender {
         self.commit(now);
     }
 
-    fn poll_timeout(&self) -> Option<Time> {
+    fn poll_timeout(&mut self) -> Option<Time> {
+        let at = self.next_timeout();
+        self.pause.set_alarm(at);
+        at
+    }
+}
+
+impl Sender {
+    fn next_timeout(&self) -> Option<Time> {
         let death = self.members.next_death(self.config.peer_timeout);
         let own = match &self.state {
             State::Waiting { first_join } => {
@@ -734,8 +756,8 @@ impl Endpoint for Sender {
                 let give_up = self.config.start_timeout.map(|timeout| self.launched + timeout);
                 [start, give_up].into_iter().flatten().min()
             }
-            State::Aborting { until, .. } => Some(*until),
-            State::Streaming | State::Closing { .. } => None,
+            State::Aborting { until, .. } | State::Closing { until, .. } => Some(*until),
+            State::Streaming => None,
             State::Ended(_) => return None,
         };
         [own, death, self.transmit_due()].into_iter().flatten().min()

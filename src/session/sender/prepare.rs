@@ -106,7 +106,7 @@ impl Sender {
             What::Control => return,
             What::Status => {
                 self.last_status = now;
-                self.quiet = (self.quiet * 2).clamp(self.first_quiet(), Self::QUIET_MAX);
+                self.quiet = (self.quiet * 2).clamp(self.first_quiet(), self.last_quiet());
                 return;
             }
             What::Repairs { repair_symbols, .. } => {
@@ -156,7 +156,11 @@ impl Sender {
     }
 
     fn first_quiet(&self) -> Duration {
-        (self.grtt.get() / 2).clamp(Self::QUIET_MIN, Self::QUIET_MAX)
+        (self.grtt.get() / 2).clamp(Self::QUIET_MIN, self.last_quiet())
+    }
+
+    fn last_quiet(&self) -> Duration {
+        self.members.longest_silence(Self::QUIET_MAX)
     }
 
     /// The rate of late, over spans of 50 ms.
@@ -192,7 +196,7 @@ impl Sender {
         let pause = if started {
             Self::ANNOUNCE_STARTED
         } else {
-            let pause = self.announce_every;
+            let pause = self.announce_every.min(self.members.longest_silence(Self::ANNOUNCE_MAX));
             self.announce_every = (pause * 2).min(Self::ANNOUNCE_MAX);
             pause.mul_f64(0.8 + 0.4 * self.rng.f64())
         };
@@ -265,7 +269,7 @@ impl Sender {
     /// The answers to everyone, in as many datagrams as they take, a few times over.
     fn prepare_close(&mut self, now: Time) {
         let State::Closing { copies_left, .. } = &mut self.state else { return };
-        *copies_left -= 1;
+        *copies_left = copies_left.saturating_sub(1);
         if *copies_left == 0 {
             return;
         }
