@@ -3,8 +3,6 @@
 use std::io;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-
 use super::error::Failure;
 use super::report::Wire;
 use crate::exit::Exit;
@@ -34,16 +32,6 @@ pub(super) fn interrupted(signal: u8) -> Failure {
         Exit::Signal(signal),
         "stopped at once by a second signal; peers will notice by their --peer-timeout",
     )
-}
-
-/// What people call a signal.
-pub(super) fn signal_name(signal: u8) -> String {
-    match i32::from(signal) {
-        SIGHUP => "SIGHUP".to_owned(),
-        SIGINT => "SIGINT".to_owned(),
-        SIGTERM => "SIGTERM".to_owned(),
-        _ => format!("signal {signal}"),
-    }
 }
 
 /// Seconds, as exact as people want them in a log line.

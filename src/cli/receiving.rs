@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::net::clock::Clock;
 use crate::net::kernel::ReceiverNetwork;
 use crate::net::socket::ReceiverSockets;
-use crate::net::wake::{Signals, Sleeper, Watch};
+use crate::net::wake::{Signals, Sleeper, Watch, signal_name};
 use crate::session::receiver::{self, Event};
 use crate::session::{Receiver, turn};
 use crate::sink::Sink;
@@ -143,7 +143,7 @@ impl Work {
     fn heed_signals(&mut self, now: Time) -> bool {
         let Some((signal, count)) = self.signals.take() else { return true };
         self.stopped_by = signal;
-        self.receiver.fail(now, Exit::Signal(signal), format!("stopped by {}", launch::signal_name(signal)));
+        self.receiver.fail(now, Exit::Signal(signal), format!("stopped by {}", signal_name(signal)));
         count < 2
     }
 

@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::net::clock::Clock;
 use crate::net::kernel::SenderNetwork;
 use crate::net::socket::{SenderSockets, Venue};
-use crate::net::wake::{Signals, Sleeper, Watch};
+use crate::net::wake::{Signals, Sleeper, Watch, signal_name};
 use crate::seal::TRAILER_LEN;
 use crate::session::sender::{self, Member, MemberState, StartRules};
 use crate::session::{Limiter, Rate, Sender, turn};
@@ -79,6 +79,8 @@ impl Work {
         loop {
             self.serve_source(now, given.take());
             let wake = turn(&mut self.sender, &mut self.network, now);
+            // What the turn has released is read into while this thread sleeps.
+            self.offer_buffers();
             if listening && self.sender.has_started() {
                 listening = false;
                 self.network.stop_listening();
@@ -120,7 +122,7 @@ impl Work {
         self.end(config, now)
     }
 
-    /// Takes what the source has given, and gives it buffers, few enough to stay in the cache.
+    /// Takes what the source has given.
     fn serve_source(&mut self, now: Time, first: Option<Given>) {
         let mut next = first.or_else(|| self.reader.take());
         while let Some(given) = next {
@@ -134,6 +136,10 @@ impl Work {
             }
             next = self.reader.take();
         }
+    }
+
+    /// Gives the source buffers, few enough to stay in the cache.
+    fn offer_buffers(&mut self) {
         while self.at_source < READ_AHEAD
             && let Some(buffer) = self.sender.poll_buffer()
         {
@@ -146,7 +152,7 @@ impl Work {
     fn heed_signals(&mut self, now: Time) -> bool {
         let Some((signal, count)) = self.signals.take() else { return true };
         self.stopped_by = signal;
-        let error = format!("stopped by {}", launch::signal_name(signal));
+        let error = format!("stopped by {}", signal_name(signal));
         self.sender.abort(now, AbortReason::Stopped, Exit::Signal(signal), error);
         count < 2
     }

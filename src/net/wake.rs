@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
@@ -62,6 +62,8 @@ impl Sleeper {
         idle: impl FnOnce() -> bool,
     ) -> io::Result<[bool; N]> {
         self.shared.asleep.store(true, Ordering::SeqCst);
+        // With the fence in `wake`: either `idle` sees what was handed over, or the waker sees this announcement.
+        fence(Ordering::SeqCst);
         let deadline = if idle() { deadline } else { Time::ZERO };
         let ready = self.poll(watched, clock, deadline);
         self.shared.asleep.store(false, Ordering::SeqCst);
@@ -104,6 +106,7 @@ impl Waker {
     ///
     /// Hand over first, then wake.
     pub fn wake(&self) {
+        fence(Ordering::SeqCst);
         if self.shared.asleep.swap(false, Ordering::SeqCst) {
             // The counter cannot be full: it takes 2^64 - 1 wake-ups that nobody read.
             let _ = rustix::io::write(&self.shared.event, &1_u64.to_ne_bytes());
@@ -189,6 +192,16 @@ fn ignored_signals() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+/// What people call a signal.
+pub fn signal_name(signal: u8) -> String {
+    match i32::from(signal) {
+        SIGHUP => "SIGHUP".to_owned(),
+        SIGINT => "SIGINT".to_owned(),
+        SIGTERM => "SIGTERM".to_owned(),
+        _ => format!("signal {signal}"),
+    }
 }
 
 #[cfg(test)]

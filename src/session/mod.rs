@@ -76,8 +76,9 @@ pub trait Endpoint {
     /// The transmission that `poll_transmit` returned last has been sent.
     fn handle_transmitted(&mut self, now: Time);
 
-    /// When the machine wants to be called again though nothing arrived.
-    fn poll_timeout(&self) -> Option<Time>;
+    /// When the machine wants to be called again though nothing arrived. Asked last in a turn, so that a machine can
+    /// tell from it by how much it was called too late.
+    fn poll_timeout(&mut self) -> Option<Time>;
 }
 
 /// How the symbols of a session lie in a block, so that a range of them is a batch of datagrams.
@@ -85,8 +86,43 @@ pub fn layout(symbol_size: u16) -> Layout {
     Layout { symbol_size: usize::from(symbol_size), head: SYMBOL_HEADER_LEN, tail: TRAILER_LEN }
 }
 
+/// Receivers in one session, at most.
+pub const MAX_RECEIVERS: usize = 4_096;
+
 /// Reports that all receivers together send in a second, at most: each keeps `group size ÷ this` between two of its own.
 pub const REPORTS_PER_SECOND: u32 = 2_000;
 
-/// Being called this much later than asked for means that this process was stopped or starved, not that others died.
-const OWN_PAUSE: Duration = Duration::from_millis(500);
+/// Tells when this process was stopped or starved: then it was not others that fell silent.
+#[derive(Debug)]
+struct PauseWatch {
+    /// When the machine was called last.
+    called: Time,
+    /// When it then wanted to be called; at once if it did not say.
+    alarm: Time,
+}
+
+impl PauseWatch {
+    /// Being called this much later than asked for is no accident.
+    const PAUSE: Duration = Duration::from_millis(500);
+
+    const fn new(now: Time) -> Self {
+        Self { called: now, alarm: Time::NEVER }
+    }
+
+    /// The machine is told that it is `now`. Returns for how long the process was paused, if so.
+    ///
+    /// What became due because of something that happened only now is not late.
+    fn handle_call(&mut self, now: Time) -> Option<Duration> {
+        let called = std::mem::replace(&mut self.called, now);
+        let late = now.since(std::mem::replace(&mut self.alarm, now).max(called));
+        (late > Self::PAUSE).then(|| {
+            tracing::debug!(pause = ?late, "this process was paused; silence of that time is forgiven");
+            late
+        })
+    }
+
+    /// The machine asks to be called then.
+    fn set_alarm(&mut self, at: Option<Time>) {
+        self.alarm = at.unwrap_or(Time::NEVER);
+    }
+}

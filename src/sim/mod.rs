@@ -46,7 +46,7 @@ pub struct Scenario {
     pub start: StartRules,
     /// `--start-timeout` on both sides.
     pub start_timeout: Option<Duration>,
-    /// `--peer-timeout` on both sides.
+    /// `--peer-timeout` of the sender, and of receivers that have none of their own.
     pub peer_timeout: Duration,
     /// `--partial-ok`.
     pub partial_ok: bool,
@@ -97,6 +97,8 @@ pub struct ReceiverPlan {
     pub launched: Duration,
     /// Its name.
     pub name: String,
+    /// `--peer-timeout`, where it is not the sender's.
+    pub peer_timeout: Option<Duration>,
     /// Bytes that it buffers for its sink.
     pub buffer: usize,
     /// Bytes that its socket buffer holds.
@@ -186,6 +188,7 @@ impl ReceiverPlan {
         Self {
             launched: Duration::ZERO,
             name: format!("r{index}"),
+            peer_timeout: None,
             buffer: 1024 * 1024,
             socket_buffer: 256 * 1024,
             sink: SinkPlan::default(),

@@ -425,15 +425,11 @@ impl<'a> World<'a> {
 
     /// Who waits for what, for a history that does not end.
     fn describe(&self) -> String {
-        use crate::session::Endpoint;
-        let sender = self.sender.machine.as_ref().map(Endpoint::poll_timeout);
+        let sender = self.sender.machine.as_ref().map(|machine| (machine.stream_bytes(), machine.limiter()));
         let receivers: Vec<_> = self
             .receivers
             .iter()
-            .map(|receiver| {
-                let timeout = receiver.machine.as_ref().map(Endpoint::poll_timeout);
-                (receiver.sink.bytes(), receiver.history.is_some(), timeout, receiver.host.wake)
-            })
+            .map(|receiver| (receiver.sink.bytes(), receiver.history.is_some(), receiver.host.wake))
             .collect();
         format!("sender: {sender:?} {:?}, receivers: {receivers:?}", self.sender.host.wake)
     }
@@ -700,7 +696,7 @@ fn receiver_config(scenario: &Scenario, index: usize) -> receiver::Config {
         expect: None,
         seed: scenario.seed.wrapping_mul(31).wrapping_add(index as u64),
         start_timeout: scenario.start_timeout,
-        peer_timeout: scenario.peer_timeout,
+        peer_timeout: plan.peer_timeout.unwrap_or(scenario.peer_timeout),
         buffer: plan.buffer,
         socket_buffer: plan.socket_buffer * 3 / 4,
     }

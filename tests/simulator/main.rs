@@ -2,6 +2,7 @@
 
 mod abuse;
 mod faults;
+mod logic;
 mod loss;
 mod random;
 mod start;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::super::number_window::{Arrival, NumberWindow};
-use super::super::{OWN_PAUSE, REPORTS_PER_SECOND, StreamEnd, WireStats, layout};
+use super::super::{MAX_RECEIVERS, PauseWatch, REPORTS_PER_SECOND, StreamEnd, WireStats, layout};
 use super::assembly::{Assembly, Taken};
 use super::horizon::Horizon;
 use super::{Config, Ended, Event, Summary};
@@ -60,8 +60,6 @@ pub(super) struct Membership {
     heartbeat: Duration,
     /// So long without a symbol that was asked for, while smaller datagrams come, means that symbols do not fit through.
     symbol_patience: Duration,
-    /// Since when the sender no longer has what this receiver misses.
-    beyond_repair: Option<Time>,
     /// When the last symbol came, or the first need arose since.
     symbol_missed_since: Option<Time>,
     step: Step,
@@ -69,8 +67,6 @@ pub(super) struct Membership {
     admitted: bool,
     started: Option<Time>,
     found: Time,
-    /// When this machine was last called, to tell whether it was called late.
-    called: Time,
     finished: Option<Time>,
 
     assembly: Assembly,
@@ -85,6 +81,9 @@ pub(super) struct Membership {
     grtt: Duration,
     group_size: u32,
     last_heard: Time,
+    pause: PauseWatch,
+    /// The sender has let go of blocks that are missing here.
+    released_at: Option<Time>,
     highest_at: Time,
     /// The sender's host has said that nobody listens there.
     unreachable: Option<Time>,
@@ -94,6 +93,10 @@ pub(super) struct Membership {
     ask_due: Time,
     last_report: Time,
     nack_due: Option<Time>,
+    /// The sender does not seem to know how far this receiver is: a report was lost, or somebody else is behind.
+    tell_due: Option<Time>,
+    /// One more than the last block of which a source symbol has come.
+    begun: BlockNumber,
     /// State of things at the last report.
     reported_arrived: u64,
     reported_position: BlockNumber,
@@ -118,8 +121,9 @@ impl Membership {
     const ABORTED_PATIENCE: Duration = Duration::from_millis(150);
     /// Once the sender's host says that nobody listens, so much silence is enough.
     const UNREACHABLE_PATIENCE: Duration = Duration::from_secs(1);
-    /// A sender that has evicted this receiver says so within this time, which is the better explanation.
-    const TOLD_PATIENCE: Duration = Duration::from_secs(2);
+    /// How long a sender that has let go of what is missing here has to say that it evicted this receiver: enough for
+    /// two signs of life and the answers.
+    const RELEASED_PATIENCE: Duration = Duration::from_secs(3);
     /// Pauses between copies of a join, confirmation or leave: doubled from the first to the last.
     const ASK_MIN: Duration = Duration::from_millis(5);
     const ASK_MAX: Duration = Duration::from_millis(500);
@@ -155,12 +159,10 @@ impl Membership {
             // A sender that is held up by a dead receiver repairs nothing until it has evicted that one.
             symbol_patience: announce.peer_timeout.max(config.peer_timeout) * 2,
             symbol_missed_since: None,
-            beyond_repair: None,
             step: Step::Joining { asked: 0 },
             admitted: false,
             started: None,
             found: now,
-            called: now,
             finished: None,
             assembly,
             horizon: Horizon::default(),
@@ -171,14 +173,18 @@ impl Membership {
             events: VecDeque::new(),
             credit,
             grtt: announce.grtt,
-            group_size: announce.group_size.max(1),
+            group_size: Self::plausible(announce.group_size),
             last_heard: now,
+            pause: PauseWatch::new(now),
+            released_at: None,
             highest_at: now,
             unreachable: None,
             next_number: DatagramNumber(0),
             ask_due: now + spread,
             last_report: now,
             nack_due: None,
+            tell_due: None,
+            begun: BlockNumber(0),
             reported_arrived: 0,
             reported_position: BlockNumber(0),
             reported_settled: DatagramNumber(0),
@@ -314,7 +320,6 @@ impl Membership {
         message: &Message<'_>,
         stats: &mut WireStats,
     ) {
-        self.notice_pause(now);
         self.last_heard = now;
         self.unreachable = None;
         self.first_number = self.first_number.min(number);
@@ -354,7 +359,7 @@ impl Membership {
             }
             Message::Announce(announce) => {
                 self.grtt = announce.grtt;
-                self.group_size = announce.group_size.max(1);
+                self.group_size = Self::plausible(announce.group_size);
                 if announce.phase == Phase::Started && self.admitted {
                     self.start(now);
                 }
@@ -388,7 +393,12 @@ impl Membership {
         self.start(now);
         self.symbol_missed_since = None;
         match self.assembly.handle_symbol(kind, symbol) {
-            Taken::Useful => self.watch_sink_if_waiting(now),
+            Taken::Useful => {
+                if kind == Kind::Source {
+                    self.begun = self.begun.max(symbol.block.plus(1));
+                }
+                self.watch_sink_if_waiting(now);
+            }
             Taken::Needless | Taken::Beyond => {}
             Taken::Malformed => {
                 stats.dropped_malformed += 1;
@@ -401,6 +411,11 @@ impl Membership {
         if over { symbol.block.plus(1) } else { symbol.block }
     }
 
+    /// No sender admits more receivers than this; what reports are spaced by must not be anyone's to stretch.
+    fn plausible(group_size: u32) -> u32 {
+        group_size.clamp(1, MAX_RECEIVERS as u32)
+    }
+
     fn watch_sink_if_waiting(&mut self, now: Time) {
         if self.assembly.waiting() > 0 {
             self.watch_sink(now);
@@ -409,10 +424,16 @@ impl Membership {
 
     fn handle_status(&mut self, now: Time, status: &Status) -> BlockNumber {
         self.grtt = status.grtt;
-        self.group_size = status.group_size.max(1);
-        // The sender gives up only what every receiver has; unless it does not count this one any more.
-        let beyond_repair = status.released > self.assembly.received();
-        self.beyond_repair = beyond_repair.then(|| self.beyond_repair.unwrap_or(now));
+        self.group_size = Self::plausible(status.group_size);
+        // A sender lets go of what every receiver has: it takes this one for lost, and the answer to the next report
+        // says so, or something is wrong.
+        self.released_at =
+            (status.released > self.assembly.received()).then(|| self.released_at.unwrap_or(now));
+        // The sender would have let go of what all have, and would not stop in the middle of a block.
+        if status.released < self.assembly.received() || status.next_block < self.begun {
+            let backoff = self.spacing().mul_f64(self.rng.f64());
+            self.tell_due.get_or_insert((now + backoff).max(self.last_report + self.grtt));
+        }
         status.next_block
     }
 
@@ -460,7 +481,8 @@ impl Membership {
                 self.step = Step::Joining { asked: 0 };
                 self.ask_due = now;
             }
-            (Standing::EvictedSilent, Step::Receiving | Step::Verifying) => {
+            (Standing::EvictedSilent, Step::Joining { .. }) if self.started.is_none() => {}
+            (Standing::EvictedSilent, Step::Joining { .. } | Step::Receiving | Step::Verifying) => {
                 let error = format!(
                     "evicted by the sender {}: it has not heard this receiver for its --peer-timeout; check the way back, UDP to its port",
                     self.sender
@@ -496,9 +518,9 @@ impl Membership {
     fn handle_abort(&mut self, now: Time, abort: &Abort<'_>) {
         match &self.step {
             // Everything is here; what becomes of the others is not our business.
-            Step::Confirming { .. } | Step::Abandoned | Step::Ended(_) => {}
+            Step::Verifying | Step::Confirming { .. } | Step::Abandoned | Step::Ended(_) => {}
             Step::Leaving { .. } => self.ask_due = self.ask_due.min(now),
-            Step::Joining { .. } | Step::Admitted | Step::Receiving | Step::Verifying => {
+            Step::Joining { .. } | Step::Admitted | Step::Receiving => {
                 if abort.reason == AbortReason::GroupTaken && self.started.is_none() {
                     // The sender has made way for another one, which is the one to join.
                     self.step = Step::Abandoned;
@@ -547,7 +569,8 @@ impl Membership {
             return allowed;
         }
         let nack = self.nack_due.map_or(Time::NEVER, |due| due.max(allowed));
-        nack.min(self.last_report + self.heartbeat)
+        let tell = self.tell_due.map_or(Time::NEVER, |due| due.max(allowed));
+        nack.min(tell).min(self.last_report + self.heartbeat)
     }
 
     pub(super) fn poll_transmit(&mut self, now: Time) -> Option<&[u8]> {
@@ -568,7 +591,7 @@ impl Membership {
                     return;
                 }
                 *asked += 1;
-                let pause = backoff(*asked, Self::ASK_MIN.max(self.grtt * 2));
+                let pause = backoff(*asked, Self::ASK_MIN.max(self.grtt * 2)).min(self.heartbeat);
                 self.ask_due = now + pause.mul_f64(0.75 + 0.5 * self.rng.f64());
                 self.prepare_join();
             }
@@ -661,6 +684,7 @@ impl Membership {
         // `write` takes `self` whole; the report borrows only `needs`.
         self.write(&Message::Report(report));
         self.last_report = now;
+        self.tell_due = None;
         self.reported_arrived = self.arrived;
         self.reported_position = self.assembly.position();
         self.repeats =
@@ -691,21 +715,11 @@ impl Membership {
 
     // ---- time ----
 
-    /// To be called first in a turn: what happens in it may move the deadline that the caller was told.
-    fn notice_pause(&mut self, now: Time) {
-        let called = std::mem::replace(&mut self.called, now);
-        if now.since(called) <= OWN_PAUSE {
-            return;
-        }
-        let pause = self.poll_timeout().map_or(Duration::ZERO, |due| now.since(due.max(called)));
-        if pause > OWN_PAUSE {
-            tracing::debug!(?pause, "this process was paused; silence of that time is forgiven");
-            self.last_heard += pause;
-        }
-    }
-
     pub(super) fn handle_timeout(&mut self, now: Time) {
-        self.notice_pause(now);
+        if let Some(pause) = self.pause.handle_call(now) {
+            // Of what came while it was paused, some has been read already.
+            self.last_heard = (self.last_heard + pause).min(now);
+        }
         let before = self.horizon.settled().block;
         self.settle(now, before);
         match &self.step {
@@ -717,7 +731,8 @@ impl Membership {
                 tracing::warn!(sender = %self.sender, "the sender did not acknowledge that this receiver is done");
                 self.complete();
             }
-            Step::Receiving | Step::Verifying if now >= self.silent_at() => {
+            // Verifying, all the data is here too: what is left is between digest and sink.
+            Step::Receiving if now >= self.silent_at() => {
                 let silence = now.since(self.last_heard).as_secs_f64();
                 let error = format!(
                     "sender {} lost in mid-session: nothing heard for {silence:.1} s; the output is incomplete",
@@ -725,6 +740,15 @@ impl Membership {
                 );
                 // It may hear what we say although we do not hear it: then it need not find out by its own timeout.
                 self.leave(now, Exit::PeerLost, error, Self::ABORTED_PATIENCE);
+            }
+            Step::Receiving
+                if self.released_at.is_some_and(|since| now >= since + Self::RELEASED_PATIENCE) =>
+            {
+                let error = format!(
+                    "the sender {} no longer has what is missing here; the output is incomplete",
+                    self.sender.ip()
+                );
+                self.leave(now, Exit::Integrity, error, Self::LEAVE_PATIENCE);
             }
             Step::Receiving
                 if self.symbol_missed_since.is_some_and(|since| now >= since + self.symbol_patience) =>
@@ -760,23 +784,30 @@ impl Membership {
         }
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<Time> {
+    pub(super) fn poll_timeout(&mut self) -> Option<Time> {
+        let at = self.next_timeout();
+        self.pause.set_alarm(Some(at));
+        Some(at)
+    }
+
+    fn next_timeout(&self) -> Time {
         let silent = self.silent_at();
         let maturing = self.horizon.next().unwrap_or(Time::NEVER);
         let own = match &self.step {
             Step::Joining { .. } | Step::Admitted => silent,
-            Step::Receiving | Step::Verifying => {
+            Step::Receiving => {
                 let missed =
                     self.symbol_missed_since.map_or(Time::NEVER, |since| since + self.symbol_patience);
-                let beyond = self.beyond_repair.map_or(Time::NEVER, |since| since + Self::TOLD_PATIENCE);
-                maturing.min(silent).min(missed).min(beyond)
+                let released = self.released_at.map_or(Time::NEVER, |since| since + Self::RELEASED_PATIENCE);
+                maturing.min(silent).min(missed).min(released)
             }
+            Step::Verifying => maturing,
             Step::Confirming { stage: Stage::Done, .. } => silent,
             Step::Confirming { .. } => Time::NEVER,
             Step::Leaving { until, .. } => *until,
             Step::Abandoned | Step::Ended(_) => Time::ZERO,
         };
-        Some(own.min(self.transmit_due()))
+        own.min(self.transmit_due())
     }
 
     /// When something is to be sent; never while something waits for room in the network.

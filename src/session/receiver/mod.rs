@@ -380,9 +380,9 @@ impl Endpoint for Receiver {
         }
     }
 
-    fn poll_timeout(&self) -> Option<Time> {
+    fn poll_timeout(&mut self) -> Option<Time> {
         let give_up = self.config.start_timeout.map(|timeout| self.launched + timeout);
-        match &self.state {
+        match &mut self.state {
             State::Searching => give_up,
             State::Member(member) if member.has_started() => member.poll_timeout(),
             State::Member(member) => [member.poll_timeout(), give_up].into_iter().flatten().min(),

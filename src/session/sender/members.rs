@@ -36,8 +36,6 @@ pub struct Member {
     /// Time for which it kept the session from sending more.
     pub limited: Duration,
     pub(super) last_heard: Time,
-    /// Number of its last datagram that counted: what comes before it is old.
-    pub(super) last_number: Option<DatagramNumber>,
     /// Blocks from `position` on that it can hold.
     pub(super) window: u32,
     /// Datagrams may be sent up to this number, exclusive.
@@ -77,14 +75,13 @@ impl MemberState {
     }
 }
 
-/// Receivers in one session, at most.
-pub const MAX_RECEIVERS: u32 = 4_096;
-
 /// All admitted receivers, by id.
 #[derive(Debug, Default)]
 pub(super) struct Members {
     by_id: BTreeMap<ReceiverId, Member>,
     limits: Limits,
+    /// The shortest time of silence after which one of them gives the sender up.
+    patience: Option<Duration>,
 }
 
 /// What the slowest receivers allow.
@@ -99,11 +96,11 @@ pub(super) struct Limits {
 }
 
 impl Members {
-    pub(super) fn is_full(&self) -> bool {
-        self.by_id.len() >= MAX_RECEIVERS as usize
-    }
+    /// Nobody gets the sender to show signs of life faster than this.
+    const SHORTEST_SILENCE: Duration = Duration::from_millis(20);
 
     pub(super) fn admit(&mut self, now: Time, address: SocketAddr, join: &Join) {
+        self.patience = Some(self.patience.map_or(join.peer_timeout, |least| least.min(join.peer_timeout)));
         self.by_id.insert(
             join.receiver,
             Member {
@@ -120,12 +117,17 @@ impl Members {
                 stalled: Duration::ZERO,
                 limited: Duration::ZERO,
                 last_heard: now,
-                last_number: None,
                 window: join.window,
                 credit_edge: DatagramNumber(u64::from(join.credit)),
                 path: PathLoss::new(),
             },
         );
+    }
+
+    /// Silence that every receiver takes for what it is: five such pauses fit into the peer timeout of the least
+    /// patient.
+    pub(super) fn longest_silence(&self, most: Duration) -> Duration {
+        self.patience.map_or(most, |patience| (patience / 5).max(Self::SHORTEST_SILENCE).min(most))
     }
 
     pub(super) fn remove(&mut self, id: ReceiverId) {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use members::{MAX_RECEIVERS, Member, MemberState};
+pub use members::{Member, MemberState};
 pub use start_window::{StartRules, Verdict};
 
 use self::members::Members;
@@ -21,7 +21,7 @@ use super::grtt::GrttEstimator;
 use super::pacer::Pacer;
 use super::rate::RateController;
 use super::stats::LimiterClock;
-use super::{Endpoint, Limiter, OWN_PAUSE, Rate, StreamEnd, Transmit, WireStats, layout};
+use super::{Endpoint, Limiter, MAX_RECEIVERS, PauseWatch, Rate, StreamEnd, Transmit, WireStats, layout};
 use crate::exit::Exit;
 use crate::fec::{Block, Codec};
 use crate::seal;
@@ -91,6 +91,7 @@ enum State {
     Closing {
         ended: Ended,
         copies_left: u32,
+        /// Not longer than this, even where the network takes nothing.
         until: Time,
     },
     Ended(Ended),
@@ -101,9 +102,8 @@ enum State {
 pub struct Sender {
     config: Config,
     state: State,
+    pause: PauseWatch,
     launched: Time,
-    /// When this machine was last called, to tell whether it was called late.
-    called: Time,
     started: Option<Time>,
     finished: Option<Time>,
     members: Members,
@@ -142,8 +142,6 @@ pub struct Sender {
     recent: (Time, u64, Option<Rate>),
     /// Joins counted in the current tenth of a second, to tell how far they should spread.
     joins: (Time, u32),
-    /// Keep-alives come no later than this.
-    quiet_max: Duration,
 }
 
 impl Sender {
@@ -174,8 +172,8 @@ impl Sender {
         pacer.set_rate(rate.rate());
         Self {
             state: State::Waiting { first_join: None },
+            pause: PauseWatch::new(now),
             launched: now,
-            called: now,
             started: None,
             finished: None,
             members: Members::default(),
@@ -207,7 +205,6 @@ impl Sender {
             source_failure: None,
             recent: (now, 0, None),
             joins: (now, 0),
-            quiet_max: Self::QUIET_MAX,
             rng: rng.fork(),
             config,
         }
@@ -262,6 +259,7 @@ impl Sender {
             return;
         }
         tracing::debug!(%error, code = exit.code(), "session aborted");
+        // What is prepared still goes: the network may have taken a part of it.
         self.abort_due = now;
         self.state = State::Aborting {
             reason,
@@ -340,9 +338,10 @@ impl Sender {
             _ => (now, 1),
         };
         if let Some(member) = self.members.get_mut(join.receiver) {
-            if member.address == from && !member.state.is_final() {
+            if member.address == from {
                 member.last_heard = now;
-                self.answer(now, join.receiver, Standing::Admitted);
+                let standing = member.state.standing().unwrap_or(Standing::Admitted);
+                self.answer(now, join.receiver, standing);
             }
             return;
         }
@@ -352,13 +351,14 @@ impl Sender {
             }
             return;
         };
-        if self.members.is_full() || !self.config.start.admits(join.name.as_str(), self.members.names()) {
+        if !self.config.start.admits(join.name.as_str(), self.members.names(), MAX_RECEIVERS) {
             self.refuse(now, join, Standing::RefusedFull);
             return;
         }
         first_join.get_or_insert(now);
         self.members.admit(now, from, join);
-        self.quiet_max = self.quiet_max.min(join.peer_timeout / 4).max(Self::ANNOUNCE_MIN);
+        let silence = self.members.longest_silence(Self::ANNOUNCE_MAX);
+        self.announce_due = self.announce_due.min(now + silence);
         self.members.update_limits();
         tracing::info!(name = join.name.as_str(), address = %from, receivers = self.members.len(), "receiver joined");
         self.answer(now, join.receiver, Standing::Admitted);
@@ -369,32 +369,31 @@ impl Sender {
         self.answer(now, join.receiver, standing);
     }
 
-    fn handle_report(&mut self, now: Time, number: DatagramNumber, report: &Report<'_>) {
+    fn handle_report(&mut self, now: Time, report: &Report<'_>) {
         let (next_number, next_block, released) =
             (self.next_number, self.window.next_block(), self.window.released());
         let Some(member) = self.members.get_mut(report.receiver) else { return };
-        if let Some(standing) = member.state.standing() {
-            // It missed the answer that was its last.
-            self.answer(now, report.receiver, standing);
-            return;
-        }
-        if member.state != MemberState::Active || member.last_number.is_some_and(|last| number <= last) {
-            member.last_heard = now;
+        member.last_heard = now;
+        if member.state != MemberState::Active {
+            // It has missed that nothing more is expected of it.
+            if let Some(standing) = member.state.standing() {
+                self.answer(now, report.receiver, standing);
+            }
             return;
         }
         // What cannot be true comes from no receiver of this session.
         if report.highest >= next_number || report.received > next_block {
             return;
         }
-        member.last_number = Some(number);
-        member.last_heard = now;
+        // What only grows can be taken from reports in any order. No number decides which of them count: a single forged
+        // one would make all true ones old.
+        member.window = report.window;
         member.received = member.received.max(report.received);
         member.position = member.position.max(report.position);
         member.bytes = member.bytes.max(report.bytes);
         member.lost_symbols = member.lost_symbols.max(report.lost_symbols);
         member.dropped = member.dropped.max(report.dropped);
         member.stalled = member.stalled.max(report.stalled);
-        member.window = report.window;
         member.credit_edge = member.credit_edge.max(report.highest.plus(1 + u64::from(report.credit)));
         self.grtt.handle_echo(now, report.highest, report.held);
         self.rate.handle_report(
@@ -424,12 +423,13 @@ impl Sender {
     }
 
     fn handle_confirm(&mut self, now: Time, confirm: &Confirm) {
-        let ending = self.end.is_some() && self.window.all_sent();
+        let ending = self.started.is_some() && self.end.is_some() && self.window.all_sent();
         let Some(member) = self.members.get_mut(confirm.receiver) else { return };
         member.last_heard = now;
         let standing = match confirm.stage {
             // Nobody can have verified a stream whose end has not been sent.
             _ if !ending => return,
+            _ if member.state == MemberState::Lost => Standing::EvictedSilent,
             Stage::Verified => Standing::Verified,
             Stage::Done => Standing::Done,
         };
@@ -518,19 +518,6 @@ impl Sender {
     }
 
     // ---- time ----
-
-    /// To be called first in a turn: what happens in it may move the deadline that the caller was told.
-    fn notice_pause(&mut self, now: Time) {
-        let called = std::mem::replace(&mut self.called, now);
-        if now.since(called) <= OWN_PAUSE {
-            return;
-        }
-        let pause = self.poll_timeout().map_or(Duration::ZERO, |due| now.since(due.max(called)));
-        if pause > OWN_PAUSE {
-            tracing::debug!(?pause, "this process was paused; silence of that time is forgiven");
-            self.members.forgive(now, pause);
-        }
-    }
 
     fn settle_limits(&mut self) {
         self.members.update_limits();
@@ -683,7 +670,6 @@ fn describe_failure(member: &Member, exit: Exit) -> String {
 
 impl Endpoint for Sender {
     fn handle_datagram(&mut self, now: Time, from: SocketAddr, datagram: &[u8]) {
-        self.notice_pause(now);
         let parsed = seal::open(datagram).and_then(|content| crate::wire::parse(content).ok());
         let Some((header, message)) = parsed else {
             self.stats.dropped_malformed += 1;
@@ -715,7 +701,7 @@ impl Endpoint for Sender {
             return;
         }
         match &message {
-            Message::Report(report) => self.handle_report(now, header.number, report),
+            Message::Report(report) => self.handle_report(now, report),
             Message::Confirm(confirm) => self.handle_confirm(now, confirm),
             Message::Leave(leave) => self.handle_leave(now, leave),
             _ => {}
@@ -723,7 +709,9 @@ impl Endpoint for Sender {
     }
 
     fn handle_timeout(&mut self, now: Time) {
-        self.notice_pause(now);
+        if let Some(pause) = self.pause.handle_call(now) {
+            self.members.forgive(now, pause);
+        }
         self.check_silence(now);
         self.check_start(now);
         self.check_end(now);
@@ -742,7 +730,15 @@ impl Endpoint for Sender {
         self.commit(now);
     }
 
-    fn poll_timeout(&self) -> Option<Time> {
+    fn poll_timeout(&mut self) -> Option<Time> {
+        let at = self.next_timeout();
+        self.pause.set_alarm(at);
+        at
+    }
+}
+
+impl Sender {
+    fn next_timeout(&self) -> Option<Time> {
         let death = self.members.next_death(self.config.peer_timeout);
         let own = match &self.state {
             State::Waiting { first_join } => {

@@ -111,7 +111,7 @@ impl Sender {
             What::Control => return,
             What::Status => {
                 self.last_status = now;
-                self.quiet = (self.quiet * 2).clamp(self.first_quiet(), self.quiet_max);
+                self.quiet = (self.quiet * 2).clamp(self.first_quiet(), self.last_quiet());
                 return;
             }
             What::Repairs { repair_symbols, .. } => {
@@ -161,7 +161,11 @@ impl Sender {
     }
 
     fn first_quiet(&self) -> Duration {
-        (self.grtt.get() / 2).min(self.quiet_max).max(Self::QUIET_MIN)
+        (self.grtt.get() / 2).clamp(Self::QUIET_MIN, self.last_quiet())
+    }
+
+    fn last_quiet(&self) -> Duration {
+        self.members.longest_silence(Self::QUIET_MAX)
     }
 
     /// The rate of late, over spans of 50 ms.
@@ -197,7 +201,7 @@ impl Sender {
         let pause = if started {
             Self::ANNOUNCE_STARTED
         } else {
-            let pause = self.announce_every;
+            let pause = self.announce_every.min(self.members.longest_silence(Self::ANNOUNCE_MAX));
             self.announce_every = (pause * 2).min(Self::ANNOUNCE_MAX);
             pause.mul_f64(0.8 + 0.4 * self.rng.f64())
         };

@@ -67,10 +67,16 @@ impl StartRules {
         self.require.iter().map(String::as_str).filter(move |name| joined.clone().all(|other| other != *name))
     }
 
-    /// Whether a receiver of this name may still be admitted: with `max_receivers`, the places that required names
-    /// need are kept for them.
-    pub fn admits<'a>(&self, name: &str, joined: impl Iterator<Item = &'a str> + Clone) -> bool {
-        let Some(max) = self.max_receivers else { return true };
+    /// Whether a receiver of this name may still be admitted: of `max_receivers`, or of the `places` that there are at
+    /// all, those that required names need are kept for them.
+    pub fn admits<'a>(
+        &self,
+        name: &str,
+        joined: impl Iterator<Item = &'a str> + Clone,
+        places: usize,
+    ) -> bool {
+        let places = u32::try_from(places).unwrap_or(u32::MAX);
+        let max = self.max_receivers.map_or(places, |max| max.min(places));
         let count = u32::try_from(joined.clone().count()).unwrap_or(u32::MAX);
         let absent =
             self.require.iter().filter(|required| joined.clone().all(|other| other != required.as_str()));
@@ -148,9 +154,11 @@ mod tests {
     #[test]
     fn required_names_keep_their_places() {
         let rules = StartRules { require: vec!["db2".into()], max_receivers: Some(2), ..rules() };
-        assert!(rules.admits("a", [].into_iter()));
-        assert!(!rules.admits("b", ["a"].into_iter()));
-        assert!(rules.admits("db2", ["a"].into_iter()));
-        assert!(!rules.admits("db2", ["a", "db2"].into_iter()));
+        for rules in [&rules, &StartRules { max_receivers: None, ..rules.clone() }] {
+            assert!(rules.admits("a", [].into_iter(), 2));
+            assert!(!rules.admits("b", ["a"].into_iter(), 2));
+            assert!(rules.admits("db2", ["a"].into_iter(), 2));
+            assert!(!rules.admits("db2", ["a", "db2"].into_iter(), 2));
+        }
     }
 }

@@ -173,12 +173,25 @@ impl SentBlock {
         self.queued += wanted.min(fresh);
         // Parity is used up: what is missing has to be named, unless it is everything.
         let mut rest = wanted.saturating_sub(fresh);
-        for symbol in symbols.iter().flat_map(SymbolSet::iter).filter(|symbol| *symbol < self.block.symbols())
+        if rest > 0
+            && let Some(symbols) = symbols
         {
-            let on_its_way =
-                self.log.iter().any(|sent| sent.number > settled && sent.what == Sending::Symbol(symbol));
-            if rest > 0 && !on_its_way && self.queued_symbols.insert(symbol) {
-                rest -= 1;
+            let on_their_way: SymbolSet = self
+                .log
+                .iter()
+                .rev()
+                .take_while(|sent| sent.number > settled)
+                .filter_map(|sent| match sent.what {
+                    Sending::Symbol(symbol) => Some(symbol),
+                    Sending::Repair(_) => None,
+                })
+                .collect();
+            for symbol in
+                symbols.difference(&on_their_way).iter().take_while(|symbol| *symbol < self.block.symbols())
+            {
+                if rest > 0 && self.queued_symbols.insert(symbol) {
+                    rest -= 1;
+                }
             }
         }
         self.queued > 0 || !self.queued_symbols.is_empty()

@@ -1,0 +1,154 @@
+//! What the protocol's logic must get right where timers, losses and lies meet.
+
+use std::time::Duration;
+
+use mcast::exit::Exit;
+use mcast::session::Rate;
+use mcast::sim::{Hostile, Loss, ReceiverPlan, Scenario};
+use mcast::wire::{BlockNumber, DatagramNumber, Message, Needs, ReceiverId, Report, SessionId};
+
+use crate::{all_complete, exits};
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+const fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// A report in the name of the receiver `index`, as it might come from anyone who has seen the session.
+fn forged_report(at: Duration, index: usize, number: u64, received: u64) -> Hostile {
+    let report = Report {
+        receiver: ReceiverId(0x1000 + index as u64),
+        highest: DatagramNumber(0),
+        settled: DatagramNumber(0),
+        arrived: 0,
+        held: Duration::ZERO,
+        received: BlockNumber(received),
+        position: BlockNumber(received),
+        bytes: 0,
+        window: 1,
+        credit: 1,
+        lost_symbols: 0,
+        dropped: 0,
+        stalled: Duration::ZERO,
+        needs: Needs::Given(&[]),
+    };
+    let mut content = Vec::new();
+    Message::Report(report).write(SessionId([0; 16]), DatagramNumber(number), &mut content);
+    Hostile { at, to: 0, from: Some(index + 1), content }
+}
+
+#[test]
+fn a_long_wait_before_the_start_delays_no_eviction_after_it() {
+    let mut scenario = Scenario::new(1, 2, 100_000);
+    scenario.receivers[0].launched = seconds(60);
+    scenario.start.max_receivers = Some(2);
+    scenario.receivers[1].sink.closing = seconds(300);
+    scenario.receivers[1].killed = Some(seconds(63));
+    let history = scenario.run();
+    assert_eq!(exits(&history), (Some(Exit::Partial), vec![Some(Exit::Complete), None]));
+    assert!(history.sender_ended.as_nanos() < 75_000_000_000, "{}", history.sender_ended);
+}
+
+#[test]
+fn an_evicted_receiver_that_missed_the_word_is_told_again() {
+    let mut scenario = Scenario::new(2, 2, 10_000);
+    scenario.source.trickle = Some((100, seconds(1)));
+    scenario.receivers[1].mute = vec![(seconds(5), seconds(18))];
+    scenario.receivers[1].deaf = vec![(seconds(14), seconds(17))];
+    let history = scenario.run();
+    assert_eq!(
+        exits(&history),
+        (Some(Exit::Partial), vec![Some(Exit::Complete), Some(Exit::Evicted)]),
+        "{:?}",
+        history.receivers[1].error
+    );
+    assert!(history.receivers[1].ended.as_nanos() < 20_000_000_000, "{}", history.receivers[1].ended);
+}
+
+#[test]
+fn a_sender_lost_while_the_sink_takes_the_rest_takes_nothing_away() {
+    let mut scenario = Scenario::new(3, 2, 200_000);
+    for receiver in &mut scenario.receivers {
+        receiver.sink.per_block = seconds(2);
+    }
+    scenario.sender_killed = Some(seconds(2));
+    assert_eq!(exits(&scenario.run()).1, vec![Some(Exit::Complete); 2]);
+}
+
+#[test]
+fn a_forged_report_does_not_make_the_true_ones_old_news() {
+    let mut scenario = Scenario::new(4, 2, 40_000);
+    scenario.symbol_size = 64;
+    scenario.block_symbols = 4;
+    scenario.source.trickle = Some((4_000, ms(100)));
+    scenario.hostile = vec![forged_report(ms(250), 1, u64::MAX, 0)];
+    // The forged window of 1 is not to last either.
+    scenario.limit = seconds(60);
+    all_complete(&scenario.run());
+}
+
+#[test]
+fn what_the_sender_no_longer_has_ends_the_session_of_who_misses_it() {
+    let mut scenario = Scenario::new(5, 2, 100_000);
+    scenario.source.trickle = Some((100, ms(100)));
+    scenario.receivers[1].deaf = vec![(ms(1_000), ms(2_000))];
+    scenario.hostile = (0..40).map(|at| forged_report(ms(1_900 + at), 1, u64::MAX, 15)).collect();
+    let history = scenario.run();
+    assert_eq!(exits(&history), (Some(Exit::Partial), vec![Some(Exit::Complete), Some(Exit::Integrity)]));
+    assert!(history.receivers[1].ended.as_nanos() < 7_000_000_000, "{}", history.receivers[1].ended);
+}
+
+#[test]
+fn an_impatient_receiver_and_a_patient_sender_get_along() {
+    let mut scenario = Scenario::new(6, 3, 3_000).with_loss(0.1);
+    scenario.peer_timeout = seconds(3_600);
+    scenario.receivers[0].peer_timeout = Some(ms(500));
+    scenario.receivers[1].peer_timeout = Some(seconds(36_000));
+    scenario.receivers[2].launched = seconds(60);
+    scenario.source.trickle = Some((100, seconds(2)));
+    all_complete(&scenario.run());
+}
+
+#[test]
+fn a_lost_report_does_not_hold_up_a_small_window() {
+    let mut scenario = Scenario::new(7, 1, 1_000_000);
+    scenario.receivers[0].buffer = 2 * 32 * 300;
+    scenario.receivers[0].leaf_back.loss = Loss::Independent(0.2);
+    let history = scenario.run();
+    all_complete(&history);
+    assert!(history.sender_ended.as_nanos() < 2_000_000_000, "{}", history.sender_ended);
+}
+
+#[test]
+fn a_lost_report_does_not_hold_up_a_small_socket_buffer() {
+    for buffer in [600, 3_000, 6_000, 20_000] {
+        let mut scenario = Scenario::new(8, 1, 500_000);
+        scenario.receivers[0].socket_buffer = buffer;
+        scenario.receivers[0].leaf_back.loss = Loss::Independent(0.2);
+        let history = scenario.run();
+        all_complete(&history);
+        assert!(history.sender_ended.as_nanos() < 8_000_000_000, "{buffer}: {}", history.sender_ended);
+    }
+}
+
+#[test]
+fn a_crowd_of_a_thousand_is_served_at_a_useful_rate() {
+    let mut scenario = Scenario::new(9, 0, 2_000_000);
+    scenario.symbol_size = 1_428;
+    scenario.receivers = (0..1_000).map(ReceiverPlan::new).collect();
+    for receiver in &mut scenario.receivers {
+        receiver.leaf.loss = Loss::Independent(0.001);
+        receiver.socket_buffer = 2 << 20;
+        receiver.buffer = 8 << 20;
+    }
+    scenario.trunk.rate = Some(Rate::from_bits_per_second(1_000_000_000));
+    scenario.start.min_receivers = 1_000;
+    let history = scenario.run();
+    all_complete(&history);
+    let took = history.sender_ended.since(history.started.expect("it has"));
+    println!("{took:?} {:?} {:?}", history.sent, history.feedback);
+    assert!(took < seconds(10), "{took:?}");
+}
