@@ -373,9 +373,9 @@ impl Endpoint for Receiver {
         Some(Transmit { to, contents, segment: contents.len() })
     }
 
-    fn handle_transmitted(&mut self, now: Time) {
+    fn handle_transmitted(&mut self, _now: Time) {
         if let State::Member(member) = &mut self.state {
-            member.handle_transmitted(now);
+            member.handle_transmitted();
             self.stats.feedback_datagrams += 1;
         }
     }
