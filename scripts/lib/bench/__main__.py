@@ -15,7 +15,7 @@ from pathlib import Path
 import picture
 import summary
 from cases import CASES, MIB
-from programs import PROGRAMS, Setting
+from programs import PROGRAMS, Setting, address
 from trial import Failed, run
 
 LAB = str(Path(__file__).resolve().parents[2] / "lab")
@@ -58,6 +58,8 @@ class Bench:
         # uftpd calls it with -I SESSION FILE.
         self.marker.write_text('#!/bin/sh\n: >"$3.done"\n')
         self.marker.chmod(0o755)
+        self.names = Path(scripts) / "hosts"
+        self.names.write_text("127.0.0.1 localhost\n" + "".join(f"{address(host)} host{host}\n" for host in range(201)))
         self.payloads = {}
 
     def close(self):
@@ -125,7 +127,7 @@ class Measurement:
         size = max(size // 4, min(size, MIB)) if verify else size
         lab = self.case.labs()[variant]
         directory = f"{self.bench.directory.name}/run"
-        setting = Setting(lab.receivers, lab.rate_mbit, lab.mtu, "", directory, str(self.bench.marker))
+        setting = Setting(lab.receivers, lab.rate_mbit, lab.mtu, "", directory, str(self.bench.marker), str(self.bench.names))
         line = {"case": self.case.name, "program": program.name, "variant": variant, "round": number}
         started = time.monotonic()
         try:

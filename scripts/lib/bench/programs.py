@@ -17,7 +17,8 @@ class Setting:
     mtu: int
     source: str  # the payload, for a program that takes files
     directory: str  # of this run, for reports and received files
-    marker: str  # of this run: a script that leaves a mark beside a received file
+    marker: str  # a script that leaves a mark beside a received file
+    names: str  # a file like /etc/hosts with the hosts of the lab
 
 
 @dataclass(frozen=True)
@@ -64,17 +65,22 @@ def udp_receiver(_setting, _host):
             "--start-timeout", "60", "--receive-timeout", "30"]
 
 
+def with_names(setting, argv):
+    """UFTP asks for the names of its peers and waits for the answer; in a lab there is no name server."""
+    return ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', setting.names, *argv]
+
+
 def uftp(setting):
     # As fast as the interface takes it where that is a known speed, or where it is not known.
     rate = str(setting.rate_mbit * 1000) if setting.rate_mbit else "-1"
     hosts = ",".join(f"0x0A4D00{host + 1:02X}" for host in range(1, setting.receivers + 1))
-    return ["uftp", "-R", rate, "-I", "eth0", "-b", str(setting.mtu - 100), "-H", hosts, "-r", "0.05:0.01:1", "-x", "1",
-            setting.source]
+    return with_names(setting, ["uftp", "-R", rate, "-I", "eth0", "-b", str(setting.mtu - 100), "-H", hosts, "-r", "0.05:0.01:1",
+                                "-x", "1", setting.source])
 
 
 def uftpd(setting, host):
-    return ["uftpd", "-d", "-x", "1", "-I", "eth0", "-U", f"0x0A4D00{host + 1:02X}", "-t",
-            "-D", f"{setting.directory}/host{host}", "-s", setting.marker]
+    return with_names(setting, ["uftpd", "-d", "-x", "1", "-I", "eth0", "-U", f"0x0A4D00{host + 1:02X}", "-t",
+                                "-D", f"{setting.directory}/host{host}", "-s", setting.marker])
 
 
 def mbuffer_send(setting):
