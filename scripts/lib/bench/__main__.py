@@ -29,7 +29,8 @@ def main():
     signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
     facts = machine()
     if facts["load_at_start"] > 0.5:
-        tell(f"bench: other programs keep this machine busy (load {facts['load_at_start']}): the figures will not be worth quoting")
+        tell(f"bench: this machine is busy with something else (load {facts['load_at_start']}): the figures will not be"
+             " worth quoting")
     bench = Bench(options)
     try:
         bench.run()
@@ -50,8 +51,8 @@ class Bench:
         self.deadline = time.monotonic() + options.limit * 60
         self.runs = []
         self.opened = ExitStack()
-        self.directory = tempfile.TemporaryDirectory(prefix="mcast-bench.", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
-        self.opened.enter_context(self.directory)
+        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        self.directory = self.opened.enter_context(tempfile.TemporaryDirectory(prefix="mcast-bench.", dir=memory))
         # Scripts may be forbidden under /dev/shm.
         scripts = self.opened.enter_context(tempfile.TemporaryDirectory(prefix="mcast-bench."))
         self.marker = Path(scripts) / "received"
@@ -75,10 +76,10 @@ class Bench:
     def payload(self, size):
         """A file of so many random bytes."""
         if size not in self.payloads:
-            path = Path(self.directory.name) / f"payload-{size}"
-            free = os.statvfs(self.directory.name)
+            path = Path(self.directory) / f"payload-{size}"
+            free = os.statvfs(self.directory)
             if free.f_bavail * free.f_frsize < size:
-                sys.exit(f"bench: no room for {size} bytes in {self.directory.name}; give a smaller --size")
+                sys.exit(f"bench: no room for {size} bytes in {self.directory}; give a smaller --size")
             with open(path, "wb") as file:
                 for start in range(0, size, MIB):
                     file.write(os.urandom(min(MIB, size - start)))
@@ -126,12 +127,13 @@ class Measurement:
             return
         size = max(size // 4, min(size, MIB)) if verify else size
         lab = self.case.labs()[variant]
-        directory = f"{self.bench.directory.name}/run"
-        setting = Setting(lab.receivers, lab.rate_mbit, lab.mtu, "", directory, str(self.bench.marker), str(self.bench.names))
+        directory = f"{self.bench.directory}/run"
+        setting = Setting(lab.receivers, lab.rate_mbit, lab.mtu, str(self.bench.payload(size)), directory,
+                          str(self.bench.marker), str(self.bench.names))
         line = {"case": self.case.name, "program": program.name, "variant": variant, "round": number}
         started = time.monotonic()
         try:
-            line |= run(program, lab_name, LAB, setting, self.bench.payload(size), limit(lab, size), verify=verify, measure=self.case.measure)
+            line |= run(program, lab_name, LAB, setting, limit(lab, size), verify=verify, measure=self.case.measure)
         except Failed as failure:
             line |= {"payload_bytes": size, "outcome": "failed", "note": str(failure)}
         took = time.monotonic() - started

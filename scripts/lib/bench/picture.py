@@ -27,12 +27,12 @@ def svg(results):
         tops[column] += height + GAP
     height = max(tops) + 18
     return "\n".join([
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img"'
-        ' font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif" font-size="12" fill="#1f2933">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
+        ' role="img" font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif" fill="#1f2933">',
         "<title>mcast beside its peers</title>",
         # Its own ground, for pages that are dark.
         f'<rect width="{WIDTH}" height="{height}" rx="8" fill="#ffffff"/>',
-        text(MARGIN, MARGIN + 6, "mcast beside its peers: goodput, longer is better, except where times are given", weight=600),
+        text(MARGIN, MARGIN + 6, "mcast beside its peers: goodput, longer is better where no times are given", weight=600),
         *panels,
         text(MARGIN, height - 14, machine(results["machine"]), fill="#6b7785", size=11),
         "</svg>", ""])
@@ -52,8 +52,8 @@ def panel(case, left, top, wide):
             parts.append(f'<rect x="{start:.1f}" y="{y}" width="{length:.1f}" height="{BAR}" rx="2"'
                          f' fill="{color(one)}"><title>{escape(one["label"])}</title></rect>')
         bold = 600 if one["program"].startswith("mcast") else 400
-        parts.append(text(start + length + 6, y + BAR - 4, written(case["measure"], one["median"]) if one["median"] else "no right run",
-                          weight=bold, after=shortfall(one)))
+        figure = written(case["measure"], one["median"]) if one["median"] else "no right run"
+        parts.append(text(start + length + 6, y + BAR - 4, figure, weight=bold, after=shortfall(one)))
     return parts
 
 

@@ -74,8 +74,8 @@ def uftp(setting):
     # As fast as the interface takes it where that is a known speed, or where it is not known.
     rate = str(setting.rate_mbit * 1000) if setting.rate_mbit else "-1"
     hosts = ",".join(f"0x0A4D00{host + 1:02X}" for host in range(1, setting.receivers + 1))
-    return with_names(setting, ["uftp", "-R", rate, "-I", "eth0", "-b", str(setting.mtu - 100), "-H", hosts, "-r", "0.05:0.01:1",
-                                "-x", "1", setting.source])
+    return with_names(setting, ["uftp", "-R", rate, "-I", "eth0", "-b", str(setting.mtu - 100), "-H", hosts,
+                                "-r", "0.05:0.01:1", "-x", "1", setting.source])
 
 
 def uftpd(setting, host):

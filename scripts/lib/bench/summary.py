@@ -36,7 +36,8 @@ def summarise(cases, runs, facts):
         entries = []
         for name in case.programs:
             for variant, lab in case.labs().items():
-                own = [run for run in runs if (run["case"], run["program"], run["variant"]) == (case.name, name, variant)]
+                which = (case.name, name, variant)
+                own = [run for run in runs if (run["case"], run["program"], run["variant"]) == which]
                 if own:
                     entries.append(entry(case, name, variant, lab, own))
         compare(case, entries)
@@ -67,18 +68,18 @@ def entry(case, name, variant, lab, runs):
 
 def usage(runs):
     """Peaks are the highest of any run and receiver; CPU seconds are medians, for receivers of their mean."""
-    senders = [run["sender"] for run in runs if run.get("sender", {}).get("peak_kib")]
-    receivers = [[one for one in run["receivers"] if one.get("peak_kib")] for run in runs if run.get("receivers")]
-    per_gib = [(run["payload_bytes"] / (1 << 30)) for run in runs if run.get("sender", {}).get("peak_kib")]
-    everyone = [one for run in receivers for one in run]
-    shares = [sum(one["cpu_s"] for one in run) / len(run) for run in receivers if run]
+    summary = {}
+    # All timed runs of a case send the same bytes.
     gib = runs[0]["payload_bytes"] / (1 << 30) if runs else 1
-    return {
-        "sender_peak_mib": round(max(one["peak_kib"] for one in senders) / 1024, 1) if senders else None,
-        "receiver_peak_mib": round(max(one["peak_kib"] for one in everyone) / 1024, 1) if everyone else None,
-        "sender_cpu_s_per_gib": round(median(one["cpu_s"] / size for one, size in zip(senders, per_gib)), 2) if senders else None,
-        "receiver_cpu_s_per_gib": round(median(shares) / gib, 2) if shares else None,
-    }
+    sides = {"sender": [[run["sender"]] for run in runs if "sender" in run],
+             "receiver": [run["receivers"] for run in runs if "receivers" in run]}
+    for side, groups in sides.items():
+        weighed = [[one for one in group if "peak_kib" in one] for group in groups]
+        peaks = [one["peak_kib"] for group in weighed for one in group]
+        means = [sum(one["cpu_s"] for one in group) / len(group) for group in weighed if group]
+        summary[f"{side}_peak_mib"] = round(max(peaks) / 1024, 1) if peaks else None
+        summary[f"{side}_cpu_s_per_gib"] = round(median(means) / gib, 2) if means else None
+    return summary
 
 
 def symbols(lab, runs):
@@ -148,10 +149,11 @@ def rows(case):
         if one["verified"] not in ("right", None):
             below.append(f"    {one['label']}: the verification was not right")
         if one.get("sent_per_source_symbol"):
-            text = f"    {one['label']}: {one['sent_per_source_symbol']:.4f} symbols sent per source symbol; least possible {one['least_possible']:.4f} (k = {BLOCK_SYMBOLS})"
+            below.append(f"    {one['label']}: {one['sent_per_source_symbol']:.4f} symbols sent per source symbol;"
+                         f" least possible {one['least_possible']:.4f} (k = {BLOCK_SYMBOLS})")
             if one["line_payload_rate"] and one["median"]:
-                text += f"; {one['median'] / one['line_payload_rate']:.1%} of the line's payload rate, {one['line_payload_rate'] / MB:.1f} MB/s"
-            below.append(text)
+                below.append(f"    {one['label']}: {one['median'] / one['line_payload_rate']:.1%} of what the line carries,"
+                             f" {one['line_payload_rate'] / MB:.1f} MB/s")
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     return ["  " + "  ".join(cell.ljust(width) if column == 0 else cell.rjust(width)
                              for column, (cell, width) in enumerate(zip(row, widths))) for row in cells] + below
@@ -180,4 +182,5 @@ def size(payload):
 
 
 def machine(facts):
-    return f"machine: {facts['cpu']}, {facts['cores']} cores, {facts['kernel']}; load at start {facts['load_at_start']}; {facts['date']}"
+    return (f"machine: {facts['cpu']}, {facts['cores']} cores, {facts['kernel']};"
+            f" load at start {facts['load_at_start']}; {facts['date']}")

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import time
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 # Host 0 has sent so much: greetings are over, data flows. Small beside any payload that is timed by it.
@@ -70,26 +69,26 @@ class Process:
         return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
 
 
-def run(program, lab, lab_script, setting, payload, limit, *, verify, measure):
-    """One transfer of `payload` with `program` in the lab of that name; `measure` as in Case. Returns a dictionary."""
+def run(program, lab, lab_script, setting, limit, *, verify, measure):
+    """One transfer with `program` in the lab of that name, ended after `limit` seconds; `measure` as in Case.
+    With `verify` the output is compared with the source rather than counted. Returns a dictionary."""
     directory = Path(setting.directory)
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    setting = replace(setting, source=str(payload))
     try:
         with ExitStack() as started:
-            return Trial(program, lab, lab_script, setting, Path(payload), limit, verify, measure, started).run()
+            return Trial(program, lab, lab_script, setting, limit, verify, measure, started).run()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
 class Trial:
-    def __init__(self, program, lab, lab_script, setting, payload, limit, verify, measure, started):
+    def __init__(self, program, lab, lab_script, setting, limit, verify, measure, started):
         self.program, self.lab, self.lab_script, self.setting = program, lab, lab_script, setting
-        self.payload, self.size, self.verify, self.measure = payload, payload.stat().st_size, verify, measure
+        self.payload, self.verify, self.measure = Path(setting.source), verify, measure
+        self.size = self.payload.stat().st_size
         self.directory, self.started = Path(setting.directory), started
         self.deadline = time.monotonic() + limit
-        self.limit = limit
         # GNU time costs a millisecond, which counts where milliseconds are measured.
         self.weighed = measure == "goodput"
         self.receivers, self.takers, self.marked = [], [], {}
@@ -123,14 +122,16 @@ class Trial:
 
     def start_receiver(self, host):
         name, argv = f"host{host}", self.program.receiver(self.setting, host)
-        output, taker_end = subprocess.DEVNULL, None
-        if self.program.output == "file":
-            (self.directory / name).mkdir()
-        elif self.program.output == "pipe":
+        taker_end = None
+        if self.program.output == "pipe":
             taker_end, output = os.pipe()
+        else:
+            # One way, as `>/dev/null` opens it.
+            output = os.open(os.devnull, os.O_WRONLY)
+            (self.directory / name).mkdir()
         self.receivers.append(self.start(name, argv, host, self.weighed, stdin=subprocess.DEVNULL, stdout=output))
+        os.close(output)
         if taker_end is not None:
-            os.close(output)
             taker = ["cmp", "-", str(self.payload)] if self.verify else ["dd", "of=/dev/null", "bs=256k"]
             with open(self.directory / f"{name}.cmp", "wb") as found:
                 self.takers.append(self.start(f"{name}-taker", taker, stdin=taker_end, stdout=found))
@@ -166,7 +167,8 @@ class Trial:
         end = time.monotonic() + seconds
         while not (value := condition()):
             if time.monotonic() > end:
-                raise Failed(f"{complaint}; {'; '.join(p.said() for p in self.receivers if p.said()) or 'no word from them'}")
+                words = [process.said() for process in self.receivers if process.said()]
+                raise Failed("; ".join([complaint, *words]))
             time.sleep(0.005)
         return value
 
@@ -186,7 +188,8 @@ class Trial:
 
     def wait_for_the_end(self):
         """Until every process has ended; returns what had not in time and was ended."""
-        waiting = {process.pidfd: process for process in [self.sender, *self.receivers, *self.takers, self.feeder] if process}
+        everyone = [self.sender, *self.receivers, *self.takers, self.feeder]
+        waiting = {process.pidfd: process for process in everyone if process}
         files = self.program.output == "file"
         poll = select.poll()
         for pidfd in waiting:
@@ -198,7 +201,7 @@ class Trial:
             if files:
                 self.look_for_marks()
             receiving = self.receivers_left()
-            if not receiving and not [p for p in waiting.values() if p not in self.receivers]:
+            if not receiving and all(process in self.receivers for process in waiting.values()):
                 return []
             if not receiving or self.sender.ended:
                 self.deadline = min(self.deadline, time.monotonic() + GRACE)
@@ -215,7 +218,8 @@ class Trial:
 
     def look_for_marks(self):
         for process in self.receivers:
-            if process.name not in self.marked and (self.directory / process.name / f"{self.payload.name}.done").exists():
+            mark = self.directory / process.name / f"{self.payload.name}.done"
+            if process.name not in self.marked and mark.exists():
                 self.marked[process.name] = time.monotonic_ns()
 
     # --- what came out
@@ -260,7 +264,7 @@ class Trial:
         if self.program.output == "file":
             path = self.directory / process.name / self.payload.name
             got = path.stat().st_size if path.exists() else 0
-            same = got == self.size and subprocess.run(["cmp", "-s", path, self.payload], check=False).returncode == 0
+            same = got > 0 and subprocess.run(["cmp", "-s", path, self.payload], check=False).returncode == 0
             return {"bytes": got, "right": same}
         if self.program.output == "null":
             report = self.report(process.name)
