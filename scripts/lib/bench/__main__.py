@@ -146,7 +146,7 @@ class Measurement:
              f"{'  ' + line['note'] if line['note'] else ''}")
 
     def may_run(self, number, rounds, contender):
-        """A program that hung twice is not tried again; and where time gets short, peers give up their rounds to mcast."""
+        """A program that hung twice is not tried again; and in short time peers give up rounds to mcast."""
         if self.hung.get(contender, 0) >= 2:
             return False
         if number <= 1:
@@ -157,8 +157,8 @@ class Measurement:
 
 
 def limit(lab, size):
-    """Seconds after which a run is ended: what TCP to each would take, twice, on a line of this speed; and time to start."""
-    # The slowest that is worth waiting for on an unshaped line.
+    """Seconds after which a run is ended: half as much again as TCP to each takes on this line, and some to start."""
+    # On an unshaped line 30 MB/s is the slowest that is worth waiting for.
     rate = lab.rate_mbit * 1e6 / 8 / max(lab.receivers, 2) if lab.rate_mbit else 30e6
     return 12 + 1.5 * size / rate
 

@@ -10,6 +10,8 @@ LABEL, BAR, PITCH, TITLE, GAP = 150, 16, 22, 26, 22
 # Room for the figure behind the longest bar.
 FIGURE = 110
 
+HOW_TO_READ = "median goodput, longer bars are better; in tiny and tail median times, shorter bars are better"
+
 
 def write_svg(path, results):
     with open(path, "w", encoding="utf-8") as file:
@@ -32,7 +34,7 @@ def svg(results):
         "<title>mcast beside its peers</title>",
         # Its own ground, for pages that are dark.
         f'<rect width="{WIDTH}" height="{height}" rx="8" fill="#ffffff"/>',
-        text(MARGIN, MARGIN + 6, "mcast beside its peers: goodput, longer is better where no times are given", weight=600),
+        text(MARGIN, MARGIN + 6, "mcast beside its peers", weight=600, after=HOW_TO_READ),
         *panels,
         text(MARGIN, height - 14, machine(results["machine"]), fill="#6b7785", size=11),
         "</svg>", ""])
@@ -40,9 +42,9 @@ def svg(results):
 
 def panel(case, left, top, wide):
     goodput = case["measure"] == "goodput"
-    title = f"{case['case']}: {case['title']}, {size(case['payload_bytes'])}" + ("" if goodput else " (shorter is better)")
+    title = f"{'' if goodput else 'time, '}{case['title']}, {size(case['payload_bytes'])}"
     longest = max((one["median"] for one in case["programs"] if one["median"]), default=1)
-    parts = [text(left, top + 12, title, weight=600, size=11)]
+    parts = [text(left, top + 12, case["case"], weight=600, after=title)]
     for index, one in enumerate(case["programs"]):
         y = top + TITLE + index * PITCH
         start, room = left + LABEL, wide - LABEL - FIGURE
@@ -53,7 +55,7 @@ def panel(case, left, top, wide):
                          f' fill="{color(one)}"><title>{escape(one["label"])}</title></rect>')
         bold = 600 if one["program"].startswith("mcast") else 400
         figure = written(case["measure"], one["median"]) if one["median"] else "no right run"
-        parts.append(text(start + length + 6, y + BAR - 4, figure, weight=bold, after=shortfall(one)))
+        parts.append(text(start + length + 6, y + BAR - 4, figure, weight=bold, after=shortfall(one), alarm=True))
     return parts
 
 
@@ -63,10 +65,15 @@ def color(one):
 
 def shortfall(one):
     """What a bar alone would hide."""
-    return "" if one["right"] == one["runs"] else f" {one['right']} of {one['runs']} right"
+    if one["right"] == one["runs"]:
+        return ""
+    bad = [f"{outcome} {count}×" for outcome, count in one["outcomes"].items() if count and outcome != "right"]
+    return f"of {one['runs']}: {', '.join(bad)}"
 
 
-def text(x, y, words, *, anchor="start", weight=400, fill=None, size=12, after=""):
+def text(x, y, words, *, anchor="start", weight=400, fill=None, size=12, after="", alarm=False):
     look = f' text-anchor="{anchor}" font-weight="{weight}" font-size="{size}"' + (f' fill="{fill}"' if fill else "")
-    warning = f'<tspan fill="#b3261e" font-weight="400" font-size="10">{escape(after)}</tspan>' if after else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}"{look}>{escape(words)}{warning}</text>'
+    if after:
+        ink = "#b3261e" if alarm else "#52606d"
+        after = f'<tspan dx="6" fill="{ink}" font-weight="400" font-size="11">{escape(after)}</tspan>'
+    return f'<text x="{x:.1f}" y="{y:.1f}"{look}>{escape(words)}{after}</text>'

@@ -57,6 +57,8 @@ def entry(case, name, variant, lab, runs):
         "runs": len(timed), "right": len(right),
         "median": median(values) if values else None,
         "least": min(values, default=None), "most": max(values, default=None),
+        "outcomes": {outcome: sum(run["outcome"] == outcome for run in timed) for outcome in
+                     ("right", "wrong", "failed", "cut off")},
         "verified": next((run["outcome"] for run in runs if run["round"] == 0), None),
         "notes": notes(runs),
     }
@@ -102,7 +104,8 @@ def notes(runs):
     counted = {}
     for run in runs:
         if run["outcome"] != "right":
-            text = f"{run['outcome']}: {run['note']}" if run["outcome"] not in run["note"] else run["note"]
+            told = run["outcome"] in run["note"]
+            text = run["note"] if told else f"{run['outcome']}: {run['note']}"
             counted[text] = counted.get(text, 0) + 1
     return [f"{text} ({count}×)" if count > 1 else text for text, count in counted.items()]
 
@@ -130,8 +133,9 @@ def table(results):
     lines = []
     for case in results["cases"]:
         lines += ["", f"{case['case']}: {case['title']}, {size(case['payload_bytes'])}", *rows(case)]
-    lines += ["", "median (least to most) of right runs; ×: how many times better mcast does; right: runs with every byte right",
-              "at every receiver and every exit code 0; memory, CPU: sender / receiver", machine(results["machine"])]
+    lines += ["", "median and range of right runs; ×: how many times better mcast does; right: runs with every byte right at",
+              "every receiver and every exit code 0; MiB (peak resident) and CPU s/GiB: sender / receiver",
+              machine(results["machine"])]
     return "\n".join(lines).lstrip("\n")
 
 
@@ -152,7 +156,8 @@ def rows(case):
             below.append(f"    {one['label']}: {one['sent_per_source_symbol']:.4f} symbols sent per source symbol;"
                          f" least possible {one['least_possible']:.4f} (k = {BLOCK_SYMBOLS})")
             if one["line_payload_rate"] and one["median"]:
-                below.append(f"    {one['label']}: {one['median'] / one['line_payload_rate']:.1%} of what the line carries,"
+                share = one["median"] / one["line_payload_rate"]
+                below.append(f"    {one['label']}: {share:.1%} of the line's payload rate,"
                              f" {one['line_payload_rate'] / MB:.1f} MB/s")
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     return ["  " + "  ".join(cell.ljust(width) if column == 0 else cell.rjust(width)

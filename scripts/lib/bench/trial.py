@@ -238,7 +238,10 @@ class Trial:
             "checked": "cmp" if self.verify or self.program.output == "file" else "length",
         }
         if self.program.name.startswith("mcast"):
-            wire = (self.report("sender") or {}).get("wire", {})
+            report = self.report("sender") or {}
+            wire = report.get("wire", {})
+            # Its own account of the time, to hold against data_s.
+            result["reported_elapsed_s"] = report.get("elapsed_s")
             result["wire"] = {key: wire.get(key) for key in ("source_symbols", "repair_symbols", "feedback_datagrams")}
         self.judge(result, cut_off)
         return result
