@@ -391,7 +391,6 @@ impl Membership {
         stats: &mut WireStats,
     ) -> BlockNumber {
         self.start(now);
-        self.symbol_missed_since = None;
         match self.assembly.handle_symbol(kind, symbol) {
             Taken::Useful => {
                 if kind == Kind::Source {
@@ -405,6 +404,7 @@ impl Membership {
                 return BlockNumber(0);
             }
         }
+        self.symbol_missed_since = None;
         // Blocks are sent in order: a block's last symbol, or any repair of it, shows that its first pass is over.
         let symbols = u64::from(symbol.block_len).div_ceil(self.assembly.symbol_size());
         let over = kind == Kind::Repair || u64::from(symbol.symbol) + 1 == symbols;
