@@ -425,7 +425,11 @@ impl<'a> World<'a> {
 
     /// Who waits for what, for a history that does not end.
     fn describe(&self) -> String {
-        let sender = self.sender.machine.as_ref().map(|machine| (machine.stream_bytes(), machine.limiter()));
+        let sender = self.sender.machine.as_ref().map(|machine| {
+            let members: Vec<_> =
+                machine.members().map(|it| (it.id, &it.state, it.received.0, it.position.0)).collect();
+            format!("{} bytes, limited by {:?}, {members:?}", machine.stream_bytes(), machine.limiter())
+        });
         let receivers: Vec<_> = self
             .receivers
             .iter()

@@ -45,8 +45,7 @@ fn a_long_wait_before_the_start_delays_no_eviction_after_it() {
     let mut scenario = Scenario::new(1, 2, 100_000);
     scenario.receivers[0].launched = seconds(60);
     scenario.start.max_receivers = Some(2);
-    scenario.receivers[1].sink.closing = seconds(300);
-    scenario.receivers[1].killed = Some(seconds(63));
+    scenario.receivers[1].killed = Some(seconds(58));
     let history = scenario.run();
     assert_eq!(exits(&history), (Some(Exit::Partial), vec![Some(Exit::Complete), None]));
     assert!(history.sender_ended.as_nanos() < 75_000_000_000, "{}", history.sender_ended);
@@ -103,7 +102,7 @@ fn what_the_sender_no_longer_has_ends_the_session_of_who_misses_it() {
 
 #[test]
 fn an_impatient_receiver_and_a_patient_sender_get_along() {
-    let mut scenario = Scenario::new(6, 3, 3_000).with_loss(0.1);
+    let mut scenario = Scenario::new(6, 3, 3_000).with_loss(0.15);
     scenario.peer_timeout = seconds(3_600);
     scenario.receivers[0].peer_timeout = Some(ms(500));
     scenario.receivers[1].peer_timeout = Some(seconds(36_000));

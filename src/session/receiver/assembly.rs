@@ -43,6 +43,8 @@ struct Partial {
     parity_seen: usize,
     /// Reports that asked for it.
     asked: u8,
+    /// Symbols in a row that say the block has another length.
+    contradictions: u8,
 }
 
 /// What became of a symbol.
@@ -61,6 +63,8 @@ pub(super) enum Taken {
 impl Assembly {
     /// Times that a block is asked for by number before its missing symbols are named.
     const ASKS_BEFORE_NAMES: u8 = 4;
+    /// After more symbols of another length, it was the first ones of the block that lied.
+    const MOST_CONTRADICTIONS: u8 = 3;
 
     /// `buffer` bytes hold the blocks, at least two of them.
     ///
@@ -144,9 +148,17 @@ impl Assembly {
             self.slots[at] = Slot::Partial(Box::new(Partial::new(block)));
         }
         let Slot::Partial(partial) = &mut self.slots[at] else { return Taken::Needless };
-        if partial.block.len() != length || !fits(kind, symbol, partial.block.symbols(), symbol_size) {
+        if !fits(kind, symbol, length.div_ceil(symbol_size), symbol_size) {
             return Taken::Malformed;
         }
+        if partial.block.len() != length {
+            partial.contradictions += 1;
+            if partial.contradictions <= Self::MOST_CONTRADICTIONS {
+                return Taken::Malformed;
+            }
+            partial.restart(length, &mut self.free_repairs);
+        }
+        partial.contradictions = 0;
         if !partial.take(kind, symbol, &mut self.free_repairs) {
             return Taken::Needless;
         }
@@ -219,7 +231,23 @@ impl Assembly {
 
 impl Partial {
     fn new(block: Block) -> Self {
-        Self { block, have: SymbolSet::new(), repairs: Vec::new(), parity_seen: 0, asked: 0 }
+        Self {
+            block,
+            have: SymbolSet::new(),
+            repairs: Vec::new(),
+            parity_seen: 0,
+            asked: 0,
+            contradictions: 0,
+        }
+    }
+
+    /// Forgets all symbols: the block has `length` bytes.
+    fn restart(&mut self, length: usize, spare: &mut Vec<Vec<u8>>) {
+        self.block.set_len(length);
+        self.have = SymbolSet::new();
+        spare.extend(self.repairs.drain(..).map(|(_, bytes)| bytes));
+        spare.truncate(MAX_SYMBOLS);
+        self.parity_seen = 0;
     }
 
     fn missing(&self) -> usize {
@@ -292,6 +320,27 @@ mod tests {
         assembly.handle_consumed(block);
         assert_eq!(assembly.position(), BlockNumber(1));
         assert_eq!(assembly.poll_block().map(|block| block.len()), Some(10));
+    }
+
+    #[test]
+    fn a_block_whose_first_symbol_lied_is_put_together_all_the_same() {
+        let mut assembly = Assembly::new(64, 8, 64 * 1024).expect("fits");
+        let full = [3; 64];
+        assert_eq!(
+            assembly.handle_symbol(Kind::Source, &symbol(0, 0, &full[..5], 5 + 128)),
+            Taken::Malformed
+        );
+        assert_eq!(assembly.handle_symbol(Kind::Source, &symbol(0, 1, &full, 5 + 128)), Taken::Useful);
+        for index in 0..8 {
+            assembly.handle_symbol(Kind::Source, &symbol(0, index, &full, 512));
+        }
+        for index in 0..3 {
+            // Another lie changes nothing any more.
+            assert_eq!(assembly.handle_symbol(Kind::Source, &symbol(0, 0, &full, 448)), Taken::Malformed);
+            assert_eq!(assembly.handle_symbol(Kind::Source, &symbol(0, index, &full, 512)), Taken::Useful);
+        }
+        let block = assembly.poll_block().expect("complete");
+        assert!(block.len() == 512 && block.payloads().all(|payload| payload == full));
     }
 
     #[test]

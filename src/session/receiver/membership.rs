@@ -393,7 +393,6 @@ impl Membership {
         stats: &mut WireStats,
     ) -> BlockNumber {
         self.start(now);
-        self.symbol_missed_since = None;
         match self.assembly.handle_symbol(kind, symbol) {
             Taken::Useful => {
                 if kind == Kind::Source {
@@ -407,6 +406,7 @@ impl Membership {
                 return BlockNumber(0);
             }
         }
+        self.symbol_missed_since = None;
         // Blocks are sent in order: a block's last symbol, or any repair of it, shows that its first pass is over.
         let symbols = u64::from(symbol.block_len).div_ceil(self.assembly.symbol_size());
         let over = kind == Kind::Repair || u64::from(symbol.symbol) + 1 == symbols;

@@ -56,8 +56,8 @@ impl Sender {
         let (next_number, next_block, released) =
             (self.next_number, self.window.next_block(), self.window.released());
         let Some(member) = self.members.get_mut(report.receiver) else { return };
-        member.last_heard = now;
         if member.state != MemberState::Active {
+            member.last_heard = now;
             // It has missed that nothing more is expected of it.
             if let Some(standing) = member.state.standing() {
                 self.answer(now, report.receiver, standing);
@@ -68,6 +68,7 @@ impl Sender {
         if report.highest >= next_number || report.received > next_block {
             return;
         }
+        member.last_heard = now;
         // What only grows can be taken from reports in any order. No number decides which of them count: a single forged
         // one would make all true ones old.
         member.window = report.window;
@@ -107,17 +108,18 @@ impl Sender {
 
     pub(super) fn handle_confirm(&mut self, now: Time, confirm: &Confirm) {
         let ending = self.started.is_some() && self.end.is_some() && self.window.all_sent();
+        // Who was given up for dead and has succeeded all the same has succeeded, until the verdict has been spoken.
+        let undecided = matches!(self.state, State::Streaming);
         let Some(member) = self.members.get_mut(confirm.receiver) else { return };
         member.last_heard = now;
         let standing = match confirm.stage {
             // Nobody can have verified a stream whose end has not been sent.
             _ if !ending => return,
-            _ if member.state == MemberState::Lost => Standing::EvictedSilent,
+            _ if member.state == MemberState::Lost && !undecided => Standing::EvictedSilent,
             Stage::Verified => Standing::Verified,
             Stage::Done => Standing::Done,
         };
-        // Who was given up for dead and has succeeded all the same, has succeeded.
-        if !member.state.is_final() || member.state == MemberState::Lost {
+        if !member.state.is_final() || (member.state == MemberState::Lost && undecided) {
             member.bytes = confirm.outcome.bytes;
             member.lost_symbols = confirm.outcome.lost_symbols;
             member.nacks = confirm.outcome.nacks;
