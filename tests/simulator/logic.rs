@@ -148,6 +148,5 @@ fn a_crowd_of_a_thousand_is_served_at_a_useful_rate() {
     let history = scenario.run();
     all_complete(&history);
     let took = history.sender_ended.since(history.started.expect("it has"));
-    println!("{took:?} {:?} {:?}", history.sent, history.feedback);
     assert!(took < seconds(10), "{took:?}");
 }

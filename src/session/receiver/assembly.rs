@@ -231,7 +231,14 @@ impl Assembly {
 
 impl Partial {
     fn new(block: Block) -> Self {
-        Self { block, have: SymbolSet::new(), repairs: Vec::new(), parity_seen: 0, asked: 0, contradictions: 0 }
+        Self {
+            block,
+            have: SymbolSet::new(),
+            repairs: Vec::new(),
+            parity_seen: 0,
+            asked: 0,
+            contradictions: 0,
+        }
     }
 
     /// Forgets all symbols: the block has `length` bytes.
@@ -319,7 +326,10 @@ mod tests {
     fn a_block_whose_first_symbol_lied_is_put_together_all_the_same() {
         let mut assembly = Assembly::new(64, 8, 64 * 1024).expect("fits");
         let full = [3; 64];
-        assert_eq!(assembly.handle_symbol(Kind::Source, &symbol(0, 0, &full[..5], 5 + 128)), Taken::Malformed);
+        assert_eq!(
+            assembly.handle_symbol(Kind::Source, &symbol(0, 0, &full[..5], 5 + 128)),
+            Taken::Malformed
+        );
         assert_eq!(assembly.handle_symbol(Kind::Source, &symbol(0, 1, &full, 5 + 128)), Taken::Useful);
         for index in 0..8 {
             assembly.handle_symbol(Kind::Source, &symbol(0, index, &full, 512));
