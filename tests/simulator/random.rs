@@ -26,7 +26,7 @@ fn whatever_the_network_does_the_promises_hold() {
 /// nobody may exit 0 without every byte.
 #[test]
 fn whatever_anybody_says_every_session_ends() {
-    for seed in seeds(SESSIONS * 4) {
+    for seed in seeds(SESSIONS / 2) {
         let played = std::panic::catch_unwind(|| rare_scenario(seed).run());
         let history = played.unwrap_or_else(|_| panic!("replay with MCAST_SEED={seed}"));
         let scenario = rare_scenario(seed);
@@ -48,7 +48,10 @@ fn is_survivable(scenario: &Scenario) -> bool {
         && scenario.start.max_receivers.is_none()
         && scenario.start.max_wait.is_none()
         && scenario.start.min_receivers as usize == scenario.receivers.len()
-        && scenario.receivers.iter().all(|receiver| receiver.leaf.max_size == usize::MAX)
+        && scenario
+            .receivers
+            .iter()
+            .all(|receiver| receiver.leaf.max_size.min(receiver.leaf_back.max_size) == usize::MAX)
         && scenario.sender_killed.is_none()
         && scenario.sender_stopped.is_none()
         && scenario.sender_pauses.is_empty()
@@ -84,8 +87,10 @@ fn random_scenario(seed: u64) -> Scenario {
         scenario.rate = Some(Rate::from_bits_per_second(rng.u64(1_000_000..500_000_000)));
     }
     if rng.u8(0..8) == 0 {
-        scenario.source.trickle = Some((rng.u64(1..3_000), ms(rng.u64(1..400))));
-        scenario.source.bytes = bytes.min(20_000);
+        let portion = rng.u64(1..3_000);
+        scenario.source.trickle = Some((portion, ms(rng.u64(1..400))));
+        // Over in twenty minutes at most.
+        scenario.source.bytes = bytes.min(20_000).min(portion * 3_000);
     }
     scenario.garbage = if rng.u8(0..8) == 0 { 100 } else { 0 };
     let trouble = rng.bool();
@@ -283,22 +288,4 @@ fn span(rng: &mut fastrand::Rng) -> (Duration, Duration) {
 
 const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
-}
-
-#[test]
-#[ignore]
-fn show() {
-    let seed = std::env::var("MCAST_SEED").unwrap().parse().unwrap();
-    let s = rare_scenario(seed);
-    println!(
-        "{:#?}",
-        Scenario { receivers: s.receivers.iter().take(3).cloned().collect(), hostile: vec![], ..s.clone() }
-    );
-    for h in &s.hostile {
-        println!("{:?} {} {:?} {:?}", h.at, h.to, h.from, &h.content[..2]);
-    }
-    println!("{}", s.receivers.len());
-    let mut q = s.clone();
-    q.limit = Duration::from_secs(100);
-    q.run();
 }
