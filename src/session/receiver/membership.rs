@@ -159,7 +159,7 @@ impl Membership {
             heartbeat: (announce.peer_timeout.min(config.peer_timeout) / 4)
                 .clamp(Self::ASK_MIN, Self::HEARTBEAT),
             // A sender that is held up by a dead receiver repairs nothing until it has evicted that one.
-            symbol_patience: announce.peer_timeout.max(config.peer_timeout) * 2,
+            symbol_patience: announce.peer_timeout.clamp(config.peer_timeout, config.peer_timeout * 10) * 2,
             symbol_missed_since: None,
             step: Step::Joining { asked: 0 },
             admitted: false,
@@ -393,7 +393,6 @@ impl Membership {
         stats: &mut WireStats,
     ) -> BlockNumber {
         self.start(now);
-        self.symbol_missed_since = None;
         match self.assembly.handle_symbol(kind, symbol) {
             Taken::Useful => {
                 if kind == Kind::Source {
@@ -407,6 +406,7 @@ impl Membership {
                 return BlockNumber(0);
             }
         }
+        self.symbol_missed_since = None;
         // Blocks are sent in order: a block's last symbol, or any repair of it, shows that its first pass is over.
         let symbols = u64::from(symbol.block_len).div_ceil(self.assembly.symbol_size());
         let over = kind == Kind::Repair || u64::from(symbol.symbol) + 1 == symbols;
