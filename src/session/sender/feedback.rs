@@ -112,7 +112,6 @@ impl Sender {
         let standing = match confirm.stage {
             // Nobody can have verified a stream whose end has not been sent.
             _ if !ending => return,
-            _ if member.state == MemberState::Lost => Standing::EvictedSilent,
             Stage::Verified => Standing::Verified,
             Stage::Done => Standing::Done,
         };
