@@ -56,18 +56,20 @@ impl Sender {
         let (next_number, next_block, released) =
             (self.next_number, self.window.next_block(), self.window.released());
         let Some(member) = self.members.get_mut(report.receiver) else { return };
-        member.last_heard = now;
         if member.state != MemberState::Active {
+            member.last_heard = now;
             // It has missed that nothing more is expected of it.
             if let Some(standing) = member.state.standing() {
                 self.answer(now, report.receiver, standing);
             }
             return;
         }
-        // What cannot be true comes from no receiver of this session.
+        // What cannot be true comes from no receiver of this session, or from one that somebody has lied to. That one
+        // must not hold up the others for ever, so this is no sign of life.
         if report.highest >= next_number || report.received > next_block {
             return;
         }
+        member.last_heard = now;
         // What only grows can be taken from reports in any order. No number decides which of them count: a single forged
         // one would make all true ones old.
         member.window = report.window;
