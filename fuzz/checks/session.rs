@@ -49,7 +49,7 @@ pub(crate) fn play(hostile: Vec<Hostile>) {
     scenario.source.trickle = Some((600, Duration::from_millis(2)));
     scenario.start.min_wait = Duration::from_millis(5);
     scenario.start_timeout = Some(Duration::from_secs(5));
-    scenario.peer_timeout = Duration::from_secs(1);
+    scenario.peer_timeout = Duration::from_millis(200);
     scenario.limit = Duration::from_secs(60);
     let history = scenario.run();
     if powerless {

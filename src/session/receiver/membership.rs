@@ -159,7 +159,7 @@ impl Membership {
             heartbeat: (announce.peer_timeout.min(config.peer_timeout) / 4)
                 .clamp(Self::ASK_MIN, Self::HEARTBEAT),
             // A sender that is held up by a dead receiver repairs nothing until it has evicted that one.
-            symbol_patience: announce.peer_timeout.max(config.peer_timeout) * 2,
+            symbol_patience: announce.peer_timeout.clamp(config.peer_timeout, config.peer_timeout * 10) * 2,
             symbol_missed_since: None,
             step: Step::Joining { asked: 0 },
             admitted: false,
@@ -519,10 +519,10 @@ impl Membership {
 
     fn handle_abort(&mut self, now: Time, abort: &Abort<'_>) {
         match &self.step {
-            // Everything is here; what becomes of the others is not our business.
-            Step::Verifying | Step::Confirming { .. } | Step::Abandoned | Step::Ended(_) => {}
+            // The whole stream is here and verified; what becomes of the others is not our business.
+            Step::Confirming { .. } | Step::Abandoned | Step::Ended(_) => {}
             Step::Leaving { .. } => self.ask_due = self.ask_due.min(now),
-            Step::Joining { .. } | Step::Admitted | Step::Receiving => {
+            Step::Joining { .. } | Step::Admitted | Step::Receiving | Step::Verifying => {
                 if abort.reason == AbortReason::GroupTaken && self.started.is_none() {
                     // The sender has made way for another one, which is the one to join.
                     self.step = Step::Abandoned;

@@ -64,7 +64,8 @@ impl Sender {
             }
             return;
         }
-        // What cannot be true comes from no receiver of this session.
+        // What cannot be true comes from no receiver of this session, or from one that somebody has lied to. That one
+        // must not hold up the others for ever, so this is no sign of life.
         if report.highest >= next_number || report.received > next_block {
             return;
         }
