@@ -136,3 +136,30 @@ fn terminals_carry_no_stream() {
         assert!(text.contains("is a terminal") && text.contains(part), "{text}");
     }
 }
+
+/// Started with a closed standard stream, as some supervisors do, a program is given /dev/null in its place.
+#[test]
+fn a_closed_standard_stream_is_neither_an_empty_stream_nor_a_place_for_one() {
+    let closed = |program: &str, redirection: &str| {
+        let output = std::process::Command::new("sh")
+            .args(["-c", &format!("exec \"$0\" -q -i lo --start-timeout 1ms {redirection}")])
+            .arg(assert_cmd::cargo::cargo_bin(program))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    for (program, redirection, code, part) in [
+        ("mcast-send", "<&-", 8, "standard input: it is closed"),
+        ("mcast-recv", ">&-", 9, "standard output: it is closed"),
+        ("mcast-send", "0>/dev/null", 8, "standard input: it is open the wrong way"),
+        ("mcast-recv", "1</dev/null", 9, "standard output: it is open the wrong way"),
+        // Meant as they are written.
+        ("mcast-send", "</dev/null", 4, "0 of 1 receivers"),
+        ("mcast-recv", ">/dev/null", 4, "no sender was heard"),
+    ] {
+        let (exit, text) = closed(program, redirection);
+        assert_eq!(exit, Some(code), "{program} {redirection}: {text}");
+        assert!(text.contains(part), "{program} {redirection}: {text}");
+    }
+}

@@ -1,5 +1,6 @@
 //! The corpus of the fuzz targets, replayed without a fuzzer: what once broke, and seeds.
 
+#![expect(clippy::print_stdout, reason = "names the input at work, shown when a test fails")]
 #![expect(clippy::expect_used, reason = "a helper of tests fails the test")]
 
 #[path = "../fuzz/checks/parse.rs"]

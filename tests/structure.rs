@@ -1,7 +1,7 @@
 //! The rules of ARCHITECTURE.md that one package gets no help with from the compiler: which room knows which, what only
 //! some rooms may touch, how long a file gets. Tests in `#[cfg(test)]` modules may do as they like.
 
-#![expect(clippy::panic, reason = "a helper of tests fails the test")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a helper of tests fails the test")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -57,8 +57,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
 const LONGEST_FILE: usize = 600;
 
 /// Files that were asked, kept for now, and the lines that they may have: one state machine each, most of it match arms.
-const REVIEWED: &[(&str, usize)] =
-    &[("session/receiver/membership.rs", 760), ("session/sender/mod.rs", 760), ("sim/world.rs", 760)];
+const REVIEWED: &[(&str, usize)] = &[("session/receiver/membership.rs", 660), ("sim/world.rs", 760)];
 
 #[test]
 fn rooms_know_only_the_rooms_below_them() {

@@ -22,7 +22,7 @@ pub const DEFAULT_WINDOW: u64 = 32 << 20;
 pub const DEFAULT_BUFFER: u64 = 32 << 20;
 
 /// Receivers that a session admits at most, which bounds the sender's tables.
-pub const MOST_RECEIVERS: u32 = 4096;
+pub const MOST_RECEIVERS: u32 = crate::session::MAX_RECEIVERS as u32;
 /// Names that `--require` takes at most.
 pub const MOST_REQUIRED: u32 = 256;
 

@@ -34,6 +34,11 @@ pub(super) fn interrupted(signal: u8) -> Failure {
     )
 }
 
+/// Seconds, as exact as people want them in a log line.
+pub(super) fn rounded(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
 /// Ticks a few times a second, and measures the rate of what it is shown.
 #[derive(Debug)]
 pub(super) struct Ticker {

@@ -18,7 +18,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use args::Asked;
-use config::{NetworkConfig, OutputConfig};
+use config::{LogFormat, NetworkConfig, OutputConfig};
 use console::Console;
 use error::Failure;
 use report::Report;
@@ -52,6 +52,7 @@ fn run<C, R: Report>(
             let (output, stream_on_stdout) = output(&config);
             if let Some(path) = &output.report {
                 report::check(path, stream_on_stdout)?;
+                report::remove_old(path)?;
             }
             let console = Console::start(&output)?;
             Ok(Asked::Run((config, output, console)))
@@ -78,13 +79,13 @@ fn run<C, R: Report>(
         match &result {
             Ok(()) => result = Err(failure),
             // The session's own failure is what the exit code must tell.
-            Err(_) => console.line(&format!("{program}: {failure}")),
+            Err(_) => say(&console, &output, program, &failure),
         }
     }
     let exit = match result {
         Ok(()) => Exit::Complete,
         Err(failure) => {
-            console.line(&format!("{program}: {failure}"));
+            say(&console, &output, program, &failure);
             failure.exit
         }
     };
@@ -98,6 +99,14 @@ fn venue(config: &NetworkConfig) -> Result<Venue, Failure> {
     let Interface { name, address, mtu, .. } = &venue.interface;
     tracing::debug!("{} through interface {name} ({address}, MTU {mtu})", venue.target());
     Ok(venue)
+}
+
+/// The last word, in the form that the log has.
+fn say(console: &Console, output: &OutputConfig, program: &str, failure: &Failure) {
+    match output.log_format {
+        LogFormat::Text => console.line(&format!("{program}: {failure}")),
+        LogFormat::Json => tracing::error!(code = failure.exit.code(), "{failure}"),
+    }
 }
 
 /// Examples come before the flags: most people look for a line to start from.

@@ -127,7 +127,7 @@ fn line(progress: &Progress) -> String {
     }
     parts.push(format!("repair {:.1} %", progress.repair_share * 100.0));
     match (progress.phase, receivers, &progress.limited_by) {
-        (Phase::Finishing, Some(_), _) => parts.push("waiting for confirmations".to_owned()),
+        (Phase::Finishing, Some(_), _) => parts.push("confirming".to_owned()),
         (Phase::Finishing, None, _) => parts.push("waiting for the sink".to_owned()),
         (_, _, Some(limit)) => parts.push(format!("limit: {limit}")),
         _ => {}

@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::net::clock::Clock;
 use crate::net::kernel::ReceiverNetwork;
 use crate::net::socket::ReceiverSockets;
-use crate::net::wake::{Signals, Sleeper, Watch};
+use crate::net::wake::{Signals, Sleeper, Watch, signal_name};
 use crate::session::receiver::{self, Event};
 use crate::session::{Receiver, turn};
 use crate::sink::Sink;
@@ -134,7 +134,6 @@ impl Work {
             match event {
                 Event::Verify(end) => self.writer.end(end),
                 Event::Started => tracing::info!("receiving"),
-                Event::Found(_) | Event::Lost => {}
             }
         }
         news
@@ -144,7 +143,7 @@ impl Work {
     fn heed_signals(&mut self, now: Time) -> bool {
         let Some((signal, count)) = self.signals.take() else { return true };
         self.stopped_by = signal;
-        self.receiver.fail(now, Exit::Signal(signal), format!("stopped by signal {signal}"));
+        self.receiver.fail(now, Exit::Signal(signal), format!("stopped by {}", signal_name(signal)));
         count < 2
     }
 
@@ -202,7 +201,7 @@ impl Work {
         if complete {
             tracing::info!(
                 bytes = report.bytes,
-                seconds = report.elapsed_s.0.as_secs_f64(),
+                seconds = launch::rounded(report.elapsed_s.0),
                 "complete and verified"
             );
         }

@@ -238,6 +238,25 @@ macro_rules! report {
 report!(SenderReport);
 report!(ReceiverReport);
 
+/// Removes the report of an earlier session, so that it cannot be taken for this one's if this one is killed.
+///
+/// # Errors
+/// With exit code 10, when it stays.
+pub fn remove_old(path: &Path) -> Result<(), Failure> {
+    if !path.is_file() {
+        return Ok(());
+    }
+    std::fs::remove_file(path).map_err(|error| {
+        Failure::new(
+            Exit::LocalResource,
+            format!(
+                "--report {}: cannot remove the old report: {error}; choose another file",
+                path.display()
+            ),
+        )
+    })
+}
+
 /// Refuses a path that no report could be written to, before a session depends on it. `stream_on_stdout`: standard
 /// output carries the stream and must carry nothing else.
 ///

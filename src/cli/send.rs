@@ -96,7 +96,7 @@ struct TransferArgs {
     rate: Option<u64>,
 
     /// Size of an IP datagram in bytes [default: what the interface carries]
-    #[arg(long, env = "MCAST_MTU", value_name = "N", value_parser = clap::value_parser!(u16).range(576..))]
+    #[arg(long, env = "MCAST_MTU", value_name = "N", value_parser = clap::value_parser!(u16).range(576..=9_000))]
     mtu: Option<u16>,
 
     /// Memory for data that receivers have not acknowledged

@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::net::clock::Clock;
 use crate::net::kernel::SenderNetwork;
 use crate::net::socket::{SenderSockets, Venue};
-use crate::net::wake::{Signals, Sleeper, Watch};
+use crate::net::wake::{Signals, Sleeper, Watch, signal_name};
 use crate::seal::TRAILER_LEN;
 use crate::session::sender::{self, Member, MemberState, StartRules};
 use crate::session::{Limiter, Rate, Sender, turn};
@@ -152,7 +152,7 @@ impl Work {
     fn heed_signals(&mut self, now: Time) -> bool {
         let Some((signal, count)) = self.signals.take() else { return true };
         self.stopped_by = signal;
-        let error = format!("stopped by signal {signal}");
+        let error = format!("stopped by {}", signal_name(signal));
         self.sender.abort(now, AbortReason::Stopped, Exit::Signal(signal), error);
         count < 2
     }
@@ -210,8 +210,11 @@ impl Work {
         let sender = &self.sender;
         let mut report = SenderReport::new(&config.label);
         report.session = Some(sender.config().session.to_string());
-        report.bytes = sender.stream_bytes();
-        report.digest = sender.stream_end().map(|end| end.digest.to_string());
+        let complete =
+            matches!(sender.ended(), Some(sender::Ended { exit: Exit::Complete | Exit::Partial, .. }));
+        // What was read but never arrived anywhere is nobody's progress.
+        report.bytes = if complete { sender.stream_bytes() } else { self.acknowledged() };
+        report.digest = sender.stream_end().filter(|_| complete).map(|end| end.digest.to_string());
         let (waited, elapsed) = sender.times(now);
         (report.start_wait_s, report.elapsed_s) = (Seconds(waited), Seconds(elapsed));
         report.wire = Wire::from(sender.stats());
@@ -239,7 +242,7 @@ impl Work {
             tracing::info!(
                 bytes = report.bytes,
                 receivers = report.receivers.len(),
-                seconds = elapsed.as_secs_f64(),
+                seconds = launch::rounded(elapsed),
                 "complete and verified at every receiver"
             );
         }

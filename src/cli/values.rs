@@ -4,6 +4,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::session::Rate;
+
 /// `500ms`, `5s`, `2m`, `1h`; a bare number is seconds.
 ///
 /// # Errors
@@ -108,7 +110,7 @@ pub fn rate(text: &str) -> Result<u64, String> {
     });
     match bits.map(u64::try_from) {
         Some(Ok(bits)) if (LEAST_RATE..=MOST_RATE).contains(&bits) => Ok(bits),
-        Some(_) => Err("out of range; give bits per second from 8K to 1T".to_owned()),
+        Some(_) => Err("out of range; give bits per second from 100K to 1T".to_owned()),
         None => Err("no rate; write bits per second with K, M or G, such as 900M or 2.5G".to_owned()),
     }
 }
@@ -211,7 +213,7 @@ const SHORTEST_PEER_TIMEOUT: Duration = Duration::from_millis(500);
 const LARGEST_SIZE: u64 = 1 << 63;
 const LEAST_MEMORY: u64 = 1 << 20;
 const MOST_MEMORY: u64 = 64 << 30;
-const LEAST_RATE: u64 = 8_000;
+const LEAST_RATE: u64 = Rate::MIN.bits_per_second();
 const MOST_RATE: u64 = 1_000_000_000_000;
 const LONGEST_NAME: usize = 64;
 /// Enough for the largest bound in the smallest unit; keeps every product far from overflow.
@@ -253,7 +255,8 @@ mod tests {
             assert!(size(wrong).is_err(), "{wrong}");
             assert!(rate(wrong).is_err(), "{wrong}");
         }
-        assert!(rate("1").is_err() && rate("2T").is_err());
+        // Slower than the session can go is not what it would do.
+        assert!(rate("99K").is_err() && rate("100K").is_ok() && rate("2T").is_err());
         assert!(memory("64K").is_err() && memory("65G").is_err() && memory("16M").is_ok());
     }
 
@@ -294,7 +297,7 @@ mod tests {
         fn whole_numbers_mean_number_times_unit(number in 0_u64..8_000_000) {
             prop_assert_eq!(size(&format!("{number}M")), Ok(number << 20));
             prop_assert_eq!(duration(&format!("{number}ms")), Ok(Duration::from_millis(number)));
-            prop_assert_eq!(rate(&format!("{}K", number + 8)), Ok((number + 8) * 1000));
+            prop_assert_eq!(rate(&format!("{}K", number + 100)), Ok((number + 100) * 1000));
             let millis = Duration::from_millis(number);
             prop_assert_eq!(duration(&shown(millis)), Ok(millis));
         }

@@ -1,6 +1,6 @@
 //! A network in the kernel: interfaces, sockets, batches of datagrams, the clock and what wakes a sleeping thread.
 //!
-//! This room and `cli` are the only ones that read a clock or open a socket.
+//! Nothing outside this room reads a clock or opens a socket.
 
 pub mod batch;
 pub mod clock;

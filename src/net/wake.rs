@@ -194,6 +194,16 @@ fn ignored_signals() -> u64 {
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
+/// What people call a signal.
+pub fn signal_name(signal: u8) -> String {
+    match i32::from(signal) {
+        SIGHUP => "SIGHUP".to_owned(),
+        SIGINT => "SIGINT".to_owned(),
+        SIGTERM => "SIGTERM".to_owned(),
+        _ => format!("signal {signal}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::Command;

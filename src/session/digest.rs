@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn the_digest_is_that_of_the_bytes_however_they_came() {
-        let bytes: Vec<u8> = (0..200_000_u32).map(|at| (at * 7 >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..200_000_u32).map(|at| ((at * 7) >> 3) as u8).collect();
         for piece in [1_000, 1_428, 65_536, 199_999] {
             let mut digest = StreamDigest::default();
             bytes.chunks(piece).for_each(|piece| digest.update(piece));

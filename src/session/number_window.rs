@@ -33,17 +33,13 @@ impl NumberWindow {
     pub(super) fn insert(&mut self, number: DatagramNumber) -> Arrival {
         let number = number.0;
         match self.highest {
-            Some(highest) if number <= highest => {
-                if highest - number >= Self::SPAN as u64 {
-                    Arrival::Ancient
-                } else if self.mark(number) {
-                    Arrival::Late
-                } else {
-                    Arrival::Duplicate
-                }
-            }
-            highest => {
-                self.forget(highest.map_or(0, |highest| highest + 1), number);
+            Some(highest) if number <= highest => match highest - number < Self::SPAN as u64 {
+                true if self.mark(number) => Arrival::Late,
+                true => Arrival::Duplicate,
+                false => Arrival::Ancient,
+            },
+            before => {
+                self.forget(before.map_or(0, |highest| highest + 1), number);
                 self.highest = Some(number);
                 self.mark(number);
                 Arrival::Newest
@@ -51,12 +47,13 @@ impl NumberWindow {
         }
     }
 
-    /// Clears what the numbers from `from` to `to` leave behind of those a span ago.
+    /// Clears what the numbers from `from` up to `to` leave behind of those a span ago.
     fn forget(&mut self, from: u64, to: u64) {
         if to - from >= Self::SPAN as u64 {
             self.seen.fill(0);
             return;
         }
+        // Bit by bit: gaps are short.
         for number in from..=to {
             let (word, bit) = Self::place(number);
             self.seen[word] &= !(1 << bit);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::pacer::Rate;
 use crate::time::Time;
-use crate::wire::DatagramNumber;
+use crate::wire::{DatagramNumber, ReceiverId};
 
 /// What one receiver's path has shown.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,8 @@ enum Verdict {
 pub(super) struct RateController {
     ceiling: Option<Rate>,
     cap: Option<Rate>,
+    /// Whose path the cap is for.
+    capped_by: Option<ReceiverId>,
     /// Factor by which the next clean interval raises the cap.
     growth: f64,
     grow_at: Time,
@@ -106,7 +108,7 @@ impl RateController {
     const DEEPEST_CUT: f64 = 0.4;
 
     pub(super) const fn new(ceiling: Option<Rate>) -> Self {
-        Self { ceiling, cap: None, growth: Self::FIRST_GROWTH, grow_at: Time::ZERO }
+        Self { ceiling, cap: None, capped_by: None, growth: Self::FIRST_GROWTH, grow_at: Time::ZERO }
     }
 
     /// What the pacer is to keep; `None`: only back-pressure limits.
@@ -117,6 +119,13 @@ impl RateController {
         }
     }
 
+    /// This receiver takes part no more; what only its path could not carry, the others' may.
+    pub(super) fn handle_gone(&mut self, receiver: ReceiverId) {
+        if self.capped_by == Some(receiver) {
+            (self.cap, self.capped_by) = (None, None);
+        }
+    }
+
     /// Takes a receiver's report into account. `sent` is the number of the next datagram, `size` the bytes of a full
     /// one, `sending` the rate of late.
     #[expect(clippy::too_many_arguments, reason = "one call site; each is a plain number")]
@@ -124,6 +133,7 @@ impl RateController {
         &mut self,
         now: Time,
         grtt: Duration,
+        receiver: ReceiverId,
         path: &mut PathLoss,
         highest: DatagramNumber,
         arrived: u64,
@@ -141,6 +151,7 @@ impl RateController {
                 let cap = got_through.max(before * Self::DEEPEST_CUT);
                 let cap = self.cap.map_or(cap, |before| cap.min(before.bits_per_second() as f64));
                 self.cap = Some(Rate::from_bits_per_second(cap as u64));
+                self.capped_by = Some(receiver);
                 self.growth = Self::FIRST_GROWTH;
                 self.grow_at = now + interval * 4;
                 path.not_before = next.plus(Self::DRAINING);

@@ -27,9 +27,9 @@ pub struct WireStats {
 pub enum Limiter {
     /// The source had nothing to read.
     Source,
-    /// The line, the local queue or the rate.
+    /// The line, the local queue, the rate, or a receiver's socket buffer.
     Network,
-    /// This receiver's window or socket buffer was full.
+    /// This receiver's window was full, or its last confirmation is waited for.
     Receiver(ReceiverId),
 }
 

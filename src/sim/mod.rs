@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A [`Scenario`] says what the hosts do and what goes wrong; [`Scenario::run`] plays it with the same [`turn()`] that
-//! drives kernel sockets, and checks the promises after every step: what a sink got is a prefix of the source, exit 0
-//! is earned, and nobody spins or hangs.
+//! drives kernel sockets, and checks the promises: at every step, that what a sink got is a prefix of the source and that
+//! nobody spins or hangs; at the end, that exit 0 was earned and every failure says why.
 //!
 //! [`turn()`]: crate::session::turn()
 

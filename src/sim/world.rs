@@ -28,9 +28,13 @@ pub struct History {
     pub sender_error: Option<String>,
     /// What the sender counted.
     pub sent: WireStats,
+    /// Names of receivers that the sender admitted.
+    pub admitted: Vec<String>,
     /// Names of receivers that the sender's report calls successful.
     pub succeeded: Vec<String>,
-    /// When data began to flow, and when the sender was done with it.
+    /// For how long what held the session up, as the sender's report says: `source`, `network`, or a receiver's name.
+    pub limited_by: BTreeMap<String, Duration>,
+    /// When data began to flow; `None` if it never did, or the sender was killed.
     pub started: Option<Time>,
     /// When the sender ended.
     pub sender_ended: Time,
@@ -66,7 +70,7 @@ impl History {
     }
 }
 
-/// A datagram that will arrive, or a host that will wake.
+/// A datagram that will arrive.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Arrival {
     at: Time,
@@ -355,19 +359,12 @@ impl<'a> World<'a> {
     #[expect(clippy::panic, reason = "the simulator reports broken promises by panicking")]
     pub(super) fn run(mut self) -> History {
         let seed = self.scenario.seed;
-        let mut sender_history = None;
+        let mut history = None;
         loop {
-            if sender_history.is_none() && self.sender.machine.is_none() {
-                sender_history = Some((None, None, WireStats::default(), Vec::new(), None, self.now));
+            if history.is_none() {
+                history = self.sender_history();
             }
-            if let Some(machine) = &self.sender.machine
-                && let Some(ended) = machine.ended().cloned()
-            {
-                sender_history = Some(self.sender_history(machine, ended));
-                self.sender.machine = None;
-                self.sender.host.wake = None;
-            }
-            if sender_history.is_some() && self.receivers.iter().all(|receiver| receiver.history.is_some()) {
+            if history.is_some() && self.receivers.iter().all(|receiver| receiver.history.is_some()) {
                 break;
             }
             let Some(next) = self.next_moment() else {
@@ -386,37 +383,44 @@ impl<'a> World<'a> {
             }
             self.step();
         }
-        let Some((exit, error, sent, succeeded, started, ended)) = sender_history else {
-            panic!("seed {seed}: the sender never ended")
-        };
-        let symbol = u64::from(self.scenario.symbol_size);
-        let history = History {
-            sender: exit,
-            sender_error: error,
-            sent,
-            succeeded,
-            started,
-            sender_ended: ended,
-            receivers: self.receivers.into_iter().filter_map(|receiver| receiver.history).collect(),
-            feedback: self.feedback,
-            source_symbols: self.scenario.source.bytes.div_ceil(symbol),
-        };
+        let Some(mut history) = history else { panic!("seed {seed}: the sender never ended") };
+        history.receivers = self.receivers.into_iter().filter_map(|receiver| receiver.history).collect();
+        history.feedback = self.feedback;
         check_promises(self.scenario, &history);
         history
     }
 
-    fn sender_history(
-        &self,
-        machine: &Sender,
-        ended: sender::Ended,
-    ) -> (Option<Exit>, Option<String>, WireStats, Vec<String>, Option<Time>, Time) {
-        let succeeded = machine
-            .members()
-            .filter(|member| matches!(&member.state, MemberState::Done(outcome) if outcome.exit == Exit::Complete))
-            .map(|member| member.name.clone())
-            .collect();
-        let started = machine.has_started().then(|| Time::ZERO + machine.times(self.now).0);
-        (Some(ended.exit), ended.error, *machine.stats(), succeeded, started, self.now)
+    /// The sender's part of the history, once it has ended or was killed.
+    fn sender_history(&mut self) -> Option<History> {
+        let source_symbols = self.scenario.source.bytes.div_ceil(u64::from(self.scenario.symbol_size));
+        let mut history = History {
+            sender: None,
+            sender_error: None,
+            sent: WireStats::default(),
+            admitted: Vec::new(),
+            succeeded: Vec::new(),
+            limited_by: BTreeMap::new(),
+            started: None,
+            sender_ended: self.now,
+            receivers: Vec::new(),
+            feedback: BTreeMap::new(),
+            source_symbols,
+        };
+        let Some(machine) = &self.sender.machine else { return Some(history) };
+        let ended = machine.ended()?;
+        (history.sender, history.sender_error) = (Some(ended.exit), ended.error.clone());
+        history.sent = *machine.stats();
+        history.limited_by = limits(machine);
+        history.started = machine.has_started().then(|| Time::ZERO + machine.times(self.now).0);
+        for member in machine.members() {
+            history.admitted.push(member.name.clone());
+            if matches!(&member.state, MemberState::Done(outcome) if outcome.exit == Exit::Complete) {
+                history.succeeded.push(member.name.clone());
+            }
+        }
+        self.sender.machine = None;
+        self.sender.host.wake = None;
+        Some(history)
     }
 
     /// Who waits for what, for a history that does not end.
@@ -655,7 +659,19 @@ fn check_promises(scenario: &Scenario, history: &History) {
     }
     if history.sender == Some(Exit::Complete) && !scenario.partial_ok {
         assert!(!history.succeeded.is_empty(), "seed {seed}: the sender exits 0 and nobody has the stream");
+        assert_eq!(
+            history.succeeded, history.admitted,
+            "seed {seed}: the sender exits 0 though not all have it"
+        );
     }
+}
+
+fn limits(machine: &Sender) -> BTreeMap<String, Duration> {
+    let (source, network) = machine.limited_by();
+    let mut limits: BTreeMap<_, _> =
+        machine.members().map(|member| (member.name.clone(), member.limited)).collect();
+    limits.extend([("source".to_owned(), source), ("network".to_owned(), network)]);
+    limits
 }
 
 fn sender_config(scenario: &Scenario, session: SessionId, seed: u64) -> sender::Config {

@@ -1,9 +1,10 @@
 //! A file that appears under its name once it is complete.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -52,12 +53,20 @@ impl OutputFile {
         write_all(self.file.as_fd(), slices).map_err(|error| self.error("cannot write file", error))
     }
 
-    /// Brings the content to the disk, gives the file its name in place of what had it before, and brings the name to
-    /// the disk.
+    /// Brings the content to the disk, gives the file its name in place of what had it before, with that one's owner
+    /// and mode, and brings the name to the disk.
     ///
     /// # Errors
     /// When any of this fails; then the name belongs to what had it before, unless only the last step failed.
     pub fn commit(mut self) -> Result<(), SinkError> {
+        // As a redirection would: a dump that only its owner could read does not become everybody's.
+        if let Ok(there) = fs::metadata(&self.path) {
+            // Only root may give files away; the mode counts either way.
+            let _ = fchown(&self.file, Some(there.uid()), Some(there.gid()));
+            self.file
+                .set_permissions(Permissions::from_mode(there.mode() & 0o777))
+                .map_err(|error| self.error("cannot set the mode of file", error))?;
+        }
         self.file.sync_data().map_err(|error| self.error("cannot bring to the disk file", error))?;
         let temporary = match self.temporary.take() {
             Some(temporary) => temporary,
@@ -222,7 +231,7 @@ const LONGEST_NAME: usize = 200;
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -276,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mode_follows_the_umask_and_a_link_stays_a_link() {
+    fn the_mode_follows_the_umask_or_the_old_file_and_a_link_stays_a_link() {
         let directory = tempfile::tempdir().unwrap();
         let (link, path) = (directory.path().join("link"), directory.path().join("file"));
         fs::write(&path, "old").unwrap();
@@ -286,6 +295,9 @@ mod tests {
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         let written = fs::metadata(&path).unwrap();
         assert_eq!((written.permissions().mode(), written.len()), (usual, 0));
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        OutputFile::create(&path).unwrap().commit().unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

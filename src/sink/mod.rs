@@ -10,6 +10,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat, major, minor};
 use rustix::io::Errno;
 
 /// What the stream is written to.
@@ -84,6 +85,26 @@ fn write_all(fd: BorrowedFd<'_>, mut slices: &mut [IoSlice<'_>]) -> io::Result<(
     Ok(())
 }
 
+/// Refuses a standard stream that cannot carry bytes in the direction other than `wrong_way`.
+///
+/// # Errors
+/// When it was opened the wrong way, or the program was started with it closed. The runtime opens /dev/null for reading
+/// and writing in place of a closed one, so that a stream would be empty, or thrown away, and count as a success;
+/// `</dev/null` and `>/dev/null` of a shell open it one way only.
+pub(crate) fn check_standard(fd: BorrowedFd<'_>, wrong_way: OFlags) -> io::Result<()> {
+    let way = fcntl_getfl(fd)? & OFlags::RWMODE;
+    let status = fstat(fd)?;
+    let device = (major(status.st_rdev), minor(status.st_rdev));
+    let is_null = FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice && device == NULL;
+    if way == OFlags::RDWR && is_null {
+        return Err(io::Error::other("it is closed; redirect it"));
+    }
+    if way == wrong_way {
+        return Err(io::Error::other("it is open the wrong way round; mend the redirection"));
+    }
+    Ok(())
+}
+
 /// Sleeps until `fd`, which somebody made non-blocking before we got it, is ready.
 pub(crate) fn wait(fd: BorrowedFd<'_>, flags: PollFlags) -> io::Result<()> {
     match poll(&mut [PollFd::from_borrowed_fd(fd, flags)], None) {
@@ -106,3 +127,5 @@ fn remedy(error: &io::Error) -> &'static str {
 
 /// IOV_MAX on Linux.
 const MOST_SLICES: usize = 1024;
+/// Major and minor number of /dev/null on Linux.
+const NULL: (u32, u32) = (1, 3);

@@ -3,10 +3,10 @@
 use std::io::{self, IoSlice, Stdout};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{FileType, fdatasync, fstat};
+use rustix::fs::{FileType, OFlags, fdatasync, fstat};
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 
-use super::{SinkError, write_all};
+use super::{SinkError, check_standard, write_all};
 
 /// Standard output: a pipe, or a file that the shell opened.
 #[derive(Debug)]
@@ -18,10 +18,12 @@ impl OutputPipe {
     /// Takes standard output. Where it is a pipe, the pipe is enlarged as far as this user may.
     ///
     /// # Errors
-    /// When standard output is closed.
+    /// When standard output is closed or open for reading only.
     pub fn stdout() -> Result<Self, SinkError> {
         let stdout = io::stdout();
-        let status = fstat(&stdout).map_err(|errno| SinkError::new("cannot use standard output", errno))?;
+        let unusable = |error| SinkError::new("cannot write to standard output", error);
+        check_standard(stdout.as_fd(), OFlags::RDONLY).map_err(unusable)?;
+        let status = fstat(&stdout).map_err(|errno| unusable(errno.into()))?;
         if FileType::from_raw_mode(status.st_mode) == FileType::Fifo {
             enlarge(stdout.as_fd());
         }

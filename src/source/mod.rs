@@ -11,10 +11,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Advice, FileType, fadvise, fstat};
+use rustix::fs::{Advice, FileType, OFlags, fadvise, fstat};
 use rustix::io::Errno;
 
-use crate::sink::{pipe, wait};
+use crate::sink::{check_standard, pipe, wait};
 
 /// The source did not give its bytes. The message names the source, what the system said, and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -39,10 +39,12 @@ impl Input {
     /// Standard input.
     ///
     /// # Errors
-    /// When it is closed or a directory.
+    /// When it is closed, open for writing only, or a directory.
     pub fn stdin() -> Result<Self, SourceError> {
         let name = "standard input".to_owned();
-        match io::stdin().as_fd().try_clone_to_owned() {
+        let stdin = io::stdin();
+        let usable = check_standard(stdin.as_fd(), OFlags::WRONLY);
+        match usable.and_then(|()| stdin.as_fd().try_clone_to_owned()) {
             Ok(fd) => Self::new(fd, name),
             Err(source) => Err(SourceError { action: format!("cannot read {name}"), source }),
         }

@@ -32,9 +32,9 @@ pub struct Report<'a> {
     pub position: BlockNumber,
     /// Bytes of stream that the sink has taken.
     pub bytes: u64,
-    /// Blocks from `position` on that the receiver can hold.
+    /// Blocks from `position` on that the receiver can hold; at least 1.
     pub window: u32,
-    /// Datagrams that may be under way to it.
+    /// Datagrams that may be under way to it; at least 1.
     pub credit: u32,
     /// Source and repair symbols taken for lost so far.
     pub lost_symbols: u64,
@@ -90,6 +90,12 @@ impl<'a> Report<'a> {
         }
         if position > received {
             return Err(Malformed::Value("position"));
+        }
+        if window == 0 {
+            return Err(Malformed::Value("window"));
+        }
+        if credit == 0 {
+            return Err(Malformed::Value("credit"));
         }
         let needs = Needs::read(reader, count)?;
         Ok(Self {

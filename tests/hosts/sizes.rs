@@ -34,8 +34,10 @@ fn streams_of_a_symbol_more_or_less_arrive_exactly() {
 
 #[test]
 fn streams_of_a_block_more_or_less_arrive_exactly() {
-    arrive_exactly(&[32, 64, 96, 128].map(|k| k * SYMBOL));
-    arrive_exactly(&[64 * SYMBOL - 1, 64 * SYMBOL + 1, 128 * SYMBOL - 1, 128 * SYMBOL + 1, 256 * SYMBOL + 1]);
+    // 88 symbols at MTU 1500: two GSO batches.
+    let block = 88 * SYMBOL;
+    arrive_exactly(&[block - 1, block, block + 1, 2 * block - 1, 2 * block, 2 * block + 1]);
+    arrive_exactly(&[44 * SYMBOL, 44 * SYMBOL + 1]);
 }
 
 #[test]

@@ -63,6 +63,24 @@ fn unshaped_sender_does_not_drown_its_receivers() {
 }
 
 #[test]
+fn full_windows_and_buffers_stay_below_96_mib_a_process() {
+    let lab = Lab::with(2, &["--loss", "1=5%", "--loss", "2=5%"]);
+    let source = Source::new(13, 200 * MIB);
+    let quick = lab.host(1).recv("r1").start();
+    let full = lab.host(2).recv("r2").takes(MIB).start();
+    let mut sender = lab.sender().send().args(&["-n", "2"]).source(source).start();
+    sender.feed_to(200 * MIB);
+    // The one that takes nothing more has its whole buffer full when the other has got so far.
+    quick.must_deliver(30 * MIB, PATIENCE);
+    for (name, peak) in
+        [("sender", sender.peak_memory()), ("r1", quick.peak_memory()), ("r2", full.peak_memory())]
+    {
+        assert!(peak < 96 * MIB, "{name}: {} KiB", peak / KIB);
+    }
+    assert!(full.peak_memory() > 30 * MIB, "its buffer is full");
+}
+
+#[test]
 fn three_receivers_on_one_host_share_the_loopback_interface() {
     let lab = Lab::up(1);
     // Linux has a way to IPv6 groups for every interface but this one.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mcast::exit::Exit;
+use mcast::session::Rate;
 use mcast::sim::Scenario;
 
 use crate::{all_complete, exits};
@@ -48,6 +49,31 @@ fn a_killed_receiver_costs_the_others_the_peer_timeout_at_most() {
         history.sender_error
     );
     assert!(history.sender_ended.as_nanos() < 4_500_000_000, "{}", history.sender_ended);
+}
+
+#[test]
+fn a_receiver_that_dies_as_the_stream_ends_costs_the_peer_timeout_too() {
+    // A block, two, seven: the end is due in a turn of its own for some of them.
+    for portion in [8_192, 28_672, 61_440] {
+        let mut scenario = Scenario::new(2, 2, 60 * portion);
+        scenario.source.trickle = Some((portion, seconds(1)));
+        scenario.receivers[1].killed = Some(Duration::from_millis(58_500));
+        let history = scenario.run();
+        assert!(history.sender_ended.as_nanos() < 69_000_000_000, "{portion}: {}", history.sender_ended);
+    }
+}
+
+#[test]
+fn an_evicted_receiver_is_told_once_it_hears_again() {
+    let mut scenario = Scenario::new(3, 2, 120_000);
+    scenario.source.trickle = Some((1_000, seconds(1)));
+    let gone = vec![(seconds(10), seconds(25))];
+    scenario.receivers[1].pauses = gone.clone();
+    scenario.receivers[1].deaf = gone;
+    let history = scenario.run();
+    assert_eq!(exits(&history), (Some(Exit::Partial), vec![Some(Exit::Complete), Some(Exit::Evicted)]));
+    let told = history.receivers[1].ended.as_nanos();
+    assert!((25_000_000_000..27_000_000_000).contains(&told), "{told}");
 }
 
 #[test]
@@ -232,4 +258,57 @@ fn a_path_too_narrow_for_symbols_ends_with_a_hint_and_does_not_hang() {
         assert!(error.as_deref().is_some_and(|error| error.contains("--mtu")), "{error:?}");
     }
     assert!(history.sender_ended.as_nanos() < 25_000_000_000, "{}", history.sender_ended);
+}
+
+#[test]
+fn a_pause_of_the_sender_is_forgiven_once() {
+    let mut scenario = ten_seconds(19);
+    scenario.sender_pauses = vec![(seconds(2), seconds(13))];
+    for receiver in &mut scenario.receivers {
+        receiver.killed = Some(seconds(5));
+    }
+    let history = scenario.run();
+    assert_eq!(history.sender, Some(Exit::PeerLost));
+    // It wakes at 13 s and has a right to 10 s of silence, not to twice that.
+    assert!(history.sender_ended.as_nanos() < 23_500_000_000, "{}", history.sender_ended);
+}
+
+#[test]
+fn a_receiver_that_hears_nothing_more_says_so_before_it_goes() {
+    let mut scenario = ten_seconds(20);
+    scenario.receivers[0].deaf = vec![(seconds(2), seconds(1_000))];
+    let history = scenario.run();
+    assert_eq!(
+        exits(&history),
+        (Some(Exit::Partial), vec![Some(Exit::PeerLost), Some(Exit::Complete), Some(Exit::Complete)])
+    );
+    let error = history.sender_error.as_deref().unwrap_or_default();
+    assert!(error.contains("lost in mid-session"), "{error}");
+    // The others wait for its timeout, and not for the sender's after it.
+    assert!(history.sender_ended.as_nanos() < 13_000_000_000, "{}", history.sender_ended);
+}
+
+#[test]
+fn who_is_stopped_is_who_the_session_waited_for() {
+    let mut scenario = Scenario::new(21, 3, 20_000_000);
+    scenario.rate = Some(Rate::from_bits_per_second(100_000_000));
+    scenario.receivers[1].pauses = vec![(Duration::from_millis(300), seconds(5))];
+    let history = scenario.run();
+    all_complete(&history);
+    let limited = |name: &str| history.limited_by.get(name).copied().unwrap_or_default();
+    assert!(limited("r1") > seconds(3), "{:?}", history.limited_by);
+    assert!(limited("r0") + limited("r2") < Duration::from_millis(200), "{:?}", history.limited_by);
+    assert!(limited("network") > seconds(1), "{:?}", history.limited_by);
+}
+
+#[test]
+fn a_line_that_is_full_is_the_network_and_no_receiver() {
+    let mut scenario = Scenario::new(22, 3, 20_000_000);
+    scenario.trunk.rate = Some(Rate::from_bits_per_second(100_000_000));
+    // A deep queue: what waits in it is more than the receivers' socket buffers hold.
+    scenario.trunk.queue = 2 * 1024 * 1024;
+    let history = scenario.run();
+    all_complete(&history);
+    let network = history.limited_by.get("network").copied().unwrap_or_default();
+    assert!(network > seconds(1), "{:?}", history.limited_by);
 }

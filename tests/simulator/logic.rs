@@ -28,8 +28,8 @@ fn forged_report(at: Duration, index: usize, number: u64, received: u64) -> Host
         received: BlockNumber(received),
         position: BlockNumber(received),
         bytes: 0,
-        window: 0,
-        credit: 0,
+        window: 1,
+        credit: 1,
         lost_symbols: 0,
         dropped: 0,
         stalled: Duration::ZERO,
@@ -84,7 +84,7 @@ fn a_forged_report_does_not_make_the_true_ones_old_news() {
     scenario.block_symbols = 4;
     scenario.source.trickle = Some((4_000, ms(100)));
     scenario.hostile = vec![forged_report(ms(250), 1, u64::MAX, 0)];
-    // The forged window of 0 is not to last either.
+    // The forged window of 1 is not to last either.
     scenario.limit = seconds(60);
     all_complete(&scenario.run());
 }

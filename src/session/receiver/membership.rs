@@ -1,11 +1,13 @@
 //! One session, from the join to the last confirmation.
 
+mod feedback;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::super::number_window::{Arrival, NumberWindow};
-use super::super::{MAX_RECEIVERS, PauseWatch, REPORTS_PER_SECOND, StreamEnd, WireStats, layout};
+use super::super::{MAX_RECEIVERS, PauseWatch, StreamEnd, WireStats, layout};
 use super::assembly::{Assembly, Taken};
 use super::horizon::Horizon;
 use super::{Config, Ended, Event, Summary};
@@ -14,8 +16,8 @@ use crate::fec::Block;
 use crate::seal;
 use crate::time::Time;
 use crate::wire::{
-    Abort, AbortReason, Announce, BlockNumber, Confirm, DatagramNumber, Join, Kind, Label, Leave, Message,
-    Name, Need, Needs, Outcome, Phase, ReceiverId, Report, SessionId, Stage, Standing, Status, Symbol, Text,
+    Abort, AbortReason, Announce, BlockNumber, DatagramNumber, Kind, Label, Message, Name, Need, Phase,
+    ReceiverId, Report, SessionId, Stage, Standing, Status, Symbol,
 };
 
 /// Where the receiver stands in its session.
@@ -536,183 +538,6 @@ impl Membership {
         }
     }
 
-    /// Settles losses, and sees to it that they are reported.
-    fn settle(&mut self, now: Time, before: BlockNumber) {
-        self.horizon.settle(now);
-        let settled = self.horizon.settled().block;
-        if settled <= before && self.nack_due.is_some() {
-            return;
-        }
-        if self.assembly.received() >= settled {
-            self.nack_due = None;
-        } else if settled > before || self.nack_due.is_none() {
-            // At random, so that receivers that lost the same do not all speak at once (RFC 5401).
-            let backoff = self.spacing().min(self.grtt).mul_f64(self.rng.f64());
-            let due = (now + backoff).max(self.last_report + self.spacing());
-            self.nack_due = Some(self.nack_due.map_or(due, |earlier| earlier.min(due)));
-        }
-    }
-
-    // ---- what is said to the sender ----
-
-    /// Time between two reports of this receiver, so that all together stay below [`REPORTS_PER_SECOND`].
-    fn spacing(&self) -> Duration {
-        Duration::from_secs(1) * self.group_size / REPORTS_PER_SECOND
-    }
-
-    /// When a report is due.
-    fn report_due(&self) -> Time {
-        let allowed = self.last_report + self.spacing();
-        let news = self.arrived - self.reported_arrived;
-        let moved = self.assembly.position().0 - self.reported_position.0;
-        if news >= u64::from(self.credit / 4).max(1) || moved >= (self.assembly.window() as u64 / 8).max(1) {
-            return allowed;
-        }
-        let nack = self.nack_due.map_or(Time::NEVER, |due| due.max(allowed));
-        let tell = self.tell_due.map_or(Time::NEVER, |due| due.max(allowed));
-        nack.min(tell).min(self.last_report + self.heartbeat)
-    }
-
-    pub(super) fn poll_transmit(&mut self, now: Time) -> Option<&[u8]> {
-        if !self.prepared {
-            self.prepare(now);
-        }
-        self.prepared.then_some(self.scratch.as_slice())
-    }
-
-    pub(super) fn handle_transmitted(&mut self, _now: Time) {
-        self.prepared = false;
-    }
-
-    fn prepare(&mut self, now: Time) {
-        match &mut self.step {
-            Step::Joining { asked } => {
-                if now < self.ask_due {
-                    return;
-                }
-                *asked += 1;
-                let pause = backoff(*asked, Self::ASK_MIN.max(self.grtt * 2)).min(self.heartbeat);
-                self.ask_due = now + pause.mul_f64(0.75 + 0.5 * self.rng.f64());
-                self.prepare_join();
-            }
-            Step::Admitted => {
-                if now >= self.ask_due {
-                    self.ask_due = now + self.heartbeat;
-                    self.prepare_join();
-                }
-            }
-            Step::Receiving | Step::Verifying => {
-                if now >= self.report_due() {
-                    self.prepare_report(now);
-                }
-            }
-            Step::Confirming { stage, heard, asked } => {
-                if now < self.ask_due {
-                    return;
-                }
-                let stage = *stage;
-                if *heard >= Some(stage) {
-                    // Heard; from now on only a sign of life, until the sink is done.
-                    self.ask_due = now + self.heartbeat;
-                } else {
-                    *asked += 1;
-                    let pause = backoff(*asked, Self::ASK_MIN.max(self.grtt * 2)).min(self.heartbeat);
-                    self.ask_due = now + pause.mul_f64(0.75 + 0.5 * self.rng.f64());
-                }
-                let outcome = self.outcome(Exit::Complete);
-                self.write(&Message::Confirm(Confirm { receiver: self.id, stage, outcome }));
-            }
-            Step::Leaving { ended, .. } => {
-                if now < self.ask_due {
-                    return;
-                }
-                self.ask_due =
-                    now + (self.grtt * 2).clamp(Duration::from_millis(20), Duration::from_millis(200));
-                let ended = ended.clone();
-                let outcome = self.outcome(ended.exit);
-                let text = Text::truncated(ended.error.as_deref().unwrap_or_default());
-                self.write(&Message::Leave(Leave { receiver: self.id, outcome, text }));
-            }
-            Step::Abandoned | Step::Ended(_) => {}
-        }
-    }
-
-    fn write(&mut self, message: &Message<'_>) {
-        self.scratch.clear();
-        message.write(self.session, self.next_number, &mut self.scratch);
-        seal::seal_appended(&mut self.scratch, 0);
-        self.next_number = self.next_number.plus(1);
-        self.prepared = true;
-    }
-
-    fn prepare_join(&mut self) {
-        let join = Join {
-            receiver: self.id,
-            window: u32::try_from(self.assembly.window()).unwrap_or(u32::MAX),
-            credit: self.credit,
-            peer_timeout: self.peer_timeout,
-            name: self.name,
-        };
-        self.write(&Message::Join(join));
-    }
-
-    fn prepare_report(&mut self, now: Time) {
-        let settled = self.horizon.settled();
-        let mut needs = std::mem::take(&mut self.needs);
-        self.assembly.needs(settled.block, Self::NEEDS_ROOM, &mut needs);
-        if !needs.is_empty() {
-            self.nacks += 1;
-            self.symbol_missed_since.get_or_insert(now);
-        }
-        self.watch_sink(now);
-        let report = Report {
-            receiver: self.id,
-            highest: self.horizon.highest(),
-            settled: settled.number,
-            arrived: self.arrived,
-            held: now.since(self.highest_at),
-            received: self.assembly.received(),
-            position: self.assembly.position(),
-            bytes: self.bytes,
-            window: u32::try_from(self.assembly.window()).unwrap_or(u32::MAX),
-            credit: self.credit,
-            lost_symbols: self.lost(),
-            dropped: self.dropped,
-            stalled: self.stalled,
-            needs: Needs::Given(&needs),
-        };
-        // `write` takes `self` whole; the report borrows only `needs`.
-        self.write(&Message::Report(report));
-        self.last_report = now;
-        self.tell_due = None;
-        self.reported_arrived = self.arrived;
-        self.reported_position = self.assembly.position();
-        self.repeats =
-            if settled.number > self.reported_settled { 0 } else { self.repeats.saturating_add(1) };
-        self.reported_settled = settled.number;
-        self.nack_due = (!needs.is_empty()).then(|| {
-            let again = Self::NACK_AGAIN.max(self.spacing()).max(self.grtt / 2);
-            // Nothing heard since the last time: the sender will not hear more of it if it is asked faster.
-            now + (again * 2_u32.saturating_pow(self.repeats.min(10))).min(Self::ASK_MAX)
-        });
-        self.needs = needs;
-    }
-
-    fn outcome(&self, exit: Exit) -> Outcome {
-        Outcome {
-            exit,
-            bytes: self.bytes,
-            lost_symbols: self.lost(),
-            nacks: self.nacks,
-            stalled: self.stalled,
-        }
-    }
-
-    /// Datagrams of the sender that never came.
-    fn lost(&self) -> u64 {
-        self.horizon.highest().plus(1).0.saturating_sub(self.first_number.0).saturating_sub(self.arrived)
-    }
-
     // ---- time ----
 
     pub(super) fn handle_timeout(&mut self, now: Time) {
@@ -738,7 +563,8 @@ impl Membership {
                     "sender {} lost in mid-session: nothing heard for {silence:.1} s; the output is incomplete",
                     self.sender
                 );
-                self.end_with(now, Exit::PeerLost, error);
+                // It may hear what we say although we do not hear it: then it need not find out by its own timeout.
+                self.leave(now, Exit::PeerLost, error, Self::ABORTED_PATIENCE);
             }
             Step::Receiving
                 if self.released_at.is_some_and(|since| now >= since + Self::RELEASED_PATIENCE) =>
@@ -809,16 +635,6 @@ impl Membership {
         own.min(self.transmit_due())
     }
 
-    /// When something is to be sent; never while something waits for room in the network.
-    fn transmit_due(&self) -> Time {
-        match &self.step {
-            _ if self.prepared => Time::NEVER,
-            Step::Receiving | Step::Verifying => self.report_due(),
-            Step::Abandoned | Step::Ended(_) => Time::NEVER,
-            _ => self.ask_due,
-        }
-    }
-
     fn complete(&mut self) {
         self.step = Step::Ended(Ended { exit: Exit::Complete, error: None });
     }
@@ -827,9 +643,4 @@ impl Membership {
         self.finished.get_or_insert(now);
         self.step = Step::Ended(Ended { exit, error: Some(error) });
     }
-}
-
-/// The pause after the `asked`-th copy: doubled from `first` up to [`Membership::ASK_MAX`].
-fn backoff(asked: u32, first: Duration) -> Duration {
-    (first * 2_u32.saturating_pow(asked.saturating_sub(1).min(16))).min(Membership::ASK_MAX)
 }

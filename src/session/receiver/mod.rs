@@ -50,10 +50,6 @@ pub struct Ended {
 /// What the driver has to know or to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A session has been found; datagrams for its sender go to this address.
-    Found(SocketAddr),
-    /// The session has been given up; the search goes on.
-    Lost,
     /// Data flows.
     Started,
     /// All blocks have been given out: length and digest must agree with this. Answer with
@@ -117,7 +113,8 @@ pub struct Summary {
 #[derive(Debug, Default)]
 struct Hints {
     version: bool,
-    label: bool,
+    /// The first stream of another label, and where it came from.
+    label: Option<(Label, SocketAddr)>,
     buffer: bool,
 }
 
@@ -238,7 +235,8 @@ impl Receiver {
         if let Some(expected) = self.config.expect
             && expected != announce.label
         {
-            if !std::mem::replace(&mut self.hinted.label, true) {
+            if self.hinted.label.is_none() {
+                self.hinted.label = Some((announce.label, from));
                 tracing::info!(label = %announce.label, %from, "another stream is on this group, waiting for --expect {expected}");
             }
             return;
@@ -257,7 +255,6 @@ impl Receiver {
         };
         let phase = if announce.phase == Phase::Started { "started" } else { "waiting" };
         tracing::info!(label = %announce.label, sender = %from, %session, phase, "session found");
-        self.events.push_back(Event::Found(from));
         self.state = State::Member(Box::new(member));
     }
 
@@ -270,8 +267,8 @@ impl Receiver {
         match &mut self.state {
             State::Searching => {
                 let error = format!(
-                    "no session started within --start-timeout ({seconds} s): no sender was heard; check that it runs, \
-                     that group, port and interface agree, and that switch and firewall let multicast through"
+                    "no session started within --start-timeout ({seconds} s): {}",
+                    self.heard_instead()
                 );
                 self.state = State::Ended(Ended { exit: Exit::NotStarted, error: Some(error) });
             }
@@ -284,6 +281,27 @@ impl Receiver {
         }
     }
 
+    /// Why there was no session to join, and the remedy.
+    fn heard_instead(&self) -> String {
+        match (&self.hinted, self.config.expect) {
+            (Hints { label: Some((label, from)), .. }, Some(expected)) => format!(
+                "a stream with label {label} was heard from {}, none with --expect {expected}; correct --expect, \
+                 or the sender's --label",
+                from.ip()
+            ),
+            (Hints { buffer: true, .. }, _) => {
+                "the stream's coding blocks do not fit into --buffer; raise it".to_owned()
+            }
+            (Hints { version: true, .. }, _) => {
+                "a sender was heard that speaks another version of the protocol; use the same mcast on all hosts"
+                    .to_owned()
+            }
+            _ => "no sender was heard; check that it runs, that group, port and interface agree, and that switch \
+                  and firewall let multicast through"
+                .to_owned(),
+        }
+    }
+
     /// Takes over what the membership has come to.
     fn check_membership(&mut self, now: Time) {
         let State::Member(member) = &mut self.state else { return };
@@ -291,7 +309,6 @@ impl Receiver {
             membership::Verdict::Stay => {}
             membership::Verdict::SearchOn => {
                 tracing::info!("the sender fell silent before the start, searching on");
-                self.events.push_back(Event::Lost);
                 self.state = State::Searching;
             }
             membership::Verdict::End(ended) => {
@@ -331,6 +348,7 @@ impl Endpoint for Receiver {
             }
             State::Member(member) => {
                 if header.session == member.session() && from == member.sender() {
+                    tracing::trace!(number = header.number.0, kind = ?header.kind, length = datagram.len(), "received");
                     self.stats.datagrams += 1;
                     self.stats.bytes += datagram.len() as u64;
                     member.handle_message(now, header.number, &message, &mut self.stats);
@@ -355,9 +373,9 @@ impl Endpoint for Receiver {
         Some(Transmit { to, contents, segment: contents.len() })
     }
 
-    fn handle_transmitted(&mut self, now: Time) {
+    fn handle_transmitted(&mut self, _now: Time) {
         if let State::Member(member) = &mut self.state {
-            member.handle_transmitted(now);
+            member.handle_transmitted();
             self.stats.feedback_datagrams += 1;
         }
     }
@@ -370,5 +388,55 @@ impl Endpoint for Receiver {
             State::Member(member) => [member.poll_timeout(), give_up].into_iter().flatten().min(),
             State::Ended(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{DatagramNumber, Status};
+
+    #[test]
+    fn the_highest_number_of_all_is_a_number_like_any_other() {
+        let from = SocketAddr::from(([10, 0, 0, 1], 7767));
+        let config = Config {
+            id: ReceiverId(1),
+            name: Name::new("db2").unwrap(),
+            expect: None,
+            seed: 0,
+            start_timeout: None,
+            peer_timeout: Duration::from_secs(10),
+            buffer: 1 << 20,
+            socket_buffer: 1 << 20,
+        };
+        let announce = Announce {
+            phase: Phase::Waiting,
+            block_symbols: 8,
+            symbol_size: 64,
+            join_spread: Duration::ZERO,
+            peer_timeout: Duration::from_secs(10),
+            age: Duration::ZERO,
+            grtt: Duration::ZERO,
+            group_size: 1,
+            label: Label::new("x").unwrap(),
+        };
+        let status = Status {
+            next_block: crate::wire::BlockNumber(u64::MAX),
+            released: crate::wire::BlockNumber(0),
+            grtt: Duration::ZERO,
+            group_size: u32::MAX,
+        };
+        let mut receiver = Receiver::new(config, Time::ZERO);
+        let keep_alive = Message::KeepAlive(status);
+        for (number, message) in
+            [(0, Message::Announce(announce)), (1, keep_alive), (u64::MAX, keep_alive), (2, keep_alive)]
+        {
+            let mut datagram = Vec::new();
+            message.write(SessionId([0; 16]), DatagramNumber(number), &mut datagram);
+            seal::seal_appended(&mut datagram, 0);
+            receiver.handle_datagram(Time::ZERO, from, &datagram);
+            receiver.handle_timeout(Time::ZERO);
+        }
+        assert_eq!(receiver.summary().map(|summary| summary.lost_symbols), Some(u64::MAX - 3));
     }
 }

@@ -91,8 +91,8 @@ pub(super) struct Limits {
     pub(super) received: Option<BlockNumber>,
     /// No active receiver can hold this block, and who it is that cannot.
     pub(super) window_edge: Option<(BlockNumber, ReceiverId)>,
-    /// Datagrams may be sent up to this number, exclusive.
-    pub(super) credit_edge: Option<DatagramNumber>,
+    /// Datagrams may be sent up to this number, exclusive, and whose socket buffer holds no more.
+    pub(super) credit_edge: Option<(DatagramNumber, ReceiverId)>,
 }
 
 impl Members {
@@ -138,6 +138,11 @@ impl Members {
         self.by_id.get_mut(&id)
     }
 
+    /// Whether nothing has come from this receiver for so long.
+    pub(super) fn is_silent(&self, id: ReceiverId, now: Time, time: Duration) -> bool {
+        self.by_id.get(&id).is_some_and(|member| now.since(member.last_heard) > time)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Member> + Clone {
         self.by_id.values()
     }
@@ -166,14 +171,15 @@ impl Members {
             window_edge: active()
                 .map(|member| (member.position.plus(u64::from(member.window)), member.id))
                 .min(),
-            credit_edge: active().map(|member| member.credit_edge).min(),
+            credit_edge: active().map(|member| (member.credit_edge, member.id)).min(),
         };
     }
 
     /// The session was paused by its own host: nobody's silence of that time counts.
-    pub(super) fn forgive(&mut self, pause: Duration) {
+    pub(super) fn forgive(&mut self, now: Time, pause: Duration) {
         for member in self.by_id.values_mut() {
-            member.last_heard += pause;
+            // What a receiver said during the pause has been read by now, and needs no forgiveness.
+            member.last_heard = (member.last_heard + pause).min(now);
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! What is sent is prepared in `prepare.rs`, what receivers say is taken in here.
 
+mod feedback;
 mod members;
 mod prepare;
 mod start_window;
@@ -21,15 +22,12 @@ use super::grtt::GrttEstimator;
 use super::pacer::Pacer;
 use super::rate::RateController;
 use super::stats::LimiterClock;
-use super::{Endpoint, Limiter, MAX_RECEIVERS, PauseWatch, Rate, StreamEnd, Transmit, WireStats, layout};
+use super::{Endpoint, Limiter, PauseWatch, Rate, StreamEnd, Transmit, WireStats, layout};
 use crate::exit::Exit;
 use crate::fec::{Block, Codec};
 use crate::seal;
 use crate::time::Time;
-use crate::wire::{
-    AbortReason, Announce, Confirm, DatagramNumber, Join, Label, Leave, Message, Phase, ReceiverId, Report,
-    SessionId, Stage, Standing,
-};
+use crate::wire::{AbortReason, DatagramNumber, Label, Message, ReceiverId, SessionId, Standing};
 
 /// What a sender is to do.
 #[derive(Clone, Debug)]
@@ -142,7 +140,6 @@ pub struct Sender {
     recent: (Time, u64, Option<Rate>),
     /// Joins counted in the current tenth of a second, to tell how far they should spread.
     joins: (Time, u32),
-    joins_refused: u64,
 }
 
 impl Sender {
@@ -156,6 +153,8 @@ impl Sender {
     const GATHER: Duration = Duration::from_micros(500);
     /// How long receivers that are told of an abort have to answer.
     const ABORT_PATIENCE: Duration = Duration::from_secs(1);
+    /// How long the network has to take the last answers.
+    const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
     /// Copies of the last answers.
     const CLOSE_COPIES: u32 = 3;
     /// Answers that wait to be sent, at most; who finds no place asks again.
@@ -186,7 +185,6 @@ impl Sender {
             limiter: LimiterClock::new(now),
             stats: WireStats::default(),
             stream_bytes: 0,
-            // Wraps are for tests to reach, not for sessions: numbers start at 0.
             next_number: DatagramNumber(0),
             scratch: Vec::new(),
             prepared: None,
@@ -205,7 +203,6 @@ impl Sender {
             source_failure: None,
             recent: (now, 0, None),
             joins: (now, 0),
-            joins_refused: 0,
             rng: rng.fork(),
             config,
         }
@@ -247,6 +244,7 @@ impl Sender {
     /// The source has failed. Receivers are told at once, or as soon as the start window has let them join.
     pub fn handle_source_failure(&mut self, now: Time, error: String) {
         if matches!(self.state, State::Waiting { .. }) {
+            tracing::error!(%error, "the source failed before the start; receivers that join are told, until --start-timeout");
             self.source_failure = Some(error);
         } else {
             self.abort(now, AbortReason::SourceFailed, Exit::SourceFailed, error);
@@ -294,11 +292,6 @@ impl Sender {
         &self.stats
     }
 
-    /// Joins that were refused because the session had started or was full.
-    pub const fn joins_refused(&self) -> u64 {
-        self.joins_refused
-    }
-
     /// Bytes of stream taken from the source so far.
     pub const fn stream_bytes(&self) -> u64 {
         self.stream_bytes
@@ -328,204 +321,9 @@ impl Sender {
         self.limiter.current()
     }
 
-    /// Group round-trip time.
-    pub const fn grtt(&self) -> Duration {
-        self.grtt.get()
-    }
-
-    /// The rate that is kept, if any.
-    pub fn rate(&self) -> Option<Rate> {
-        self.rate.rate()
-    }
-
     /// The configuration.
     pub const fn config(&self) -> &Config {
         &self.config
-    }
-
-    // ---- what receivers say ----
-
-    fn handle_join(&mut self, now: Time, from: SocketAddr, join: &Join) {
-        self.joins = match self.joins {
-            (since, count) if now.since(since) < Duration::from_millis(100) => {
-                (since, count.saturating_add(1))
-            }
-            _ => (now, 1),
-        };
-        if let Some(member) = self.members.get_mut(join.receiver) {
-            if member.address == from {
-                member.last_heard = now;
-                let standing = member.state.standing().unwrap_or(Standing::Admitted);
-                self.answer(now, join.receiver, standing);
-            }
-            return;
-        }
-        let State::Waiting { first_join } = &mut self.state else {
-            if matches!(self.state, State::Streaming) {
-                self.refuse(now, join, Standing::RefusedStarted);
-            }
-            return;
-        };
-        if !self.config.start.admits(join.name.as_str(), self.members.names(), MAX_RECEIVERS) {
-            self.refuse(now, join, Standing::RefusedFull);
-            return;
-        }
-        first_join.get_or_insert(now);
-        self.members.admit(now, from, join);
-        let silence = self.members.longest_silence(Self::ANNOUNCE_MAX);
-        self.announce_due = self.announce_due.min(now + silence);
-        self.members.update_limits();
-        tracing::info!(name = join.name.as_str(), address = %from, receivers = self.members.len(), "receiver joined");
-        self.answer(now, join.receiver, Standing::Admitted);
-    }
-
-    fn refuse(&mut self, now: Time, join: &Join, standing: Standing) {
-        self.joins_refused = self.joins_refused.saturating_add(1);
-        tracing::debug!(name = join.name.as_str(), ?standing, "join refused");
-        self.answer(now, join.receiver, standing);
-    }
-
-    fn handle_report(&mut self, now: Time, report: &Report<'_>) {
-        let (next_number, next_block, released) =
-            (self.next_number, self.window.next_block(), self.window.released());
-        let Some(member) = self.members.get_mut(report.receiver) else { return };
-        if member.state != MemberState::Active {
-            member.last_heard = now;
-            // It has missed that nothing more is expected of it.
-            if let Some(standing) = member.state.standing() {
-                self.answer(now, report.receiver, standing);
-            }
-            return;
-        }
-        // What cannot be true comes from no receiver of this session.
-        if report.highest >= next_number || report.received > next_block {
-            return;
-        }
-        member.last_heard = now;
-        // What only grows can be taken from reports in any order. No number decides which of them count: a single forged
-        // one would make all true ones old.
-        member.window = report.window;
-        member.received = member.received.max(report.received);
-        member.position = member.position.max(report.position);
-        member.bytes = member.bytes.max(report.bytes);
-        member.lost_symbols = member.lost_symbols.max(report.lost_symbols);
-        member.dropped = member.dropped.max(report.dropped);
-        member.stalled = member.stalled.max(report.stalled);
-        member.credit_edge = member.credit_edge.max(report.highest.plus(1 + u64::from(report.credit)));
-        self.grtt.handle_echo(now, report.highest, report.held);
-        self.rate.handle_report(
-            now,
-            self.grtt.get(),
-            &mut member.path,
-            report.highest,
-            report.arrived,
-            next_number,
-            u64::from(self.config.overhead) + layout(self.config.symbol_size).stride() as u64,
-            self.recent.2,
-        );
-        self.pacer.set_rate(self.rate.rate());
-        let mut needs = report.needs.iter().peekable();
-        if needs.peek().is_some() {
-            member.nacks = member.nacks.saturating_add(1);
-        }
-        // Blocks that every receiver has are gone, so a need before `released` is old news.
-        for need in needs {
-            let block = report.received.plus(u64::from(need.offset));
-            if block >= released {
-                self.window.handle_need(block, usize::from(need.missing), need.symbols, report.settled);
-            }
-        }
-        self.settle_limits();
-    }
-
-    fn handle_confirm(&mut self, now: Time, confirm: &Confirm) {
-        let ending = self.started.is_some() && self.end.is_some() && self.window.all_sent();
-        let Some(member) = self.members.get_mut(confirm.receiver) else { return };
-        member.last_heard = now;
-        let standing = match confirm.stage {
-            // Nobody can have verified a stream whose end has not been sent.
-            _ if !ending => return,
-            _ if member.state == MemberState::Lost => Standing::EvictedSilent,
-            Stage::Verified => Standing::Verified,
-            Stage::Done => Standing::Done,
-        };
-        if !member.state.is_final() {
-            member.bytes = confirm.outcome.bytes;
-            member.lost_symbols = confirm.outcome.lost_symbols;
-            member.nacks = confirm.outcome.nacks;
-            member.stalled = confirm.outcome.stalled;
-            match confirm.stage {
-                Stage::Verified => member.state = MemberState::Verified,
-                Stage::Done => {
-                    tracing::info!(name = %member.name, code = confirm.outcome.exit.code(), "receiver done");
-                    member.state = MemberState::Done(confirm.outcome);
-                }
-            }
-        }
-        self.answer(now, confirm.receiver, standing);
-        self.settle_limits();
-    }
-
-    fn handle_leave(&mut self, now: Time, leave: &Leave<'_>) {
-        let Some(member) = self.members.get_mut(leave.receiver) else { return };
-        member.last_heard = now;
-        if !member.state.is_final() {
-            // A receiver that succeeded says so in a confirmation.
-            let exit = if leave.outcome.exit == Exit::Complete { Exit::Internal } else { leave.outcome.exit };
-            tracing::warn!(name = %member.name, code = exit.code(), reason = leave.text.as_str(), "receiver left");
-            member.bytes = leave.outcome.bytes;
-            member.lost_symbols = leave.outcome.lost_symbols;
-            member.nacks = leave.outcome.nacks;
-            member.stalled = leave.outcome.stalled;
-            if let State::Waiting { first_join } = &mut self.state {
-                let id = member.id;
-                self.members.remove(id);
-                if self.members.len() == 0 {
-                    *first_join = None;
-                }
-            } else {
-                member.state = MemberState::Left(
-                    crate::wire::Outcome { exit, ..leave.outcome },
-                    leave.text.as_str().to_owned(),
-                );
-            }
-        }
-        self.answer(now, leave.receiver, Standing::Left);
-        self.settle_limits();
-    }
-
-    /// Another sender's announce: two sessions of one label must not be told apart by luck.
-    fn handle_rival(&mut self, now: Time, from: SocketAddr, session: SessionId, rival: &Announce) {
-        if !matches!(self.state, State::Waiting { .. }) || rival.label != self.config.label {
-            return;
-        }
-        let age = now.since(self.launched);
-        let yields = match rival.phase {
-            Phase::Started => true,
-            Phase::Waiting if rival.age > age + Self::SAME_AGE => true,
-            Phase::Waiting if age > rival.age + Self::SAME_AGE => false,
-            Phase::Waiting => session < self.config.session,
-        };
-        if yields {
-            let error = format!(
-                "another sender, {}, holds this group and port with label {}; wait for it, or choose another --label or --port",
-                from.ip(),
-                self.config.label.as_str(),
-            );
-            self.abort(now, AbortReason::GroupTaken, Exit::GroupTaken, error);
-        } else {
-            // Let it know that we were here first.
-            self.announce_due = self.announce_due.min(now + Self::ANNOUNCE_MIN);
-        }
-    }
-
-    fn answer(&mut self, now: Time, receiver: ReceiverId, standing: Standing) {
-        if self.answers.is_empty() {
-            self.answers_due = now + Self::GATHER;
-        }
-        if self.answers.len() < Self::MAX_ANSWERS || self.answers.contains_key(&receiver) {
-            self.answers.insert(receiver, standing);
-        }
     }
 
     // ---- time ----
@@ -593,8 +391,10 @@ impl Sender {
             if waiting {
                 self.members.remove(id);
             }
+            self.rate.handle_gone(id);
             self.answer(now, id, Standing::EvictedSilent);
         }
+        self.pacer.set_rate(self.rate.rate());
         if let State::Waiting { first_join } = &mut self.state
             && self.members.len() == 0
         {
@@ -612,11 +412,8 @@ impl Sender {
                 self.close_due = now;
                 // The last answers go out with the first copy.
                 self.answers.clear();
-                self.state = State::Closing {
-                    ended,
-                    copies_left: Self::CLOSE_COPIES,
-                    until: now + Self::ABORT_PATIENCE,
-                };
+                let until = now + Self::CLOSE_PATIENCE;
+                self.state = State::Closing { ended, copies_left: Self::CLOSE_COPIES, until };
             }
             State::Aborting { until, copies, ended, .. } => {
                 let all_know = self.members.iter().all(|member| member.state.is_final());
@@ -625,8 +422,11 @@ impl Sender {
                     self.state = State::Ended(ended.clone());
                 }
             }
-            State::Closing { ended, copies_left, until } if *copies_left == 0 || now >= *until => {
-                self.state = State::Ended(ended.clone());
+            State::Closing { ended, copies_left, until } => {
+                let all_sent = *copies_left == 0 && self.prepared.is_none() && self.answers.is_empty();
+                if all_sent || now >= *until {
+                    self.state = State::Ended(ended.clone());
+                }
             }
             _ => {}
         }
@@ -700,6 +500,7 @@ impl Endpoint for Sender {
             _ => return,
         };
         self.stats.feedback_datagrams += 1;
+        tracing::trace!(%from, number = header.number.0, kind = ?header.kind, "received");
         if let Message::Join(join) = &message {
             self.handle_join(now, from, join);
             return;
@@ -718,7 +519,7 @@ impl Endpoint for Sender {
 
     fn handle_timeout(&mut self, now: Time) {
         if let Some(pause) = self.pause.handle_call(now) {
-            self.members.forgive(pause);
+            self.members.forgive(now, pause);
         }
         self.check_silence(now);
         self.check_start(now);

@@ -41,11 +41,15 @@ const CONTROL_ROOM: usize = 1_232 - TRAILER_LEN;
 
 impl Sender {
     /// Silence after data before a keep-alive says how far the sender is; doubled with each, up to
-    /// [`Self::QUIET_MAX`]. This is what makes a lost tail visible.
+    /// [`Self::QUIET_MAX`] or a quarter of the shortest peer timeout. This is what makes a lost tail visible.
     const QUIET_MIN: Duration = Duration::from_millis(1);
-    const QUIET_MAX: Duration = Duration::from_millis(250);
+    pub(super) const QUIET_MAX: Duration = Duration::from_millis(250);
     /// While data flows, a keep-alive in this time tells GRTT and group size.
     const STATUS_EVERY: Duration = Duration::from_millis(100);
+    /// The last answers are repeated at the GRTT's pace, or at this one: nothing else delays the sender's exit.
+    const CLOSE_EVERY: Duration = Duration::from_millis(5);
+    /// Receivers that get data answer much faster than this.
+    const OVERDUE: Duration = Duration::from_millis(500);
     /// Copies of an abort come at this pace, or at the GRTT's.
     const ABORT_EVERY: Duration = Duration::from_millis(20);
 
@@ -61,7 +65,7 @@ impl Sender {
             }
             State::Streaming => {
                 let done = self.prepare_answers(now)
-                    || (now >= self.status_due() && self.prepare_status(now))
+                    || (now >= self.status_due() && self.prepare_status())
                     || (now >= self.announce_due && self.prepare_announce(now));
                 if !done {
                     self.prepare_data(now);
@@ -98,6 +102,7 @@ impl Sender {
     pub(super) fn commit(&mut self, now: Time) {
         let bytes = self.prepared_transmit().map_or(0, |transmit| transmit.contents.len() as u64);
         let Some(prepared) = self.prepared.take() else { return };
+        tracing::trace!(number = prepared.first.0, datagrams = prepared.datagrams, what = ?prepared.what, "sent");
         self.stats.datagrams += prepared.datagrams;
         self.stats.bytes += bytes;
         self.grtt.handle_sent(now, prepared.first);
@@ -245,7 +250,7 @@ impl Sender {
         }
     }
 
-    fn prepare_status(&mut self, _now: Time) -> bool {
+    fn prepare_status(&mut self) -> bool {
         let status = self.status();
         let message = match self.end {
             Some(end) if self.window.all_sent() => {
@@ -269,23 +274,15 @@ impl Sender {
     /// The answers to everyone, in as many datagrams as they take, a few times over.
     fn prepare_close(&mut self, now: Time) {
         let State::Closing { copies_left, .. } = &mut self.state else { return };
-        *copies_left = copies_left.saturating_sub(1);
         if *copies_left == 0 {
             return;
         }
-        let first = *copies_left == Self::CLOSE_COPIES - 1;
-        let pause = if first {
-            Duration::ZERO
-        } else {
-            self.grtt.get().clamp(Self::QUIET_MIN, Duration::from_millis(20))
-        };
-        self.close_due = now + pause;
+        *copies_left -= 1;
+        self.close_due = now + self.grtt.get().clamp(Self::QUIET_MIN, Self::CLOSE_EVERY);
         self.answers =
             self.members.iter().filter_map(|member| Some((member.id, member.state.standing()?))).collect();
-        self.answers_due = self.close_due;
-        if first {
-            self.prepare_answers(now);
-        }
+        self.answers_due = now;
+        self.prepare_answers(now);
     }
 
     // ---- data ----
@@ -304,7 +301,15 @@ impl Sender {
         let limits = self.members.limits();
         let stride = layout(self.config.symbol_size).stride();
         let datagram = stride + self.config.overhead as usize;
-        let credit = limits.credit_edge.map_or(0, |edge| edge.0.saturating_sub(self.next_number.0));
+        let credit = limits.credit_edge.map_or(0, |(edge, _)| edge.0.saturating_sub(self.next_number.0));
+        // A socket buffer's worth is under way: the line is full, or a receiver has stopped to answer.
+        let overdue = Self::OVERDUE.max(self.grtt.get() * 4);
+        let line = match limits.credit_edge {
+            Some((_, receiver)) if credit == 0 && self.members.is_silent(receiver, now, overdue) => {
+                Limiter::Receiver(receiver)
+            }
+            _ => Limiter::Network,
+        };
         let batch =
             self.pacer.batch(self.config.batch, datagram).min(usize::try_from(credit).unwrap_or(usize::MAX));
         self.paced = None;
@@ -315,7 +320,7 @@ impl Sender {
                 self.prepare_repairs(batch);
             }
             self.paced = blocked_until;
-            return Limiter::Network;
+            return line;
         }
         let edge = limits.window_edge;
         let Some((block, number, symbol)) = self.window.unsent() else {
@@ -337,7 +342,7 @@ impl Sender {
                 Some(Prepared { first, datagrams, what: What::FirstPass { block: number, symbols } });
         }
         self.paced = blocked_until;
-        Limiter::Network
+        line
     }
 
     fn prepare_repairs(&mut self, batch: usize) {
@@ -401,5 +406,49 @@ fn write_first_pass(
         let datagram = block.datagram_mut(symbol);
         Symbol::write_header(Kind::Source, session, at, number, block_len, symbol as u8, datagram);
         seal::seal(datagram);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Config, StartRules};
+    use super::*;
+    use crate::exit::Exit;
+    use crate::session::Endpoint;
+    use crate::wire::{AbortReason, Label, SessionId};
+
+    #[test]
+    fn what_was_offered_is_offered_again_until_it_has_gone() {
+        // Part of it may have left already; another transmission in its place would be cut short by as much.
+        let start = StartRules {
+            min_receivers: 1,
+            max_receivers: None,
+            require: Vec::new(),
+            min_wait: Duration::ZERO,
+            max_wait: None,
+        };
+        let config = Config {
+            label: Label::new("x").unwrap(),
+            session: SessionId([0; 16]),
+            seed: 0,
+            start,
+            start_timeout: None,
+            peer_timeout: Duration::from_secs(10),
+            partial_ok: false,
+            rate: None,
+            symbol_size: 64,
+            block_symbols: 8,
+            window: 4,
+            batch: 8,
+            overhead: 28,
+        };
+        let mut sender = Sender::new(config, Time::ZERO);
+        let offered = |sender: &mut Sender| sender.poll_transmit(Time::ZERO).map(|it| it.contents.to_vec());
+        let announce = offered(&mut sender);
+        sender.abort(Time::ZERO, AbortReason::Other, Exit::Internal, "why".to_owned());
+        assert!(announce.is_some());
+        assert_eq!(offered(&mut sender), announce);
+        sender.handle_transmitted(Time::ZERO);
+        assert_ne!(offered(&mut sender), announce);
     }
 }

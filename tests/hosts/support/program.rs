@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::stdio::{Feeder, Listener, Taker};
 use super::wait::{Stopwatch, comes_true, interest, readable};
-use super::{PATIENCE, Source};
+use super::{KIB, PATIENCE, Source};
 
 /// A program that is about to be started.
 pub(crate) struct Launch {
@@ -158,6 +158,14 @@ impl Program {
     /// Waits until stderr contains these words.
     pub(crate) fn must_say(&self, words: &str, within: Duration) {
         assert!(self.listener.hears(words, within), "{} did not say {words:?} in {within:?}", self.what);
+    }
+
+    /// The most memory that the program, which still runs, has had at one time, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        let peak = peak.unwrap_or_else(|| panic!("{} does not run", self.what));
+        peak.trim().parse::<u64>().expect("a number") * KIB
     }
 
     /// Waits until the program handles SIGTERM itself, from where on it owes an orderly end.

@@ -1,0 +1,94 @@
+"""What is measured: the cases, and the line each of them runs on."""
+
+from dataclasses import dataclass
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A lab as scripts/lab makes it."""
+
+    receivers: int
+    offload: bool
+    mtu: int = 1500
+    rate_mbit: int | None = None
+    loss_percent: int = 0
+
+    def options(self):
+        options = ["--hosts", str(self.receivers), "--mtu", str(self.mtu), "--offload", "on" if self.offload else "off"]
+        if self.rate_mbit:
+            options += ["--rate", f"{self.rate_mbit}mbit"]
+        for host in range(1, self.receivers + 1):
+            if self.loss_percent:
+                options += ["--loss", f"{host}={self.loss_percent}%"]
+        return options
+
+    def payload_rate(self, symbol_bytes):
+        """Bytes of payload a second that a full line carries in symbols of that size, or None where it is unshaped."""
+        if not self.rate_mbit:
+            return None
+        # Ethernet 14, IPv4 20, UDP 8, and 44 bytes of mcast's own header and CRC; the shaper counts no more than that.
+        return self.rate_mbit * 1e6 / 8 * symbol_bytes / (symbol_bytes + 86)
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    title: str
+    lab: Lab
+    size: int
+    programs: tuple
+    # What is measured: "goodput" in bytes a second, "life" and "tail" in seconds.
+    measure: str = "goodput"
+    default: bool = True
+
+    def labs(self):
+        """The labs of this case by the name of the variant; programs run once in each."""
+        if self.name == "jumbo":
+            return {"mtu9000": self.lab, "mtu1500": Lab(self.lab.receivers, self.lab.offload)}
+        return {"": self.lab}
+
+
+PIPES = ("mcast", "udpcast", "uftp", "mbuffer")
+# A lab loses UDP datagrams only: TCP would look as if loss were nothing to it.
+LOSSY = ("mcast", "udpcast", "uftp")
+# mbuffer writes to a device itself; beside it mcast does the same.
+UNSHAPED = ("mcast", "mcast-null", "udpcast", "uftp", "mbuffer", "mbuffer-null")
+GIGABIT = "3 receivers, 1 Gbit/s, offload off"
+
+CASES = (
+    Case("one", "1 receiver, unshaped, offload on", Lab(1, True), GIB, UNSHAPED),
+    Case("three", "3 receivers, unshaped, offload on", Lab(3, True), GIB, UNSHAPED),
+    Case("gigabit", GIGABIT, Lab(3, False, rate_mbit=1000), 256 * MIB, PIPES),
+    Case("loss1", GIGABIT + ", 1 % loss at each", Lab(3, False, rate_mbit=1000, loss_percent=1), 256 * MIB, LOSSY),
+    Case("loss5", GIGABIT + ", 5 % loss at each", Lab(3, False, rate_mbit=1000, loss_percent=5), 256 * MIB, LOSSY),
+    Case("eight", "8 receivers, 300 Mbit/s, offload off", Lab(8, False, rate_mbit=300), 128 * MIB, PIPES),
+    Case("jumbo", "3 receivers, unshaped, offload off, MTU 9000 and 1500", Lab(3, False, mtu=9000), 256 * MIB,
+         ("mcast",)),
+    Case("tiny", "3 waiting receivers, the sender's whole life", Lab(3, True), KIB, PIPES, "life"),
+    Case("tail", "3 receivers, last byte in the pipe to the sender's exit", Lab(3, True), 64 * MIB,
+         ("mcast", "udpcast", "mbuffer"), "tail"),
+    Case("eight5", "8 receivers, 300 Mbit/s, offload off, 5 % loss at each",
+         Lab(8, False, rate_mbit=300, loss_percent=5), 128 * MIB, LOSSY, default=False),
+)
+
+
+# The longest coding block of mcast-send.
+BLOCK_SYMBOLS = 128
+
+
+def least_transmissions(receivers, loss_percent, k=BLOCK_SYMBOLS):
+    """The least possible transmissions per source symbol with independent loss and blocks of k source symbols:
+    1 + 1/k · Σ_{m≥0} [1 − F(m)^N], F the negative binomial distribution function of the extra symbols that one
+    receiver needs until k have arrived."""
+    loss = loss_percent / 100
+    extra, term, below = 0.0, (1 - loss) ** k, 0.0
+    for m in range(100 * k):
+        below = min(1.0, below + term)
+        missing = 1 - below**receivers
+        extra += missing
+        if missing < 1e-12:
+            break
+        term *= loss * (k + m) / (m + 1)
+    return 1 + extra / k

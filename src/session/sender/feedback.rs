@@ -1,0 +1,202 @@
+//! What receivers say to the sender, and what another sender says.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::super::{MAX_RECEIVERS, layout};
+use super::{MemberState, Sender, State};
+use crate::exit::Exit;
+use crate::time::Time;
+use crate::wire::{
+    AbortReason, Announce, Confirm, Join, Leave, Outcome, Phase, ReceiverId, Report, SessionId, Stage,
+    Standing,
+};
+
+impl Sender {
+    pub(super) fn handle_join(&mut self, now: Time, from: SocketAddr, join: &Join) {
+        self.joins = match self.joins {
+            (since, count) if now.since(since) < Duration::from_millis(100) => {
+                (since, count.saturating_add(1))
+            }
+            _ => (now, 1),
+        };
+        if let Some(member) = self.members.get_mut(join.receiver) {
+            if member.address == from {
+                member.last_heard = now;
+                let standing = member.state.standing().unwrap_or(Standing::Admitted);
+                self.answer(now, join.receiver, standing);
+            }
+            return;
+        }
+        let State::Waiting { first_join } = &mut self.state else {
+            if matches!(self.state, State::Streaming) {
+                self.refuse(now, join, Standing::RefusedStarted);
+            }
+            return;
+        };
+        if !self.config.start.admits(join.name.as_str(), self.members.names(), MAX_RECEIVERS) {
+            self.refuse(now, join, Standing::RefusedFull);
+            return;
+        }
+        first_join.get_or_insert(now);
+        self.members.admit(now, from, join);
+        let silence = self.members.longest_silence(Self::ANNOUNCE_MAX);
+        self.announce_due = self.announce_due.min(now + silence);
+        self.members.update_limits();
+        tracing::info!(name = join.name.as_str(), address = %from, receivers = self.members.len(), "receiver joined");
+        self.answer(now, join.receiver, Standing::Admitted);
+    }
+
+    fn refuse(&mut self, now: Time, join: &Join, standing: Standing) {
+        tracing::debug!(name = join.name.as_str(), ?standing, "join refused");
+        self.answer(now, join.receiver, standing);
+    }
+
+    pub(super) fn handle_report(&mut self, now: Time, report: &Report<'_>) {
+        let (next_number, next_block, released) =
+            (self.next_number, self.window.next_block(), self.window.released());
+        let Some(member) = self.members.get_mut(report.receiver) else { return };
+        if member.state != MemberState::Active {
+            member.last_heard = now;
+            // It has missed that nothing more is expected of it.
+            if let Some(standing) = member.state.standing() {
+                self.answer(now, report.receiver, standing);
+            }
+            return;
+        }
+        // What cannot be true comes from no receiver of this session.
+        if report.highest >= next_number || report.received > next_block {
+            return;
+        }
+        member.last_heard = now;
+        // What only grows can be taken from reports in any order. No number decides which of them count: a single forged
+        // one would make all true ones old.
+        member.window = report.window;
+        member.received = member.received.max(report.received);
+        member.position = member.position.max(report.position);
+        member.bytes = member.bytes.max(report.bytes);
+        member.lost_symbols = member.lost_symbols.max(report.lost_symbols);
+        member.dropped = member.dropped.max(report.dropped);
+        member.stalled = member.stalled.max(report.stalled);
+        member.credit_edge = member.credit_edge.max(report.highest.plus(1 + u64::from(report.credit)));
+        self.grtt.handle_echo(now, report.highest, report.held);
+        self.rate.handle_report(
+            now,
+            self.grtt.get(),
+            report.receiver,
+            &mut member.path,
+            report.highest,
+            report.arrived,
+            next_number,
+            u64::from(self.config.overhead) + layout(self.config.symbol_size).stride() as u64,
+            self.recent.2,
+        );
+        self.pacer.set_rate(self.rate.rate());
+        let mut needs = report.needs.iter().peekable();
+        if needs.peek().is_some() {
+            member.nacks = member.nacks.saturating_add(1);
+        }
+        // Blocks that every receiver has are gone, so a need before `released` is old news.
+        for need in needs {
+            let block = report.received.plus(u64::from(need.offset));
+            if block >= released {
+                self.window.handle_need(block, usize::from(need.missing), need.symbols, report.settled);
+            }
+        }
+        self.settle_limits();
+    }
+
+    pub(super) fn handle_confirm(&mut self, now: Time, confirm: &Confirm) {
+        let ending = self.started.is_some() && self.end.is_some() && self.window.all_sent();
+        // Who was given up for dead and has succeeded all the same has succeeded, until the verdict has been spoken.
+        let undecided = matches!(self.state, State::Streaming);
+        let Some(member) = self.members.get_mut(confirm.receiver) else { return };
+        member.last_heard = now;
+        let standing = match confirm.stage {
+            // Nobody can have verified a stream whose end has not been sent.
+            _ if !ending => return,
+            _ if member.state == MemberState::Lost && !undecided => Standing::EvictedSilent,
+            Stage::Verified => Standing::Verified,
+            Stage::Done => Standing::Done,
+        };
+        if !member.state.is_final() || (member.state == MemberState::Lost && undecided) {
+            member.bytes = confirm.outcome.bytes;
+            member.lost_symbols = confirm.outcome.lost_symbols;
+            member.nacks = confirm.outcome.nacks;
+            member.stalled = confirm.outcome.stalled;
+            match confirm.stage {
+                Stage::Verified => member.state = MemberState::Verified,
+                Stage::Done => {
+                    let code = confirm.outcome.exit.code();
+                    tracing::info!(name = %member.name, address = %member.address, code, "receiver done");
+                    member.state = MemberState::Done(confirm.outcome);
+                }
+            }
+        }
+        self.answer(now, confirm.receiver, standing);
+        self.settle_limits();
+    }
+
+    pub(super) fn handle_leave(&mut self, now: Time, leave: &Leave<'_>) {
+        let Some(member) = self.members.get_mut(leave.receiver) else { return };
+        member.last_heard = now;
+        if !member.state.is_final() {
+            // A receiver that succeeded says so in a confirmation.
+            let exit = if leave.outcome.exit == Exit::Complete { Exit::Internal } else { leave.outcome.exit };
+            let (code, reason) = (exit.code(), leave.text.as_str());
+            tracing::warn!(name = %member.name, address = %member.address, code, reason, "receiver left");
+            member.bytes = leave.outcome.bytes;
+            member.lost_symbols = leave.outcome.lost_symbols;
+            member.nacks = leave.outcome.nacks;
+            member.stalled = leave.outcome.stalled;
+            if let State::Waiting { first_join } = &mut self.state {
+                let id = member.id;
+                self.members.remove(id);
+                if self.members.len() == 0 {
+                    *first_join = None;
+                }
+            } else {
+                member.state =
+                    MemberState::Left(Outcome { exit, ..leave.outcome }, leave.text.as_str().to_owned());
+            }
+        }
+        self.rate.handle_gone(leave.receiver);
+        self.pacer.set_rate(self.rate.rate());
+        self.answer(now, leave.receiver, Standing::Left);
+        self.settle_limits();
+    }
+
+    /// Another sender's announce: two sessions of one label must not be told apart by luck.
+    pub(super) fn handle_rival(&mut self, now: Time, from: SocketAddr, session: SessionId, rival: &Announce) {
+        if !matches!(self.state, State::Waiting { .. }) || rival.label != self.config.label {
+            return;
+        }
+        let age = now.since(self.launched);
+        let yields = match rival.phase {
+            Phase::Started => true,
+            Phase::Waiting if rival.age > age + Self::SAME_AGE => true,
+            Phase::Waiting if age > rival.age + Self::SAME_AGE => false,
+            Phase::Waiting => session < self.config.session,
+        };
+        if yields {
+            let error = format!(
+                "another sender, {}, holds this group and port with label {}; wait for it, or choose another --label or --port",
+                from.ip(),
+                self.config.label.as_str(),
+            );
+            self.abort(now, AbortReason::GroupTaken, Exit::GroupTaken, error);
+        } else {
+            // Let it know that we were here first.
+            self.announce_due = self.announce_due.min(now + Self::ANNOUNCE_MIN);
+        }
+    }
+
+    pub(super) fn answer(&mut self, now: Time, receiver: ReceiverId, standing: Standing) {
+        if self.answers.is_empty() {
+            self.answers_due = now + Self::GATHER;
+        }
+        if self.answers.len() < Self::MAX_ANSWERS || self.answers.contains_key(&receiver) {
+            self.answers.insert(receiver, standing);
+        }
+    }
+}
