@@ -57,11 +57,10 @@ fn two_senders_that_start_at_once_are_never_spliced() {
         sender.finish();
         sender
     });
-    // One gives way to the other, and who had joined it joins the other.
-    let mut codes = senders.each_mut().map(|sender| sender.must_exit(&[0, 13], PATIENCE).0);
+    // One gives way to the other, and who had joined it joins the other; or it comes when all is over, and finds nobody.
+    let codes = senders.each_mut().map(|sender| sender.must_exit(&[0, 4, 13], PATIENCE).0);
+    assert!(matches!(codes, [0, 4 | 13] | [4 | 13, 0]), "{codes:?}");
     let winner = sources[usize::from(codes[0] != 0)];
-    codes.sort_unstable();
-    assert_eq!(codes, [0, 13]);
     for receiver in &mut receivers {
         receiver.must_exit(&[0], PATIENCE);
         receiver.must_have_delivered(winner);
