@@ -143,6 +143,7 @@ impl Work {
     fn heed_signals(&mut self, now: Time) -> bool {
         let Some((signal, count)) = self.signals.take() else { return true };
         self.stopped_by = signal;
+        self.writer.cancel();
         self.receiver.fail(now, Exit::Signal(signal), format!("stopped by {}", signal_name(signal)));
         count < 2
     }

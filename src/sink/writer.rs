@@ -1,6 +1,8 @@
 //! The thread that writes: gives blocks to the sink in order, and compares length and digest at the end.
 
 use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
@@ -27,6 +29,7 @@ pub enum Written {
 pub struct Writer {
     work: Sender<Work>,
     written: Receiver<Written>,
+    cancelled: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -43,8 +46,12 @@ impl Writer {
     pub fn start(sink: Sink, wake: impl Fn() + Send + 'static) -> io::Result<Self> {
         let (work, todo) = channel();
         let (done, written) = channel();
-        thread::Builder::new().name("sink".to_owned()).spawn(move || write(sink, &todo, &done, wake))?;
-        Ok(Self { work, written })
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&cancelled);
+        thread::Builder::new()
+            .name("sink".to_owned())
+            .spawn(move || write(sink, &todo, &done, &seen, wake))?;
+        Ok(Self { work, written, cancelled })
     }
 
     /// The next block of the stream. The queue is bounded by the buffers that exist.
@@ -58,13 +65,24 @@ impl Writer {
         let _ = self.work.send(Work::End(end));
     }
 
+    /// The stream is given up: a file that has not got its name by now does not get it.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::SeqCst);
+    }
+
     /// The next thing that happened, in order, without waiting.
     pub fn take(&self) -> Option<Written> {
         self.written.try_recv().ok()
     }
 }
 
-fn write(mut sink: Sink, todo: &Receiver<Work>, done: &Sender<Written>, wake: impl Fn()) {
+fn write(
+    mut sink: Sink,
+    todo: &Receiver<Work>,
+    done: &Sender<Written>,
+    cancelled: &AtomicBool,
+    wake: impl Fn(),
+) {
     let mut digest = StreamDigest::default();
     let say = |written| {
         let heard = done.send(written).is_ok();
@@ -91,6 +109,9 @@ fn write(mut sink: Sink, todo: &Receiver<Work>, done: &Sender<Written>, wake: im
                     return;
                 }
                 say(Written::Verified);
+                if cancelled.load(Ordering::SeqCst) {
+                    return;
+                }
                 say(sink.finish().map_or_else(failed, |()| Written::Done));
                 return;
             }
@@ -157,6 +178,24 @@ mod tests {
         digest.update(b"0123456789");
         let (last, there) = written(digest.end());
         assert!(matches!(last, Written::Done) && there);
+    }
+
+    #[test]
+    fn a_stream_that_is_given_up_leaves_no_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("out");
+        let (wake, woken) = sync_channel(100);
+        let sink = Sink::File(OutputFile::create(&path).unwrap());
+        let writer = Writer::start(sink, move || drop(wake.try_send(()))).unwrap();
+        writer.cancel();
+        let mut digest = StreamDigest::default();
+        digest.update(b"0123456789");
+        writer.give(block(b"0123456789"));
+        writer.end(digest.end());
+        while !matches!(next(&writer, &woken), Written::Verified) {}
+        // The thread ends, and with it the channel that it speaks through.
+        while writer.written.recv().is_ok() {}
+        assert!(!path.exists());
     }
 
     #[test]

@@ -41,9 +41,9 @@ const CONTROL_ROOM: usize = 1_232 - TRAILER_LEN;
 
 impl Sender {
     /// Silence after data before a keep-alive says how far the sender is; doubled with each, up to
-    /// [`Self::QUIET_MAX`] or a quarter of the shortest peer timeout. This is what makes a lost tail visible.
+    /// [`Self::QUIET_MAX`] or a fifth of the shortest peer timeout. This is what makes a lost tail visible.
     const QUIET_MIN: Duration = Duration::from_millis(1);
-    pub(super) const QUIET_MAX: Duration = Duration::from_millis(250);
+    const QUIET_MAX: Duration = Duration::from_millis(250);
     /// While data flows, a keep-alive in this time tells GRTT and group size.
     const STATUS_EVERY: Duration = Duration::from_millis(100);
     /// The last answers are repeated at the GRTT's pace, or at this one: nothing else delays the sender's exit.
@@ -365,15 +365,20 @@ impl Sender {
             let datagram = &mut self.scratch[start..];
             Symbol::write_header(kind, session, at, number, sent.block.len() as u32, symbol as u8, datagram);
             let payload = &mut datagram[SYMBOL_HEADER_LEN..SYMBOL_HEADER_LEN + length];
-            match what {
-                Sending::Repair(repair) => {
-                    if let Err(error) = self.codec.encode(&sent.block, repair, payload) {
-                        tracing::error!(%error, "repair symbol could not be made");
-                    }
-                    repair_symbols += 1;
+            let made = match what {
+                Sending::Repair(repair) => self.codec.encode(&sent.block, repair, payload),
+                Sending::Symbol(symbol) => {
+                    payload.copy_from_slice(sent.block.payload(symbol));
+                    Ok(())
                 }
-                Sending::Symbol(symbol) => payload.copy_from_slice(sent.block.payload(symbol)),
+            };
+            if let Err(error) = made {
+                // Cannot happen for a symbol that the window has queued; nothing false goes out if it does.
+                tracing::error!(%error, "repair symbol could not be made");
+                self.scratch.truncate(start);
+                continue;
             }
+            repair_symbols += u64::from(matches!(what, Sending::Repair(_)));
             seal::seal(datagram);
             datagrams += 1;
             if length != sent.block.repair_len() {
