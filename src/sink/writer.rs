@@ -186,7 +186,7 @@ mod tests {
         let path = directory.path().join("out");
         let (wake, woken) = sync_channel(100);
         let sink = Sink::File(OutputFile::create(&path).unwrap());
-        let writer = Writer::start(sink, move || drop(wake.try_send(()))).unwrap();
+        let writer = Writer::start(sink, move || _ = wake.try_send(())).unwrap();
         writer.cancel();
         let mut digest = StreamDigest::default();
         digest.update(b"0123456789");
