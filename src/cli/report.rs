@@ -327,7 +327,7 @@ mod tests {
         let mut report = SenderReport::new("prod");
         report.session = Some("00112233445566778899aabbccddeeff".to_owned());
         report.bytes = 1_000_000_000;
-        report.digest = Some("blake3:af1349b9".to_owned());
+        report.digest = Some("xxh3-128:99aa06d3".to_owned());
         report.start_wait_s = Seconds(Duration::from_millis(1500));
         report.elapsed_s = Seconds(Duration::from_nanos(10_000_400_000));
         report.wire =

@@ -61,17 +61,17 @@ pub struct End {
     pub digest: Digest,
 }
 
-/// A digest of the whole stream, BLAKE3 with 256 bits (algorithm 1).
+/// A digest of the whole stream, XXH3 with 128 bits (algorithm 1), most significant byte first as `xxh128sum` prints it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Digest(pub [u8; 32]);
+pub struct Digest(pub [u8; 16]);
 
 impl Digest {
-    const BLAKE3: u8 = 1;
+    const XXH3_128: u8 = 1;
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("blake3:")?;
+        f.write_str("xxh3-128:")?;
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
@@ -80,7 +80,7 @@ impl End {
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let status = Status::read(reader)?;
         let bytes = reader.u64("bytes")?;
-        if reader.u8("digest algorithm")? != Digest::BLAKE3 {
+        if reader.u8("digest algorithm")? != Digest::XXH3_128 {
             return Err(Malformed::Value("digest algorithm"));
         }
         Ok(Self { status, bytes, digest: Digest(reader.array("digest")?) })
@@ -89,7 +89,7 @@ impl End {
     pub(super) fn write(&self, writer: &mut Writer<'_>) {
         self.status.write(writer);
         writer.u64(self.bytes);
-        writer.u8(Digest::BLAKE3);
+        writer.u8(Digest::XXH3_128);
         writer.bytes(&self.digest.0);
     }
 }

@@ -31,6 +31,13 @@ impl Source {
         self.digest_of_first(self.len)
     }
 
+    /// What `xxh128sum` prints for the whole stream.
+    pub(crate) fn xxh128(self) -> String {
+        let mut bytes = Vec::new();
+        self.bytes(0..self.len).read_to_end(&mut bytes).unwrap();
+        format!("{:032x}", twox_hash::XxHash3_128::oneshot(&bytes))
+    }
+
     /// Digest of the first `len` bytes.
     pub(crate) fn digest_of_first(self, len: u64) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new();
