@@ -69,6 +69,7 @@
 //!         },
 //!         start_timeout: None,
 //!         peer_timeout: Duration::from_secs(10),
+//!         max_stall: None,
 //!         partial_ok: false,
 //!         rate: None,
 //!         symbol_size: 1_428,

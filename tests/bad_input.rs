@@ -84,6 +84,8 @@ fn values_that_make_no_sense_are_refused() {
     fails("mcast-send", &["-l", "a/b"], 2, &["--label a/b"]);
     fails("mcast-send", &["--min-wait", "2m", "--max-wait", "1m"], 2, &["--min-wait 2m", "--max-wait 1m"]);
     fails("mcast-send", &["--size", "10X"], 2, &["--size 10X", "16M"]);
+    fails("mcast-send", &["--max-stall", "0"], 2, &["--max-stall 0", "at least 1s"]);
+    fails("mcast-send", &["--max-stall", "soon"], 2, &["--max-stall soon", "5s"]);
     fails("mcast-recv", &["--expect", "../x"], 2, &["--expect ../x"]);
     fails("mcast-recv", &["--name", "a\u{1b}[2J"], 2, &["--name a\\u{1b}[2J"]);
 }

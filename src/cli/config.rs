@@ -41,6 +41,8 @@ pub struct SendConfig {
     pub start: StartConfig,
     /// Silence after which a receiver counts as dead.
     pub peer_timeout: Duration,
+    /// Time without a byte taken after which a living receiver that holds up the session is evicted; `None`: never.
+    pub max_stall: Option<Duration>,
     /// Exit 0 although a receiver failed, if at least one succeeded.
     pub partial_ok: bool,
     /// Upper bound on the rate, in bits per second.

@@ -87,6 +87,10 @@ struct TransferArgs {
     #[arg(long, env = "MCAST_PEER_TIMEOUT", value_name = "DUR", default_value = "10s", value_parser = values::peer_timeout)]
     peer_timeout: Duration,
 
+    /// Evict a receiver whose output takes nothing for so long while the others wait [default: wait for it]
+    #[arg(long, env = "MCAST_MAX_STALL", value_name = "DUR", value_parser = values::max_stall)]
+    max_stall: Option<Duration>,
+
     /// Exit 0 although a receiver failed, if at least one succeeded
     #[arg(long, env = "MCAST_PARTIAL_OK", value_parser = BoolishValueParser::new())]
     partial_ok: bool,
@@ -148,6 +152,7 @@ fn config(
         label: args.label,
         start: args.start.config()?,
         peer_timeout: args.transfer.peer_timeout,
+        max_stall: args.transfer.max_stall,
         partial_ok: args.transfer.partial_ok,
         rate: args.transfer.rate,
         mtu: args.transfer.mtu,
@@ -294,6 +299,10 @@ mod tests {
             ("-l a -l b", &["--label"]),
             ("--ttl 256", &["--ttl 256", "255"]),
             ("--peer-timeout 1ms", &["--peer-timeout 1ms", "500ms"]),
+            ("--max-stall 0", &["--max-stall 0", "1s", "leave it out"]),
+            ("--max-stall 999ms", &["--max-stall 999ms", "1s"]),
+            ("--max-stall 87601h", &["--max-stall 87601h", "ten years"]),
+            ("--max-stall never", &["--max-stall never", "5s"]),
         ] {
             let message = wrong(line);
             for part in parts {

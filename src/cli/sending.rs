@@ -162,7 +162,7 @@ impl Work {
         let alive = self
             .sender
             .members()
-            .filter(|member| !matches!(member.state, MemberState::Lost | MemberState::Left(..)));
+            .filter(|member| !matches!(member.state, MemberState::Left(..)) && !member.state.is_evicted());
         alive.map(|member| member.bytes).min().unwrap_or(0)
     }
 
@@ -177,7 +177,7 @@ impl Work {
                 MemberState::Done(_) => {
                     (receivers.joined, receivers.done) = (receivers.joined + 1, receivers.done + 1);
                 }
-                MemberState::Left(..) | MemberState::Lost => {}
+                MemberState::Left(..) | MemberState::Lost | MemberState::Stalled(_) => {}
             }
         }
         let stats = self.sender.stats();
@@ -254,7 +254,7 @@ fn receiver_entry(member: &Member) -> ReceiverEntry {
     let exit = match &member.state {
         MemberState::Done(outcome) | MemberState::Left(outcome, _) => outcome.exit,
         MemberState::Active | MemberState::Verified => Exit::Aborted,
-        MemberState::Lost => Exit::Evicted,
+        MemberState::Lost | MemberState::Stalled(_) => Exit::Evicted,
     };
     ReceiverEntry {
         name: member.name.clone(),
@@ -301,6 +301,7 @@ fn sender_config(config: &SendConfig, venue: &Venue) -> Result<sender::Config, F
         },
         start_timeout: start.timeout,
         peer_timeout: config.peer_timeout,
+        max_stall: config.max_stall,
         partial_ok: config.partial_ok,
         rate: config.rate.map(Rate::from_bits_per_second),
         symbol_size,

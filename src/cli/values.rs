@@ -63,6 +63,18 @@ pub fn peer_timeout(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+/// A limit on a sink that takes nothing: a [`duration`] longer than the pauses between the reports that tell of it.
+///
+/// # Errors
+/// As for [`duration`], and when shorter than a second.
+pub fn max_stall(text: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    if duration < SHORTEST_MAX_STALL {
+        return Err("too short to tell a sink that takes nothing from a busy one; give at least 1s, or leave it out to wait for every sink".to_owned());
+    }
+    Ok(duration)
+}
+
 /// `64K`, `16M`, `2G`, powers of 1024; a bare number is bytes.
 ///
 /// # Errors
@@ -210,6 +222,8 @@ fn scaled(text: &str, unit: impl Fn(&str) -> Option<u128>) -> Option<u128> {
 
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 const SHORTEST_PEER_TIMEOUT: Duration = Duration::from_millis(500);
+/// A receiver that has nothing new to tell reports once a second.
+const SHORTEST_MAX_STALL: Duration = Duration::from_secs(1);
 const LARGEST_SIZE: u64 = 1 << 63;
 const LEAST_MEMORY: u64 = 1 << 20;
 const MOST_MEMORY: u64 = 64 << 30;
@@ -288,7 +302,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_a_parser_panic(text in "\\PC{0,30}|[0-9.]{0,60}[a-zA-Z]{0,3}") {
-            let _ = (duration(&text), size(&text), rate(&text), memory(&text), peer_timeout(&text));
+            let _ = (duration(&text), size(&text), rate(&text), memory(&text));
+            let _ = (peer_timeout(&text), max_stall(&text));
             let _ = (label(&text), group(&text), interface(&text));
             prop_assert!(name(&to_name(&text)).is_ok());
         }

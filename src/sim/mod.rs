@@ -48,6 +48,8 @@ pub struct Scenario {
     pub start_timeout: Option<Duration>,
     /// `--peer-timeout` of the sender, and of receivers that have none of their own.
     pub peer_timeout: Duration,
+    /// `--max-stall`.
+    pub max_stall: Option<Duration>,
     /// `--partial-ok`.
     pub partial_ok: bool,
     /// `--rate`.
@@ -140,6 +142,7 @@ impl Scenario {
             },
             start_timeout: Some(Duration::from_secs(600)),
             peer_timeout: Duration::from_secs(10),
+            max_stall: None,
             partial_ok: false,
             rate: None,
             trunk: LinkConfig {

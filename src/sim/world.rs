@@ -682,6 +682,7 @@ fn sender_config(scenario: &Scenario, session: SessionId, seed: u64) -> sender::
         start: scenario.start.clone(),
         start_timeout: scenario.start_timeout,
         peer_timeout: scenario.peer_timeout,
+        max_stall: scenario.max_stall,
         partial_ok: scenario.partial_ok,
         rate: scenario.rate,
         symbol_size: scenario.symbol_size,

@@ -19,6 +19,7 @@ mod pauses;
 mod signals;
 mod sinks;
 mod sizes;
+mod slow;
 mod start_window;
 mod strangers;
 mod streams;

@@ -5,6 +5,7 @@ mod faults;
 mod logic;
 mod loss;
 mod random;
+mod slow;
 mod start;
 
 use mcast::exit::Exit;

@@ -180,6 +180,7 @@ fn rare_scenario(seed: u64) -> Scenario {
         scenario.start.min_wait = ms(rng.u64(0..2_000));
     }
     scenario.partial_ok = rng.u8(0..4) == 0;
+    scenario.max_stall = (rng.u8(0..4) == 0).then(|| Duration::from_secs(rng.u64(1..10)));
     for receiver in &mut scenario.receivers {
         if rng.u8(0..3) == 0 {
             receiver.peer_timeout = Some(timeout(&mut rng));

@@ -492,8 +492,11 @@ impl Membership {
                 self.end_with(now, Exit::Evicted, error);
             }
             (Standing::EvictedStalled, Step::Receiving | Step::Verifying) => {
-                let error =
-                    format!("evicted by the sender {}: this receiver's sink held up the others", self.sender);
+                let error = format!(
+                    "evicted by the sender {}: what takes this receiver's output took nothing for the sender's --max-stall \
+                     while the others waited; raise --max-stall there or --buffer here, or receive into a file (-o)",
+                    self.sender
+                );
                 self.end_with(now, Exit::Evicted, error);
             }
             (Standing::Verified, Step::Confirming { heard, .. }) => {

@@ -74,7 +74,10 @@ impl Sender {
         // one would make all true ones old.
         member.window = report.window;
         member.received = member.received.max(report.received);
-        member.position = member.position.max(report.position);
+        if report.position > member.position {
+            member.position = report.position;
+            member.moved = now;
+        }
         member.bytes = member.bytes.max(report.bytes);
         member.lost_symbols = member.lost_symbols.max(report.lost_symbols);
         member.dropped = member.dropped.max(report.dropped);
@@ -109,7 +112,7 @@ impl Sender {
 
     pub(super) fn handle_confirm(&mut self, now: Time, confirm: &Confirm) {
         let ending = self.started.is_some() && self.end.is_some() && self.window.all_sent();
-        // Who was given up for dead and has succeeded all the same has succeeded, until the verdict has been spoken.
+        // Who was given up and has succeeded all the same has succeeded, until the verdict has been spoken.
         let undecided = matches!(self.state, State::Streaming);
         let Some(member) = self.members.get_mut(confirm.receiver) else { return };
         member.last_heard = now;
@@ -117,10 +120,11 @@ impl Sender {
             // Nobody can have verified a stream whose end has not been sent.
             _ if !ending => return,
             _ if member.state == MemberState::Lost && !undecided => Standing::EvictedSilent,
+            _ if member.state.is_evicted() && !undecided => Standing::EvictedStalled,
             Stage::Verified => Standing::Verified,
             Stage::Done => Standing::Done,
         };
-        if !member.state.is_final() || (member.state == MemberState::Lost && undecided) {
+        if !member.state.is_final() || (member.state.is_evicted() && undecided) {
             member.bytes = confirm.outcome.bytes;
             member.lost_symbols = confirm.outcome.lost_symbols;
             member.nacks = confirm.outcome.nacks;

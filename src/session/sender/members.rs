@@ -36,6 +36,8 @@ pub struct Member {
     /// Time for which it kept the session from sending more.
     pub limited: Duration,
     pub(super) last_heard: Time,
+    /// When its sink was last seen to have taken something.
+    pub(super) moved: Time,
     /// Blocks from `position` on that it can hold.
     pub(super) window: u32,
     /// Datagrams may be sent up to this number, exclusive.
@@ -56,12 +58,26 @@ pub enum MemberState {
     Left(Outcome, String),
     /// Was silent for the peer timeout.
     Lost,
+    /// Its sink took nothing for so long while the session waited for it.
+    Stalled(Duration),
+}
+
+impl Member {
+    /// The first block that it cannot hold.
+    pub(super) fn window_edge(&self) -> BlockNumber {
+        self.position.plus(u64::from(self.window))
+    }
 }
 
 impl MemberState {
     /// Nothing more will come from it.
     pub const fn is_final(&self) -> bool {
-        matches!(self, Self::Done(_) | Self::Left(..) | Self::Lost)
+        matches!(self, Self::Done(_) | Self::Left(..)) || self.is_evicted()
+    }
+
+    /// The sender has given it up.
+    pub const fn is_evicted(&self) -> bool {
+        matches!(self, Self::Lost | Self::Stalled(_))
     }
 
     /// What the receiver is told when nothing more is expected of it.
@@ -70,6 +86,7 @@ impl MemberState {
             Self::Done(_) => Some(Standing::Done),
             Self::Left(..) => Some(Standing::Left),
             Self::Lost => Some(Standing::EvictedSilent),
+            Self::Stalled(_) => Some(Standing::EvictedStalled),
             Self::Active | Self::Verified => None,
         }
     }
@@ -117,6 +134,7 @@ impl Members {
                 stalled: Duration::ZERO,
                 limited: Duration::ZERO,
                 last_heard: now,
+                moved: now,
                 window: join.window,
                 credit_edge: DatagramNumber(u64::from(join.credit)),
                 path: PathLoss::new(),
@@ -168,9 +186,7 @@ impl Members {
         let active = || self.by_id.values().filter(|member| member.state == MemberState::Active);
         self.limits = Limits {
             received: active().map(|member| member.received).min(),
-            window_edge: active()
-                .map(|member| (member.position.plus(u64::from(member.window)), member.id))
-                .min(),
+            window_edge: active().map(|member| (member.window_edge(), member.id)).min(),
             credit_edge: active().map(|member| (member.credit_edge, member.id)).min(),
         };
     }
@@ -180,6 +196,7 @@ impl Members {
         for member in self.by_id.values_mut() {
             // What a receiver said during the pause has been read by now, and needs no forgiveness.
             member.last_heard = (member.last_heard + pause).min(now);
+            member.moved = (member.moved + pause).min(now);
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! What is sent is prepared in `prepare.rs`, what receivers say is taken in here.
 
+mod eviction;
 mod feedback;
 mod members;
 mod prepare;
@@ -44,6 +45,8 @@ pub struct Config {
     pub start_timeout: Option<Duration>,
     /// Silence after which a receiver counts as lost.
     pub peer_timeout: Duration,
+    /// Time without a byte taken after which a living receiver that holds up the session is evicted; `None`: never.
+    pub max_stall: Option<Duration>,
     /// Success although a receiver failed, as long as one succeeded.
     pub partial_ok: bool,
     /// Upper bound; `None`: what the network takes.
@@ -134,6 +137,8 @@ pub struct Sender {
     /// The next status is due at once: it is the first end.
     end_due: bool,
     end: Option<StreamEnd>,
+    /// Since when nothing more can be sent before a receiver's sink takes something.
+    held: Option<Time>,
     /// The source failed before the start.
     source_failure: Option<String>,
     /// Bytes sent and since when, for the rate of late.
@@ -200,6 +205,7 @@ impl Sender {
             quiet: Duration::ZERO,
             end_due: false,
             end: None,
+            held: None,
             source_failure: None,
             recent: (now, 0, None),
             joins: (now, 0),
@@ -373,36 +379,6 @@ impl Sender {
         }
     }
 
-    fn check_silence(&mut self, now: Time) {
-        if self.members.next_death(self.config.peer_timeout).is_none_or(|at| at > now) {
-            return;
-        }
-        let timeout = self.config.peer_timeout;
-        let waiting = matches!(self.state, State::Waiting { .. });
-        let mut dead = Vec::new();
-        for member in self.members.iter_mut() {
-            if !member.state.is_final() && now.since(member.last_heard) >= timeout {
-                tracing::warn!(name = %member.name, address = %member.address, ?timeout, "receiver is silent, evicted");
-                dead.push(member.id);
-                member.state = MemberState::Lost;
-            }
-        }
-        for id in dead {
-            if waiting {
-                self.members.remove(id);
-            }
-            self.rate.handle_gone(id);
-            self.answer(now, id, Standing::EvictedSilent);
-        }
-        self.pacer.set_rate(self.rate.rate());
-        if let State::Waiting { first_join } = &mut self.state
-            && self.members.len() == 0
-        {
-            *first_join = None;
-        }
-        self.settle_limits();
-    }
-
     /// Ends the session once nothing more can come from any receiver.
     fn check_end(&mut self, now: Time) {
         match &self.state {
@@ -437,7 +413,9 @@ impl Sender {
         let source_ended = self.end.is_some();
         let exits = self.members.iter().map(|member| match &member.state {
             MemberState::Done(outcome) | MemberState::Left(outcome, _) => outcome.exit,
-            MemberState::Active | MemberState::Verified | MemberState::Lost => Exit::PeerLost,
+            MemberState::Active | MemberState::Verified | MemberState::Lost | MemberState::Stalled(_) => {
+                Exit::PeerLost
+            }
         });
         let total = exits.clone().count();
         let complete = exits.clone().filter(|exit| *exit == Exit::Complete).count();
@@ -473,6 +451,10 @@ fn describe_failure(member: &Member, exit: Exit) -> String {
     match &member.state {
         MemberState::Left(_, reason) if !reason.is_empty() => format!("{name} ({address}): {reason}"),
         MemberState::Done(_) | MemberState::Left(..) => format!("{name} ({address}): {}", exit.meaning()),
+        MemberState::Stalled(most) => format!(
+            "{name} ({address}): its sink took nothing for {} s, evicted (--max-stall)",
+            most.as_secs_f64()
+        ),
         _ => format!("{name} ({address}): silent, evicted"),
     }
 }
@@ -519,9 +501,10 @@ impl Endpoint for Sender {
 
     fn handle_timeout(&mut self, now: Time) {
         if let Some(pause) = self.pause.handle_call(now) {
-            self.members.forgive(now, pause);
+            self.forgive(now, pause);
         }
         self.check_silence(now);
+        self.check_stall(now);
         self.check_start(now);
         self.check_end(now);
     }
@@ -562,6 +545,6 @@ impl Sender {
             State::Streaming => None,
             State::Ended(_) => return None,
         };
-        [own, death, self.transmit_due()].into_iter().flatten().min()
+        [own, death, self.next_stall(), self.transmit_due()].into_iter().flatten().min()
     }
 }

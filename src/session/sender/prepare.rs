@@ -325,13 +325,16 @@ impl Sender {
         let edge = limits.window_edge;
         let Some((block, number, symbol)) = self.window.unsent() else {
             // All has been sent: who has not confirmed holds up the end, else the source has nothing.
+            self.held = self.end.and(self.held.or(Some(now)));
             let waits_for =
                 self.end.and_then(|_| self.members.iter().find(|member| !member.state.is_final()));
             return waits_for.map_or(Limiter::Source, |member| Limiter::Receiver(member.id));
         };
         if let Some((_, receiver)) = edge.filter(|(edge, _)| number >= *edge) {
+            self.held.get_or_insert(now);
             return Limiter::Receiver(receiver);
         }
+        self.held = None;
         if may_send {
             let symbols = symbol..block.symbols().min(symbol + batch);
             write_first_pass(self.config.session, self.next_number, number, block, symbols.clone());
@@ -439,6 +442,7 @@ mod tests {
             start,
             start_timeout: None,
             peer_timeout: Duration::from_secs(10),
+            max_stall: None,
             partial_ok: false,
             rate: None,
             symbol_size: 64,

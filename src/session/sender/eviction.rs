@@ -1,0 +1,85 @@
+//! Receivers that the session goes on without: those that are silent, and those whose sinks take nothing.
+
+use std::time::Duration;
+
+use super::{Member, MemberState, Sender, State};
+use crate::time::Time;
+use crate::wire::ReceiverId;
+
+impl Sender {
+    /// Gives up who has been silent for the peer timeout.
+    pub(super) fn check_silence(&mut self, now: Time) {
+        let timeout = self.config.peer_timeout;
+        if self.members.next_death(timeout).is_none_or(|at| at > now) {
+            return;
+        }
+        let silent = |member: &Member| !member.state.is_final() && now.since(member.last_heard) >= timeout;
+        let silent: Vec<_> = self.members.iter().filter(|member| silent(member)).map(|it| it.id).collect();
+        self.evict(now, &silent, &MemberState::Lost);
+        if let State::Waiting { first_join } = &mut self.state {
+            for id in silent {
+                self.members.remove(id);
+            }
+            if self.members.len() == 0 {
+                *first_join = None;
+            }
+        }
+    }
+
+    /// Gives up whose sink has taken nothing for `--max-stall` while the session waited for it.
+    pub(super) fn check_stall(&mut self, now: Time) {
+        let (Some(most), Some(held)) = (self.config.max_stall, self.held) else { return };
+        if self.next_stall().is_none_or(|at| at > now) {
+            return;
+        }
+        let stalled = |member: &&Member| self.holds_up(member) && now.since(held.max(member.moved)) >= most;
+        let stalled: Vec<_> = self.members.iter().filter(stalled).map(|member| member.id).collect();
+        self.evict(now, &stalled, &MemberState::Stalled(most));
+    }
+
+    /// When the first receiver will have held up the session for too long.
+    pub(super) fn next_stall(&self) -> Option<Time> {
+        let (most, held) = (self.config.max_stall?, self.held?);
+        if !matches!(self.state, State::Streaming) {
+            return None;
+        }
+        let holding = self.members.iter().filter(|member| self.holds_up(member));
+        holding.map(|member| held.max(member.moved) + most).min()
+    }
+
+    /// Whether the session waits for this receiver's sink: blocks lie there for it, and nothing more can be sent before
+    /// it takes them, or they are the last ones. One that only misses symbols waits for the network.
+    fn holds_up(&self, member: &Member) -> bool {
+        member.state == MemberState::Active
+            && member.received > member.position
+            && (self.window.all_sent() || member.window_edge() <= self.window.next_block())
+    }
+
+    fn evict(&mut self, now: Time, receivers: &[ReceiverId], why: &MemberState) {
+        for &id in receivers {
+            let Some(member) = self.members.get_mut(id) else { continue };
+            let (name, address) = (&member.name, member.address);
+            match why {
+                MemberState::Stalled(most) => {
+                    tracing::warn!(%name, %address, max_stall = ?most, "receiver's sink takes nothing, evicted");
+                }
+                _ => {
+                    tracing::warn!(%name, %address, timeout = ?self.config.peer_timeout, "receiver is silent, evicted");
+                }
+            }
+            member.state = why.clone();
+            self.rate.handle_gone(id);
+            if let Some(standing) = why.standing() {
+                self.answer(now, id, standing);
+            }
+        }
+        self.pacer.set_rate(self.rate.rate());
+        self.settle_limits();
+    }
+
+    /// The session was paused by its own host: nobody's silence of that time counts.
+    pub(super) fn forgive(&mut self, now: Time, pause: Duration) {
+        self.members.forgive(now, pause);
+        self.held = self.held.map(|since| (since + pause).min(now));
+    }
+}

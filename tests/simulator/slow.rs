@@ -1,0 +1,116 @@
+//! Receivers that are slow: sinks that pause or take nothing, and what that costs the others.
+
+use std::time::Duration;
+
+use mcast::exit::Exit;
+use mcast::sim::Scenario;
+
+use crate::{all_complete, exits};
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+const fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// Three receivers; the sink of r1 takes nothing from the tenth millisecond on.
+fn one_is_stuck(seed: u64, bytes: u64, max_stall: Duration) -> Scenario {
+    let mut scenario = Scenario::new(seed, 3, bytes);
+    scenario.receivers[1].sink.stalls = vec![(ms(10), seconds(100_000))];
+    scenario.max_stall = Some(max_stall);
+    scenario
+}
+
+#[test]
+fn a_sink_that_takes_nothing_for_max_stall_is_evicted_and_told() {
+    let mut scenario = one_is_stuck(1, 5_000_000, seconds(30));
+    scenario.receivers[2].leaf.loss = mcast::sim::Loss::Independent(0.01);
+    let history = scenario.run();
+    assert_eq!(
+        exits(&history),
+        (Some(Exit::Partial), vec![Some(Exit::Complete), Some(Exit::Evicted), Some(Exit::Complete)])
+    );
+    for error in [&history.receivers[1].error, &history.sender_error] {
+        assert!(error.as_deref().is_some_and(|error| error.contains("--max-stall")), "{error:?}");
+    }
+    let told = history.receivers[1].ended.as_nanos();
+    assert!((30_000_000_000..30_200_000_000).contains(&told), "{told}");
+    assert!(history.sender_ended.as_nanos() < 30_500_000_000, "{}", history.sender_ended);
+}
+
+#[test]
+fn two_sinks_that_take_nothing_are_evicted_at_the_same_time() {
+    let mut scenario = one_is_stuck(2, 5_000_000, seconds(30));
+    scenario.receivers[0].sink = scenario.receivers[1].sink.clone();
+    let history = scenario.run();
+    assert_eq!(
+        exits(&history),
+        (Some(Exit::Partial), vec![Some(Exit::Evicted), Some(Exit::Evicted), Some(Exit::Complete)])
+    );
+    assert!(history.sender_ended.as_nanos() < 30_500_000_000, "{}", history.sender_ended);
+}
+
+#[test]
+fn who_holds_up_nobody_is_not_evicted() {
+    // A slow sink takes a little all the time; one with room takes nothing, and nobody waits for it.
+    let mut scenario = Scenario::new(3, 2, 5_000_000);
+    scenario.max_stall = Some(seconds(2));
+    scenario.receivers[0].sink.per_block = ms(100);
+    scenario.receivers[1].sink.stalls = vec![(ms(10), seconds(30))];
+    scenario.receivers[1].buffer = 16 << 20;
+    all_complete(&scenario.run());
+    // Nor does anybody where the source has nothing to give.
+    let mut scenario = Scenario::new(4, 2, 200_000);
+    scenario.max_stall = Some(seconds(2));
+    scenario.source.trickle = Some((100_000, seconds(60)));
+    scenario.receivers[1].sink.stalls = vec![(ms(1), seconds(30))];
+    all_complete(&scenario.run());
+}
+
+#[test]
+fn a_sink_that_pauses_for_less_than_max_stall_is_waited_for_each_time() {
+    let mut scenario = Scenario::new(5, 2, 10_000_000);
+    scenario.max_stall = Some(seconds(10));
+    scenario.receivers[1].sink.per_block = ms(10);
+    scenario.receivers[1].sink.stalls =
+        vec![(ms(10), seconds(9)), (seconds(10), seconds(19)), (seconds(20), seconds(29))];
+    all_complete(&scenario.run());
+}
+
+#[test]
+fn a_stream_that_fits_into_every_buffer_does_not_wait_for_a_stuck_sink_either() {
+    let history = one_is_stuck(6, 900_000, seconds(5)).run();
+    assert_eq!(
+        exits(&history),
+        (Some(Exit::Partial), vec![Some(Exit::Complete), Some(Exit::Evicted), Some(Exit::Complete)])
+    );
+    assert!(history.sender_ended.as_nanos() < 6_000_000_000, "{}", history.sender_ended);
+}
+
+#[test]
+fn a_sink_at_work_after_the_last_byte_is_not_stuck() {
+    let mut scenario = Scenario::new(7, 2, 900_000);
+    scenario.max_stall = Some(seconds(5));
+    scenario.receivers[0].sink.closing = seconds(600);
+    all_complete(&scenario.run());
+}
+
+#[test]
+fn a_sender_that_was_stopped_does_not_take_its_own_pause_for_a_sinks() {
+    let mut scenario = one_is_stuck(8, 5_000_000, seconds(30));
+    scenario.receivers[1].sink.stalls = vec![(ms(10), seconds(62))];
+    scenario.sender_pauses = vec![(seconds(20), seconds(60))];
+    scenario.peer_timeout = seconds(100);
+    all_complete(&scenario.run());
+}
+
+#[test]
+fn one_receiver_alone_can_be_evicted_too() {
+    let mut scenario = one_is_stuck(9, 5_000_000, seconds(30));
+    scenario.receivers = vec![scenario.receivers[1].clone()];
+    scenario.start.min_receivers = 1;
+    let history = scenario.run();
+    assert_eq!(exits(&history), (Some(Exit::PeerLost), vec![Some(Exit::Evicted)]));
+}
