@@ -18,7 +18,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("session", &["exit", "fec", "seal", "time", "wire"]),
     ("wire", &["exit", "fec"]),
     ("fec", &[]),
-    ("seal", &[]),
+    ("seal", &["wire"]),
     ("exit", &[]),
     ("time", &[]),
 ];
@@ -39,6 +39,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("fastrand", &["session", "sim"]),
     ("Rng::new", &[]),
     ("Rng::default", &[]),
+    // Cryptography.
+    ("ring", &["seal"]),
     // Order that no seed decides.
     ("HashMap", &[]),
     ("HashSet", &[]),

@@ -4,6 +4,8 @@ mod args;
 pub mod config;
 pub mod console;
 pub mod error;
+mod keygen;
+pub mod keys;
 mod launch;
 pub mod progress;
 mod receiving;
@@ -11,6 +13,7 @@ pub mod recv;
 pub mod report;
 pub mod send;
 mod sending;
+pub mod tool;
 pub mod values;
 
 use std::env::ArgsOs;

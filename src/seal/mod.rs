@@ -1,49 +1,76 @@
-//! What surrounds a datagram: a CRC-32 in plain mode.
+//! What surrounds a datagram: a CRC-32 in plain mode, the tag of an AEAD with a key.
 //!
-//! The trailer of 4 bytes is the CRC-32 (IEEE 802.3, as in zlib) of everything before it, big-endian. It catches what
-//! the UDP checksum lets through; it is no protection against anyone who wants to forge. An authenticated mode puts a
-//! 16-byte AEAD tag in its place, with the header as associated data; nothing in the datagram tells which mode is used.
+//! ```text
+//! plain       header (26) ¦ body                                          ¦ CRC-32 (4)
+//! with a key  header (26) ¦ receiver (8) ¦ rest of the body, encrypted    ¦ key id (8) ¦ tag (16)
+//!                           from receivers                                  announce, seek
+//! ```
+//!
+//! Which of the two it is follows from what each host was told, never from a datagram. With a key, all that is not
+//! encrypted is associated data: nothing can be changed. `docs/security.md` has the schedule of keys and why it is so.
 
-/// Bytes after the body.
-pub const TRAILER_LEN: usize = 4;
+mod aead;
+mod crc;
+mod key;
+mod key_text;
 
-/// Writes the trailer into the last bytes of `datagram`, over all that comes before them.
-///
-/// A datagram shorter than its trailer is left alone.
-pub fn seal(datagram: &mut [u8]) {
-    if let Some((content, trailer)) = datagram.split_last_chunk_mut::<TRAILER_LEN>() {
-        *trailer = crc32fast::hash(content).to_be_bytes();
-    }
+pub use aead::{DATAGRAMS_A_KEY, Opener, Sealer};
+pub use crc::{TRAILER_LEN, open, seal, seal_appended};
+pub use key::{GroupKey, KeyId};
+pub use key_text::{BadKey, KEY_LEN, Secret};
+
+use crate::wire::{ReceiverId, SessionId};
+
+/// How a party protects what it says, and what it believes.
+#[derive(Clone, Debug, Default)]
+pub enum Seal {
+    /// A CRC-32: against accidents only.
+    #[default]
+    Crc,
+    /// AES-128-GCM under keys that follow from this one.
+    Aead(GroupKey),
 }
 
-/// Appends the trailer to what has been written to `datagram` from `start` on.
-pub fn seal_appended(datagram: &mut Vec<u8>, start: usize) {
-    let crc = crc32fast::hash(datagram.get(start..).unwrap_or_default());
-    datagram.extend_from_slice(&crc.to_be_bytes());
+/// Who speaks. Each party has keys of its own in each session, and counts its datagrams by itself, so no key meets a
+/// number twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Party {
+    /// The session's sender.
+    Sender,
+    /// One of its receivers.
+    Receiver(ReceiverId),
 }
 
-/// The content of a datagram whose trailer is right; `None` for any other.
-pub fn open(datagram: &[u8]) -> Option<&[u8]> {
-    let (content, trailer) = datagram.split_last_chunk::<TRAILER_LEN>()?;
-    (crc32fast::hash(content).to_be_bytes() == *trailer).then_some(content)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_sealed_datagram_opens_and_any_flipped_bit_closes_it() {
-        let mut datagram = b"a symbol's worth of stream".to_vec();
-        seal_appended(&mut datagram, 0);
-        assert_eq!(open(&datagram), Some(&b"a symbol's worth of stream"[..]));
-        for bit in 0..datagram.len() * 8 {
-            datagram[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(open(&datagram), None, "bit {bit}");
-            datagram[bit / 8] ^= 1 << (bit % 8);
+impl Seal {
+    /// Bytes after the body of a symbol or any other message that names no key.
+    pub const fn trailer_len(&self) -> usize {
+        match self {
+            Self::Crc => TRAILER_LEN,
+            Self::Aead(_) => aead::TAG_LEN,
         }
-        for length in 0..TRAILER_LEN {
-            assert_eq!(open(&datagram[..length]), None);
+    }
+
+    /// Seals what `party` says in `session`.
+    pub fn sealer(&self, session: SessionId, party: Party) -> Sealer {
+        match self {
+            Self::Crc => Sealer::crc(),
+            Self::Aead(key) => Sealer::aead(key, session, party),
+        }
+    }
+
+    /// Opens what `party` says in `session`.
+    pub fn opener(&self, session: SessionId, party: Party) -> Opener {
+        match self {
+            Self::Crc => Opener::crc(),
+            Self::Aead(key) => Opener::aead(key, session, party),
+        }
+    }
+
+    /// The key, if there is one.
+    pub const fn key(&self) -> Option<&GroupKey> {
+        match self {
+            Self::Crc => None,
+            Self::Aead(key) => Some(key),
         }
     }
 }

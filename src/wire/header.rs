@@ -39,6 +39,11 @@ macro_rules! kinds {
             /// All kinds, for tests and tables.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
 
+            /// Receivers say it, to the sender or to whom it may concern.
+            pub const fn comes_from_receivers(self) -> bool {
+                self as u8 >= 16
+            }
+
             const fn from_code(code: u8) -> Option<Self> {
                 match code {
                     $($code => Some(Self::$name),)+
@@ -64,6 +69,11 @@ kinds! {
 }
 
 impl Header {
+    /// The header of a datagram, whatever follows it.
+    pub fn peek(datagram: &[u8]) -> Option<Self> {
+        Self::read(&mut Reader::new(datagram)).ok()
+    }
+
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         if reader.u8("version")? != VERSION {
             return Err(Malformed::Value("version"));

@@ -1,0 +1,91 @@
+//! `mcast keygen`: a key file for a group of hosts.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::error::Failure;
+use super::keys::{self, DEFAULT_KEY_FILE};
+use super::launch;
+use crate::exit::Exit;
+use crate::seal::{GroupKey, Secret};
+
+/// Makes a key file and says what its key is called.
+pub(super) fn run(path: Option<PathBuf>) -> Result<String, Failure> {
+    let path = match path {
+        Some(path) => path,
+        None => {
+            let path = PathBuf::from(DEFAULT_KEY_FILE);
+            // Whoever may not make the directory is told so by the attempt to create the file.
+            let _ = path.parent().map(fs::create_dir);
+            path
+        }
+    };
+    keys::hide_memory();
+    let secret = Secret::new(Zeroizing::new(launch::random()?));
+    create(&path, secret.to_text().as_bytes()).map_err(|error| refusal(&path, &error))?;
+    Ok(format!("{}: key id {}\n", path.display(), GroupKey::new(&secret).id()))
+}
+
+/// A new file that nobody but its owner can read, and that survives a power cut; none if it cannot be completed.
+fn create(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let written = file.write_all(content).and_then(|()| file.sync_all());
+    if let Err(error) = written {
+        let _ = fs::remove_file(path);
+        return Err(error);
+    }
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Where directories cannot be synced, the file is there all the same.
+    let _ = File::open(directory).and_then(|directory| directory.sync_all());
+    Ok(())
+}
+
+fn refusal(path: &Path, error: &io::Error) -> Failure {
+    let path = path.display();
+    let message = match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            format!("\"{path}\" exists, and a key is never overwritten; name another file, or move it away")
+        }
+        _ => format!(
+            "cannot create key file \"{path}\": {error}; name a file in a directory that you may write to"
+        ),
+    };
+    Failure::new(Exit::LocalResource, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_key_file_is_its_owners_alone_and_is_never_overwritten() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        let said = run(Some(path.clone())).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+        let text = fs::read(&path).unwrap();
+        let id = GroupKey::new(&Secret::parse(&text).unwrap()).id();
+        assert_eq!(said, format!("{}: key id {id}\n", path.display()));
+        let refused = run(Some(path.clone())).unwrap_err();
+        assert_eq!(refused.exit, Exit::LocalResource);
+        assert!(refused.message.contains("exists"), "{refused}");
+        assert_eq!(fs::read(&path).unwrap(), text);
+    }
+
+    #[test]
+    fn two_keys_are_never_the_same_and_no_place_for_one_is_an_error_with_its_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let [one, two] = ["one", "two"].map(|name| directory.path().join(name));
+        run(Some(one.clone())).unwrap();
+        run(Some(two.clone())).unwrap();
+        assert_ne!(fs::read(one).unwrap(), fs::read(two).unwrap());
+        let refused = run(Some(directory.path().join("missing/key"))).unwrap_err();
+        assert!(refused.exit == Exit::LocalResource && refused.message.contains("missing/key"), "{refused}");
+    }
+}
