@@ -35,11 +35,13 @@ pub struct SinkPlan {
 pub(super) struct Pattern(pub(super) u64);
 
 impl Pattern {
-    pub(super) fn fill(self, mut offset: u64, bytes: &mut [u8]) {
-        for byte in bytes {
-            let word = splitmix(self.0 ^ (offset / 8));
-            *byte = word.to_le_bytes()[(offset % 8) as usize];
-            offset += 1;
+    pub(super) fn fill(self, offset: u64, bytes: &mut [u8]) {
+        let (mut word, mut rest) = (offset / 8, bytes);
+        let mut skipped = (offset % 8) as usize;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at_mut(rest.len().min(8 - skipped));
+            now.copy_from_slice(&splitmix(self.0 ^ word).to_le_bytes()[skipped..skipped + now.len()]);
+            (word, skipped, rest) = (word + 1, 0, later);
         }
     }
 }
