@@ -84,8 +84,12 @@ impl Work {
                 }
             }
             if wake.at != Some(Time::ZERO) && !news {
-                let deadline = wake.at.unwrap_or(Time::NEVER).min(ticker.due());
-                let [group, peer] = self.network.watches();
+                let mut deadline = wake.at.unwrap_or(Time::NEVER).min(ticker.due());
+                let pause = self.network.pause(now);
+                if !pause.is_zero() {
+                    deadline = deadline.min(now + pause);
+                }
+                let [group, peer] = self.network.watches(!pause.is_zero());
                 let watched = [group, peer, Watch::readable(&self.signals)];
                 let ready = self.sleeper.wait(watched, &self.clock, deadline, || {
                     written = self.writer.take();

@@ -1,15 +1,21 @@
 //! The kernel's network as the protocol sees it: [`Network`] over the sockets of a sender or a receiver.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::batch::{BatchSocket, Inbox, SendError};
+use super::coalesce::Coalescing;
 use super::socket::{ReceiverSockets, SenderSockets, Venue};
 use super::wake::Watch;
 use super::{Error, Trouble};
 use crate::session::{Destination, Network, Sent, Transmit};
+use crate::time::Time;
 
 /// Receive calls for each socket and turn, 32 batches of up to 64 KiB each.
 const BATCHES_A_TURN: usize = 2;
+
+/// What a full frame takes up in a socket buffer, in bytes: its own and the kernel's bookkeeping, about as much again.
+const FULL_FRAME: usize = 3_072;
 
 /// What a socket has been through.
 #[derive(Debug, Default)]
@@ -41,6 +47,9 @@ pub struct ReceiverNetwork {
     inbox: Inbox,
     troubles: Troubles,
     unreachable: bool,
+    coalescing: Coalescing,
+    /// Datagrams that the last look into the group's socket brought.
+    taken: usize,
 }
 
 impl SenderNetwork {
@@ -71,7 +80,16 @@ impl SenderNetwork {
 impl ReceiverNetwork {
     /// The network that `sockets` reach.
     pub fn new(sockets: ReceiverSockets) -> Self {
-        Self { sockets, sender: None, inbox: Inbox::new(), troubles: Troubles::default(), unreachable: false }
+        let coalescing = Coalescing::new(sockets.group.receive_buffer() / FULL_FRAME);
+        Self {
+            sockets,
+            sender: None,
+            inbox: Inbox::new(),
+            troubles: Troubles::default(),
+            unreachable: false,
+            coalescing,
+            taken: 0,
+        }
     }
 
     /// Why the session cannot go on, if so.
@@ -89,10 +107,16 @@ impl ReceiverNetwork {
         self.sockets.group.receive_buffer()
     }
 
-    /// What to wait for.
-    pub fn watches(&self) -> [Watch<'_>; 2] {
+    /// How long to leave the group's socket alone, now that there is nothing else to do.
+    pub fn pause(&mut self, now: Time) -> Duration {
+        self.coalescing.pause(now, std::mem::take(&mut self.taken))
+    }
+
+    /// What to wait for, in a pause or without one.
+    pub fn watches(&self, pausing: bool) -> [Watch<'_>; 2] {
         let group = &self.sockets.group;
-        [Watch::readable(group), Watch::readable(self.sockets.peer.as_ref().unwrap_or(group))]
+        let first = if pausing { Watch::resting(group) } else { Watch::readable(group) };
+        [first, self.sockets.peer.as_ref().map_or(first, Watch::readable)]
     }
 }
 
@@ -121,7 +145,10 @@ impl Network for ReceiverNetwork {
     fn receive(&mut self, sink: &mut dyn FnMut(SocketAddr, &[u8])) -> bool {
         let mut more = false;
         match self.sockets.group.receive(&mut self.inbox, BATCHES_A_TURN, &mut *sink) {
-            Ok(received) => more = received.more,
+            Ok(received) => {
+                more = received.more;
+                self.taken += received.datagrams;
+            }
             Err(error) => self.troubles.note_receive(&error),
         }
         if let Some(peer) = &self.sockets.peer {

@@ -4,6 +4,7 @@
 
 pub mod batch;
 pub mod clock;
+mod coalesce;
 mod error;
 pub mod interface;
 pub mod kernel;

@@ -127,6 +127,11 @@ impl<'a> Watch<'a> {
         Self { fd: fd.as_fd(), flags: PollFlags::IN }
     }
 
+    /// An error; what there is to read is left to wait.
+    pub fn resting(fd: &'a impl AsFd) -> Self {
+        Self { fd: fd.as_fd(), flags: PollFlags::empty() }
+    }
+
     /// Something to read or room to write, or an error.
     pub fn writable_too(fd: &'a impl AsFd) -> Self {
         Self { fd: fd.as_fd(), flags: PollFlags::IN | PollFlags::OUT }
