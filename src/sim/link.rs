@@ -1,5 +1,7 @@
 //! A link: delay, jitter, loss, duplication, corruption, and a rate with a finite queue.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::session::Rate;
@@ -20,6 +22,8 @@ pub struct LinkConfig {
     pub corrupt: f64,
     /// Bits per second; `None`: any.
     pub rate: Option<Rate>,
+    /// From these moments on, in order, the rate is another.
+    pub rate_changes: Vec<(Duration, Option<Rate>)>,
     /// Bytes that wait for a link with a rate; more are lost.
     pub queue: usize,
     /// Larger datagrams (UDP payload) vanish.
@@ -49,6 +53,7 @@ impl Default for LinkConfig {
             duplicate: 0.0,
             corrupt: 0.0,
             rate: None,
+            rate_changes: Vec::new(),
             queue: 256 * 1024,
             max_size: usize::MAX,
         }
@@ -59,7 +64,12 @@ impl Default for LinkConfig {
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) config: LinkConfig,
+    /// The rate now, and how many changes it has seen.
+    rate: Option<Rate>,
+    changes: usize,
     free_at: Time,
+    /// Datagrams for which the queue had no room.
+    pub(super) overflowed: u64,
     /// The next burst, or the present one: from, to.
     burst: (Time, Time),
 }
@@ -79,12 +89,30 @@ pub(super) const FRAME_OVERHEAD: usize = 42;
 
 impl Link {
     pub(super) fn new(config: LinkConfig) -> Self {
-        Self { config, free_at: Time::ZERO, burst: (Time::ZERO, Time::ZERO) }
+        let (rate, never) = (config.rate, (Time::ZERO, Time::ZERO));
+        Self { config, rate, changes: 0, free_at: Time::ZERO, overflowed: 0, burst: never }
+    }
+
+    /// One that several sessions use.
+    pub(super) fn shared(config: LinkConfig) -> Rc<RefCell<Self>> {
+        Rc::new(RefCell::new(Self::new(config)))
+    }
+
+    /// What waits in the queue leaves at the rate that holds now.
+    fn keep_rate(&mut self, now: Time) {
+        while let Some(&(_, rate)) =
+            self.config.rate_changes.get(self.changes).filter(|(at, _)| Time::ZERO + *at <= now)
+        {
+            let waiting = self.rate.map_or(0, |rate| rate.bytes_in(self.free_at.since(now)));
+            self.free_at = now + rate.map_or(Duration::ZERO, |rate| rate.time_for(waiting));
+            (self.rate, self.changes) = (rate, self.changes + 1);
+        }
     }
 
     /// Whether a sender that feels this link's queue would have to wait with so many bytes.
-    pub(super) fn is_full(&self, now: Time, bytes: usize) -> bool {
-        self.config.rate.is_some_and(|rate| {
+    pub(super) fn is_full(&mut self, now: Time, bytes: usize) -> bool {
+        self.keep_rate(now);
+        self.rate.is_some_and(|rate| {
             let waiting = rate.bytes_in(self.free_at.since(now));
             waiting > 0 && waiting + bytes as u64 > self.config.queue as u64
         })
@@ -92,8 +120,7 @@ impl Link {
 
     /// When half of the queue is free again.
     pub(super) fn roomy_at(&self) -> Time {
-        let half =
-            self.config.rate.map_or(Duration::ZERO, |rate| rate.time_for(self.config.queue as u64 / 2));
+        let half = self.rate.map_or(Duration::ZERO, |rate| rate.time_for(self.config.queue as u64 / 2));
         self.free_at - half
     }
 
@@ -101,10 +128,12 @@ impl Link {
         if length > self.config.max_size {
             return None;
         }
+        self.keep_rate(now);
         let mut leaves = now;
-        if let Some(rate) = self.config.rate {
+        if let Some(rate) = self.rate {
             let frame = (length + FRAME_OVERHEAD) as u64;
             if rate.bytes_in(self.free_at.since(now)) + frame > (self.config.queue as u64).max(frame) {
+                self.overflowed += 1;
                 return None;
             }
             self.free_at = self.free_at.max(now) + rate.time_for(frame);

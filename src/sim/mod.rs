@@ -5,6 +5,7 @@
 //!                   ├── leaf ── receiver 1      (and the same way back)
 //!                   └── …
 //! ```
+//! Between trunk and leaves there may be a backbone, which several sessions share.
 //!
 //! A [`Scenario`] says what the hosts do and what goes wrong; [`Scenario::run`] plays it with the same [`turn()`] that
 //! drives kernel sockets, and checks the promises: at every step, that what a sink got is a prefix of the source and that
@@ -12,15 +13,20 @@
 //!
 //! [`turn()`]: crate::session::turn()
 
+mod history;
 mod link;
 mod stream;
+mod wires;
 mod world;
 
 use std::time::Duration;
 
+pub use history::{History, ReceiverHistory, Sample};
 pub use link::{LinkConfig, Loss};
 pub use stream::{SinkPlan, SourcePlan};
-pub use world::{History, ReceiverHistory};
+
+use link::Link;
+use world::World;
 
 use crate::exit::Exit;
 use crate::session::Rate;
@@ -56,6 +62,9 @@ pub struct Scenario {
     pub rate: Option<Rate>,
     /// From the sender to the switch. If it has a rate, the sender feels its queue and waits.
     pub trunk: LinkConfig,
+    /// From the trunk to the leaves, if there is something between: a port that drops what its queue cannot hold, and
+    /// that [`Scenario::run_together`] lets others send through, too.
+    pub backbone: Option<LinkConfig>,
     /// From the switch to the sender.
     pub trunk_back: LinkConfig,
     /// The receivers.
@@ -150,6 +159,7 @@ impl Scenario {
                 queue: 128 * 1024,
                 ..LinkConfig::default()
             },
+            backbone: None,
             trunk_back: LinkConfig::default(),
             receivers: (0..receivers).map(ReceiverPlan::new).collect(),
             sender_pauses: Vec::new(),
@@ -181,7 +191,30 @@ impl Scenario {
     /// # Panics
     /// A promise is broken; the message has the seed.
     pub fn run(&self) -> History {
-        world::World::new(self).run()
+        let mut world = World::new(self, self.backbone.clone().map(Link::shared));
+        while let Some(next) = world.next() {
+            world.advance(next);
+        }
+        world.finish()
+    }
+
+    /// Plays several at the same time, on the backbone of the first.
+    ///
+    /// # Panics
+    /// As [`Scenario::run`].
+    pub fn run_together(scenarios: &[Self]) -> Vec<History> {
+        let backbone = scenarios.first().and_then(|first| first.backbone.clone()).map(Link::shared);
+        let mut worlds: Vec<_> =
+            scenarios.iter().map(|scenario| World::new(scenario, backbone.clone())).collect();
+        loop {
+            let next =
+                worlds.iter_mut().enumerate().filter_map(|(at, world)| Some((world.next()?, at))).min();
+            let Some((next, at)) = next else { break };
+            if let Some(world) = worlds.get_mut(at) {
+                world.advance(next);
+            }
+        }
+        worlds.into_iter().map(World::finish).collect()
     }
 }
 

@@ -1,101 +1,24 @@
 //! The clockwork: hosts, what is under way between them, and the promises they must keep.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::link::{FRAME_OVERHEAD, Link};
+use super::history::{History, ReceiverHistory, Sample};
+use super::link::Link;
 use super::stream::{Given, Pattern, Sink, Source};
+use super::wires::{SENDER, Wires, address, stranger, within};
 use super::{Hostile, STOPPED, Scenario};
 use crate::exit::Exit;
 use crate::fec::Block;
 use crate::session::receiver::{self, Event};
 use crate::session::sender::{self, MemberState};
-use crate::session::{
-    Destination, Network, Receiver, Sender, Sent, StreamEnd, Transmit, Wake, WireStats, turn,
-};
+use crate::session::{Network, Receiver, Sender, Sent, StreamEnd, Transmit, Wake, WireStats, turn};
 use crate::time::Time;
 use crate::wire::{AbortReason, Kind, Label, Name, ReceiverId, SessionId};
-
-/// How a simulation went.
-#[derive(Clone, Debug)]
-pub struct History {
-    /// The sender's exit code; `None` if it was killed.
-    pub sender: Option<Exit>,
-    /// What the sender would tell the operator.
-    pub sender_error: Option<String>,
-    /// What the sender counted.
-    pub sent: WireStats,
-    /// Names of receivers that the sender admitted.
-    pub admitted: Vec<String>,
-    /// Names of receivers that the sender's report calls successful.
-    pub succeeded: Vec<String>,
-    /// For how long what held the session up, as the sender's report says: `source`, `network`, or a receiver's name.
-    pub limited_by: BTreeMap<String, Duration>,
-    /// When data began to flow; `None` if it never did, or the sender was killed.
-    pub started: Option<Time>,
-    /// When the sender ended.
-    pub sender_ended: Time,
-    /// The receivers, in the order of the scenario.
-    pub receivers: Vec<ReceiverHistory>,
-    /// Datagrams from receivers that reached the sender, by kind.
-    pub feedback: BTreeMap<u8, u64>,
-    /// The scenario's source symbols: how many the stream has.
-    pub source_symbols: u64,
-}
-
-/// How it went for one receiver.
-#[derive(Clone, Debug)]
-pub struct ReceiverHistory {
-    /// Its exit code; `None` if it was killed.
-    pub exit: Option<Exit>,
-    /// What it would tell the operator.
-    pub error: Option<String>,
-    /// Bytes that its sink took.
-    pub bytes: u64,
-    /// When its sink took the last of them.
-    pub last_byte: Time,
-    /// When it ended.
-    pub ended: Time,
-    /// What it counted.
-    pub stats: WireStats,
-}
-
-impl History {
-    /// Transmissions of source and repair symbols for each source symbol of the stream.
-    pub fn transmissions(&self) -> f64 {
-        (self.sent.source_symbols + self.sent.repair_symbols) as f64 / self.source_symbols.max(1) as f64
-    }
-}
-
-/// A datagram that will arrive, at several hosts if it does so at the same time.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Arrival {
-    at: Time,
-    /// Keeps the order of what arrives at the same time.
-    order: u64,
-    to: Vec<usize>,
-    from: SocketAddr,
-    bytes: Rc<[u8]>,
-}
-
-/// Host 0 is the sender, host i + 1 receiver i.
-const SENDER: usize = 0;
-
-#[derive(Debug)]
-struct Wires<'a> {
-    scenario: &'a Scenario,
-    rng: fastrand::Rng,
-    trunk: Link,
-    trunk_back: Link,
-    leaves: Vec<Link>,
-    leaves_back: Vec<Link>,
-    under_way: BinaryHeap<Reverse<Arrival>>,
-    order: u64,
-    lost_by_kind: BTreeMap<u8, u32>,
-}
 
 #[derive(Debug, Default)]
 struct Host {
@@ -136,6 +59,9 @@ pub(super) struct World<'a> {
     feedback: BTreeMap<u8, u64>,
     /// When each host wants to be woken: beside each other, so that a crowd is looked through in no time.
     wakes: Vec<Time>,
+    samples: Vec<Sample>,
+    /// The sender's part, once it has ended.
+    history: Option<History>,
     steps_now: u32,
 }
 
@@ -148,109 +74,6 @@ struct Port<'w, 'a> {
 
 /// Steps without time passing that are taken for a spin.
 const SPIN: u32 = 200_000;
-
-fn address(host: usize) -> SocketAddr {
-    let [_, _, high, low] = (host as u32 + 1).to_be_bytes();
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, high, low)), 7767)
-}
-
-fn stranger() -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9)), 666)
-}
-
-fn within(spans: &[(Duration, Duration)], now: Time) -> Option<Time> {
-    spans
-        .iter()
-        .find(|(from, to)| now >= Time::ZERO + *from && now < Time::ZERO + *to)
-        .map(|(_, to)| Time::ZERO + *to)
-}
-
-impl Wires<'_> {
-    fn send(&mut self, now: Time, from: usize, transmit: &Transmit<'_>) -> Sent {
-        let frames = transmit.contents.len() + transmit.datagrams().count() * FRAME_OVERHEAD;
-        if from == SENDER && self.trunk.is_full(now, frames) {
-            return Sent::Blocked;
-        }
-        if from != SENDER && transmit.to != Destination::Peer(address(SENDER)) {
-            // To a stranger.
-            return Sent::Done;
-        }
-        for datagram in transmit.datagrams() {
-            let bytes: Rc<[u8]> = datagram.into();
-            if from == SENDER { self.send_down(now, &bytes) } else { self.send_up(now, from, &bytes) }
-        }
-        Sent::Done
-    }
-
-    fn send_down(&mut self, now: Time, bytes: &Rc<[u8]>) {
-        let Some(trunk) = self.trunk.pass(now, bytes.len(), &mut self.rng) else { return };
-        if self.is_lost_by_kind(bytes) {
-            return;
-        }
-        for copy in [Some(trunk.arrives), trunk.again].into_iter().flatten() {
-            // What most leaves do alike is one entry for all of them: crowds are played a good deal faster so.
-            let (mut together, mut hosts) = (Time::ZERO, Vec::new());
-            for index in 0..self.leaves.len() {
-                if within(&self.scenario.receivers[index].deaf, copy).is_some() {
-                    continue;
-                }
-                let Some(leaf) = self.leaves[index].pass(copy, bytes.len(), &mut self.rng) else { continue };
-                if hosts.is_empty() {
-                    together = leaf.arrives;
-                }
-                if leaf.arrives == together && trunk.flipped.or(leaf.flipped).is_none() {
-                    hosts.push(index + 1);
-                } else {
-                    let bytes = damaged(&damaged(bytes, trunk.flipped), leaf.flipped);
-                    self.deliver(leaf.arrives, vec![index + 1], address(SENDER), bytes);
-                }
-                if let Some(at) = leaf.again {
-                    let bytes = damaged(&damaged(bytes, trunk.flipped), leaf.flipped);
-                    self.deliver(at, vec![index + 1], address(SENDER), bytes);
-                }
-            }
-            if !hosts.is_empty() {
-                self.deliver(together, hosts, address(SENDER), Rc::clone(bytes));
-            }
-        }
-    }
-
-    fn send_up(&mut self, now: Time, from: usize, bytes: &Rc<[u8]>) {
-        let index = from - 1;
-        if within(&self.scenario.receivers[index].mute, now).is_some() || self.is_lost_by_kind(bytes) {
-            return;
-        }
-        let Some(leaf) = self.leaves_back[index].pass(now, bytes.len(), &mut self.rng) else { return };
-        let Some(trunk) = self.trunk_back.pass(leaf.arrives, bytes.len(), &mut self.rng) else { return };
-        for at in [Some(trunk.arrives), leaf.again, trunk.again].into_iter().flatten() {
-            let bytes = damaged(&damaged(bytes, leaf.flipped), trunk.flipped);
-            self.deliver(at, vec![SENDER], address(from), bytes);
-        }
-    }
-
-    fn deliver(&mut self, at: Time, to: Vec<usize>, from: SocketAddr, bytes: Rc<[u8]>) {
-        self.order += 1;
-        self.under_way.push(Reverse(Arrival { at, order: self.order, to, from, bytes }));
-    }
-
-    fn is_lost_by_kind(&mut self, bytes: &[u8]) -> bool {
-        let Some(&kind) = bytes.get(1) else { return false };
-        let Some((_, copies)) = self.scenario.lose_first.iter().find(|(lost, _)| *lost as u8 == kind) else {
-            return false;
-        };
-        let lost = self.lost_by_kind.entry(kind).or_default();
-        *lost += 1;
-        *lost <= *copies
-    }
-}
-
-fn damaged(bytes: &Rc<[u8]>, bit: Option<usize>) -> Rc<[u8]> {
-    let Some(bit) = bit.filter(|_| !bytes.is_empty()) else { return Rc::clone(bytes) };
-    let mut copy = bytes.to_vec();
-    let bit = bit % (copy.len() * 8);
-    copy[bit / 8] ^= 1 << (bit % 8);
-    copy.into()
-}
 
 impl Network for Port<'_, '_> {
     fn receive(&mut self, sink: &mut dyn FnMut(SocketAddr, &[u8])) -> bool {
@@ -288,7 +111,8 @@ impl Host {
 }
 
 impl<'a> World<'a> {
-    pub(super) fn new(scenario: &'a Scenario) -> Self {
+    /// A network in which nothing has happened; its backbone may be that of others, too.
+    pub(super) fn new(scenario: &'a Scenario, backbone: Option<Rc<RefCell<Link>>>) -> Self {
         let mut rng = fastrand::Rng::with_seed(scenario.seed);
         let mut session = [0; 16];
         rng.fill(&mut session);
@@ -311,18 +135,7 @@ impl<'a> World<'a> {
                 }
             })
             .collect();
-        let links = |configs: Vec<_>| configs.into_iter().map(Link::new).collect();
-        let wires = Wires {
-            scenario,
-            trunk: Link::new(scenario.trunk.clone()),
-            trunk_back: Link::new(scenario.trunk_back.clone()),
-            leaves: links(scenario.receivers.iter().map(|plan| plan.leaf.clone()).collect()),
-            leaves_back: links(scenario.receivers.iter().map(|plan| plan.leaf_back.clone()).collect()),
-            under_way: BinaryHeap::new(),
-            order: 0,
-            lost_by_kind: BTreeMap::new(),
-            rng,
-        };
+        let wires = Wires::new(scenario, rng, backbone);
         let host = Host { wake: Some(Time::ZERO), ..Host::default() };
         let source = Source::new(scenario.source, pattern);
         let sender = SendingHost { host, machine: Some(machine), source, spare: None };
@@ -334,6 +147,8 @@ impl<'a> World<'a> {
             receivers,
             feedback: BTreeMap::new(),
             wakes: vec![Time::NEVER; scenario.receivers.len() + 1],
+            samples: Vec::new(),
+            history: None,
             steps_now: 0,
         };
         (0..world.wakes.len()).for_each(|index| world.note_wake(index));
@@ -373,36 +188,67 @@ impl<'a> World<'a> {
         }
     }
 
+    /// When something will happen next; `None` once all is over.
+    ///
+    /// # Panics
+    /// Nothing will ever happen again, and it is not over.
     #[expect(clippy::panic, reason = "the simulator reports broken promises by panicking")]
-    pub(super) fn run(mut self) -> History {
+    pub(super) fn next(&mut self) -> Option<Time> {
         let seed = self.scenario.seed;
-        let mut history = None;
-        loop {
-            if history.is_none() {
-                history = self.sender_history();
-            }
-            if history.is_some() && self.receivers.iter().all(|receiver| receiver.history.is_some()) {
-                break;
-            }
-            let Some(next) = self.next_moment() else {
-                panic!("seed {seed}: nothing will ever happen again at {}: {}", self.now, self.describe());
-            };
-            if next > self.now {
-                self.steps_now = 0;
-            }
-            self.steps_now += 1;
-            if self.steps_now > SPIN {
-                panic!("seed {seed}: spinning at {}: {}", self.now, self.describe());
-            }
-            self.now = self.now.max(next);
-            if self.now > Time::ZERO + self.scenario.limit {
-                panic!("seed {seed}: not over after {:?}: {}", self.scenario.limit, self.describe());
-            }
-            self.step();
+        if self.history.is_none() {
+            self.history = self.sender_history();
         }
-        let Some(mut history) = history else { panic!("seed {seed}: the sender never ended") };
+        if self.history.is_some() && self.receivers.iter().all(|receiver| receiver.history.is_some()) {
+            return None;
+        }
+        let Some(next) = self.next_moment() else {
+            panic!("seed {seed}: nothing will ever happen again at {}: {}", self.now, self.describe());
+        };
+        Some(next.max(self.now))
+    }
+
+    /// Lets happen what is due at `next`.
+    ///
+    /// # Panics
+    /// Someone spins, or the scenario's time is up.
+    #[expect(clippy::panic, reason = "the simulator reports broken promises by panicking")]
+    pub(super) fn advance(&mut self, next: Time) {
+        let seed = self.scenario.seed;
+        if next > self.now {
+            self.steps_now = 0;
+        }
+        self.steps_now += 1;
+        if self.steps_now > SPIN {
+            panic!("seed {seed}: spinning at {}: {}", self.now, self.describe());
+        }
+        self.sample(next);
+        self.now = next;
+        if self.now > Time::ZERO + self.scenario.limit {
+            panic!("seed {seed}: not over after {:?}: {}", self.scenario.limit, self.describe());
+        }
+        self.step();
+    }
+
+    /// Notes how far things are if the next moment lies in another tenth of a second.
+    fn sample(&mut self, next: Time) {
+        let tenth = |time: Time| u128::from(time.as_nanos()) / Sample::EVERY.as_nanos();
+        let Some(sent) = self.sender.machine.as_ref().map(|machine| *machine.stats()) else { return };
+        if tenth(next) == tenth(self.now) || self.samples.last().is_some_and(|last| last.sent == sent) {
+            return;
+        }
+        let delivered = self.receivers.iter().map(|receiver| receiver.sink.bytes()).collect();
+        self.samples.push(Sample { at: self.now, sent, delivered, overflowed: self.wires.overflowed() });
+    }
+
+    /// What has happened, and whether the promises were kept.
+    ///
+    /// # Panics
+    /// They were not, or it is not over.
+    #[expect(clippy::expect_used, reason = "the simulator reports broken promises by panicking")]
+    pub(super) fn finish(self) -> History {
+        let mut history = self.history.expect("the sender has ended");
         history.receivers = self.receivers.into_iter().filter_map(|receiver| receiver.history).collect();
-        history.feedback = self.feedback;
+        (history.feedback, history.samples) = (self.feedback, self.samples);
         check_promises(self.scenario, &history);
         history
     }
@@ -422,6 +268,7 @@ impl<'a> World<'a> {
             receivers: Vec::new(),
             feedback: BTreeMap::new(),
             source_symbols,
+            samples: Vec::new(),
         };
         let Some(machine) = &self.sender.machine else { return Some(history) };
         let ended = machine.ended()?;

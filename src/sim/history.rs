@@ -1,0 +1,85 @@
+//! What a simulation shows to a test.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::exit::Exit;
+use crate::session::WireStats;
+use crate::time::Time;
+
+/// How a simulation went.
+#[derive(Clone, Debug)]
+pub struct History {
+    /// The sender's exit code; `None` if it was killed.
+    pub sender: Option<Exit>,
+    /// What the sender would tell the operator.
+    pub sender_error: Option<String>,
+    /// What the sender counted.
+    pub sent: WireStats,
+    /// Names of receivers that the sender admitted.
+    pub admitted: Vec<String>,
+    /// Names of receivers that the sender's report calls successful.
+    pub succeeded: Vec<String>,
+    /// For how long what held the session up, as the sender's report says: `source`, `network`, or a receiver's name.
+    pub limited_by: BTreeMap<String, Duration>,
+    /// When data began to flow; `None` if it never did, or the sender was killed.
+    pub started: Option<Time>,
+    /// When the sender ended.
+    pub sender_ended: Time,
+    /// The receivers, in the order of the scenario.
+    pub receivers: Vec<ReceiverHistory>,
+    /// Datagrams from receivers that reached the sender, by kind.
+    pub feedback: BTreeMap<u8, u64>,
+    /// The scenario's source symbols: how many the stream has.
+    pub source_symbols: u64,
+    /// How far things were, every tenth of a second in which something was sent.
+    pub samples: Vec<Sample>,
+}
+
+/// How far things were at a moment.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    /// When.
+    pub at: Time,
+    /// What the sender had sent.
+    pub sent: WireStats,
+    /// Bytes that each receiver's sink had taken.
+    pub delivered: Vec<u64>,
+    /// Datagrams that the queue before each receiver had had no room for.
+    pub overflowed: Vec<u64>,
+}
+
+impl Sample {
+    /// Time between two of them.
+    pub(super) const EVERY: Duration = Duration::from_millis(100);
+}
+
+/// How it went for one receiver.
+#[derive(Clone, Debug)]
+pub struct ReceiverHistory {
+    /// Its exit code; `None` if it was killed.
+    pub exit: Option<Exit>,
+    /// What it would tell the operator.
+    pub error: Option<String>,
+    /// Bytes that its sink took.
+    pub bytes: u64,
+    /// When its sink took the last of them.
+    pub last_byte: Time,
+    /// When it ended.
+    pub ended: Time,
+    /// What it counted.
+    pub stats: WireStats,
+}
+
+impl History {
+    /// Transmissions of source and repair symbols for each source symbol of the stream.
+    pub fn transmissions(&self) -> f64 {
+        (self.sent.source_symbols + self.sent.repair_symbols) as f64 / self.source_symbols.max(1) as f64
+    }
+
+    /// How far things were at `at`; nowhere before the first sample.
+    pub fn at(&self, at: Duration) -> Sample {
+        let after = self.samples.partition_point(|sample| sample.at <= Time::ZERO + at);
+        after.checked_sub(1).and_then(|index| self.samples.get(index)).cloned().unwrap_or_default()
+    }
+}
