@@ -38,6 +38,8 @@ struct Work {
     signals: Signals,
     /// The last signal that came.
     stopped_by: u8,
+    /// Losses known when the kernel was last asked which of them were its own.
+    lost_symbols: u64,
 }
 
 impl Work {
@@ -56,7 +58,7 @@ impl Work {
         let waker = sleeper.waker();
         let writer = Writer::start(sink, move || waker.wake()).map_err(launch::no_resource)?;
         let receiver = Receiver::new(machine, clock.now());
-        Ok(Self { clock, receiver, network, writer, sleeper, signals, stopped_by: 0 })
+        Ok(Self { clock, receiver, network, writer, sleeper, signals, stopped_by: 0, lost_symbols: 0 })
     }
 
     fn run(mut self, config: &RecvConfig, console: &Console) -> Ended<ReceiverReport> {
@@ -78,6 +80,7 @@ impl Work {
             }
             let bytes = self.receiver.bytes();
             if let Some(rate) = ticker.tick(now, bytes) {
+                self.note_drops();
                 console.progress(self.progress(now, bytes, rate));
                 if !self.heed_signals(now) {
                     break;
@@ -136,11 +139,23 @@ impl Work {
         while let Some(event) = self.receiver.poll_event() {
             news = true;
             match event {
-                Event::Verify(end) => self.writer.end(end),
+                Event::Verify(end) => {
+                    // The confirmations tell what came of it.
+                    self.note_drops();
+                    self.writer.end(end);
+                }
                 Event::Started => tracing::info!("receiving"),
             }
         }
         news
+    }
+
+    /// Asks the kernel what it dropped, where something is missing that was not at the last look.
+    fn note_drops(&mut self) {
+        let lost = self.receiver.summary().map_or(0, |summary| summary.lost_symbols);
+        if std::mem::replace(&mut self.lost_symbols, lost) != lost {
+            self.receiver.set_dropped(self.network.dropped());
+        }
     }
 
     /// False if the process is to end at once.
@@ -190,6 +205,7 @@ impl Work {
             report.elapsed_s = Seconds(summary.finished.unwrap_or(now).since(started));
             report.nacks = summary.nacks;
             report.lost_symbols = summary.lost_symbols;
+            report.dropped_at_socket = summary.dropped;
             report.stalled_s = Seconds(summary.stalled);
             report.limited_by.insert("sink".to_owned(), Seconds(summary.stalled));
         } else {

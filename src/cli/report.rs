@@ -59,8 +59,10 @@ pub struct ReceiverEntry {
     pub bytes: u64,
     /// Reports of it that asked for repair.
     pub nacks: u64,
-    /// Symbols that it missed, as it reported them.
+    /// Symbols that it missed at first, as it reported them.
     pub lost_symbols: u64,
+    /// Those among them that reached its host and found its socket buffer full; the network lost the rest.
+    pub dropped_at_socket: u64,
     /// For how long its sink held the session up.
     pub stalled_s: Seconds,
 }
@@ -100,6 +102,8 @@ pub struct ReceiverReport {
     pub nacks: u64,
     /// Symbols that were missed at first.
     pub lost_symbols: u64,
+    /// Those among them that reached this host and found the socket buffer full; the network lost the rest.
+    pub dropped_at_socket: u64,
     /// For how long the sink took nothing although there was something.
     pub stalled_s: Seconds,
     /// Why it failed; `None` on success.
@@ -209,6 +213,7 @@ impl ReceiverReport {
             limited_by: BTreeMap::new(),
             nacks: 0,
             lost_symbols: 0,
+            dropped_at_socket: 0,
             stalled_s: Seconds::default(),
             error: None,
         }
@@ -342,6 +347,7 @@ mod tests {
             bytes: 12,
             nacks: 3,
             lost_symbols: 2,
+            dropped_at_socket: 1,
             stalled_s: Seconds(Duration::from_millis(125)),
         });
         report

@@ -264,6 +264,7 @@ fn receiver_entry(member: &Member) -> ReceiverEntry {
         bytes: member.bytes,
         nacks: member.nacks,
         lost_symbols: member.lost_symbols,
+        dropped_at_socket: member.dropped,
         stalled_s: Seconds(member.stalled),
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::batch::{BatchSocket, Inbox, SendError};
 use super::coalesce::Coalescing;
+use super::drops::DropCounter;
 use super::socket::{ReceiverSockets, SenderSockets, Venue};
 use super::wake::Watch;
 use super::{Error, Trouble};
@@ -50,6 +51,7 @@ pub struct ReceiverNetwork {
     coalescing: Coalescing,
     /// Datagrams that the last look into the group's socket brought.
     taken: usize,
+    drops: DropCounter,
 }
 
 impl SenderNetwork {
@@ -89,6 +91,7 @@ impl ReceiverNetwork {
             unreachable: false,
             coalescing,
             taken: 0,
+            drops: DropCounter::default(),
         }
     }
 
@@ -105,6 +108,11 @@ impl ReceiverNetwork {
     /// Bytes that the kernel keeps until they are read.
     pub fn receive_buffer(&self) -> usize {
         self.sockets.group.receive_buffer()
+    }
+
+    /// Datagrams that arrived and found the socket buffer full; see [`DropCounter::read`].
+    pub fn dropped(&mut self) -> u64 {
+        self.drops.read(&self.sockets.group)
     }
 
     /// How long to leave the group's socket alone, now that there is nothing else to do.

@@ -5,6 +5,7 @@
 pub mod batch;
 pub mod clock;
 mod coalesce;
+pub mod drops;
 mod error;
 pub mod interface;
 pub mod kernel;

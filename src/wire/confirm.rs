@@ -8,7 +8,7 @@ use crate::exit::Exit;
 /// What a receiver has to show at its end.
 ///
 /// ```text
-/// exit code (1) | bytes (8) | lost symbols (8) | reports (8) | stalled, ms (4)
+/// exit code (1) | bytes (8) | lost symbols (8) | dropped (8) | reports (8) | stalled, ms (4)
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -18,6 +18,8 @@ pub struct Outcome {
     pub bytes: u64,
     /// Symbols that it took for lost.
     pub lost_symbols: u64,
+    /// Datagrams among them that its socket buffer had no room for, as far as the system tells.
+    pub dropped: u64,
     /// Reports with needs (NACKs) that it sent.
     pub nacks: u64,
     /// Time for which its sink held it up.
@@ -27,7 +29,7 @@ pub struct Outcome {
 /// Sent until a roster answers it.
 ///
 /// ```text
-/// receiver (8) | stage (1) | outcome (29)
+/// receiver (8) | stage (1) | outcome (37)
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Confirm {
@@ -52,7 +54,7 @@ pub enum Stage {
 /// The receiver gives up before the end of the stream. Sent until a roster answers it, or for a second.
 ///
 /// ```text
-/// receiver (8) | outcome (29) | text length (1) | text
+/// receiver (8) | outcome (37) | text length (1) | text
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leave<'a> {
@@ -70,6 +72,7 @@ impl Outcome {
             exit: Exit::from_code(reader.u8("exit code")?).ok_or(Malformed::Value("exit code"))?,
             bytes: reader.u64("bytes")?,
             lost_symbols: reader.u64("lost symbols")?,
+            dropped: reader.u64("dropped")?,
             nacks: reader.u64("reports")?,
             stalled: reader.millis("stalled")?,
         })
@@ -79,6 +82,7 @@ impl Outcome {
         writer.u8(self.exit.code());
         writer.u64(self.bytes);
         writer.u64(self.lost_symbols);
+        writer.u64(self.dropped);
         writer.u64(self.nacks);
         writer.millis(self.stalled);
     }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
+
+use crate::support::wait::Stopwatch;
 use crate::support::{KIB, Lab, MIB, PATIENCE, Source};
 
 #[test]
@@ -46,4 +49,96 @@ fn sink_that_pauses_for_less_than_max_stall_is_waited_for() {
         receiver.must_exit(&[0], PATIENCE);
         receiver.must_have_delivered(source);
     }
+}
+
+#[test]
+fn sink_that_pauses_costs_neither_processor_nor_network_and_the_stream_goes_on_at_once() {
+    let lab = Lab::up(2);
+    let source = Source::new(5, 96 * MIB);
+    let pauses = lab.host(1).recv("r1").takes(64 * KIB).start();
+    let other = lab.host(2).recv("r2").start();
+    let mut sender = lab.sender().send().args(&["-n", "2"]).source(source).start();
+    sender.finish();
+    // The buffer of the one that pauses, and not much more.
+    other.must_deliver(30 * MIB, PATIENCE);
+    assert!(!other.delivers(40 * MIB, Duration::from_secs(1)), "nothing held the stream back");
+    let programs = [&sender, &pauses, &other];
+    let used = || programs.map(|program| program.processor_time());
+    let carried = || [0, 1, 2].map(|h| lab.host(h).frames_sent());
+    let (time_before, frames_before) = (used(), carried());
+    for_as_long_as(Duration::from_secs(4));
+    let (time, frames) = (used(), carried());
+    for (now, before) in time.iter().zip(time_before) {
+        // Ticks of the progress line and some datagrams: a hundredth of a core.
+        assert!(*now - before <= Duration::from_millis(100), "{time_before:?} became {time:?}");
+    }
+    // Four keep-alives and an announce a second; a report a second from each; and what address resolution adds.
+    assert!(frames[0] - frames_before[0] <= 4 * 5 + 8, "{frames_before:?} became {frames:?}");
+    for h in [1, 2] {
+        assert!(frames[h] - frames_before[h] <= 4 + 6, "{frames_before:?} became {frames:?}");
+    }
+    let taken = other.taken();
+    pauses.take_all();
+    let watch = Stopwatch::start();
+    other.must_deliver(taken + MIB, PATIENCE);
+    // Within 100 ms, on a machine that does nothing else.
+    assert!(watch.elapsed() < Duration::from_millis(900), "went on after {:?}", watch.elapsed());
+    for mut program in [sender, pauses, other] {
+        program.must_exit(&[0], PATIENCE);
+    }
+}
+
+#[test]
+fn receive_buffer_of_8_kib_costs_time_and_its_drops_are_counted_as_such() {
+    let lab = Lab::with(2, &["--rate", "1gbit"]);
+    let source = Source::new(3, 2 * MIB);
+    let mut small = lab.host(1).recv("r1").start();
+    small.must_catch_signals();
+    small.must_get_along_with_a_receive_buffer_of(8 << 10, 7767);
+    let mut other = lab.host(2).recv("r2").start();
+    let mut sender = lab.sender().send().args(&["-n", "2"]).source(source).start();
+    sender.finish();
+    sender.must_exit(&[0], PATIENCE);
+    for receiver in [&mut small, &mut other] {
+        receiver.must_exit(&[0], PATIENCE);
+        receiver.must_have_delivered(source);
+    }
+    let count = |report: &serde_json::Value, field: &str| report[field].as_u64().unwrap();
+    for report in [small.report(), sender.report_of("r1")] {
+        let (lost, dropped) = (count(&report, "lost_symbols"), count(&report, "dropped_at_socket"));
+        // The lab's switch has room for what the sender's port lets through.
+        assert!(dropped > 0 && dropped <= lost + 100, "{report}");
+    }
+    for report in [other.report(), sender.report_of("r2")] {
+        assert_eq!(count(&report, "dropped_at_socket"), 0, "{report}");
+    }
+}
+
+#[test]
+fn receiver_kept_from_the_processor_slows_the_stream_and_breaks_nothing() {
+    let lab = Lab::with(2, &["--rate", "1gbit"]);
+    let source = Source::new(4, 32 * MIB);
+    let mut receivers = [1, 2].map(|h| lab.host(h).recv(&format!("r{h}")).start());
+    let mut sender = lab.sender().send().args(&["-n", "2"]).source(source).start();
+    sender.finish();
+    receivers[0].must_deliver(MIB, PATIENCE);
+    // It runs for a tenth of the time: what a host does that is busy with something else.
+    for _ in 0..20 {
+        receivers[0].signal(Signal::STOP);
+        for_as_long_as(Duration::from_millis(90));
+        receivers[0].signal(Signal::CONT);
+        if sender.ends(Duration::from_millis(10)).is_some() {
+            break;
+        }
+    }
+    sender.must_exit(&[0], PATIENCE);
+    for receiver in &mut receivers {
+        receiver.must_exit(&[0], PATIENCE);
+        receiver.must_have_delivered(source);
+    }
+}
+
+/// How long something lasts is what such a test is about; nothing is synchronised by it.
+fn for_as_long_as(duration: Duration) {
+    crate::support::wait::readable(&mut [], duration);
 }

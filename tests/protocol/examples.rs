@@ -27,6 +27,7 @@ const OUTCOME: Outcome = Outcome {
     exit: Exit::Complete,
     bytes: 1_005_005,
     lost_symbols: 11,
+    dropped: 2,
     nacks: 4,
     stalled: Duration::from_millis(1_500),
 };

@@ -32,8 +32,8 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 prop_compose! {
-    fn outcome()(exit in exit(), bytes: u64, lost_symbols: u64, nacks: u64, stalled in millis()) -> Outcome {
-        Outcome { exit, bytes, lost_symbols, nacks, stalled }
+    fn outcome()(exit in exit(), bytes: u64, lost_symbols: u64, dropped: u64, nacks: u64, stalled in millis()) -> Outcome {
+        Outcome { exit, bytes, lost_symbols, dropped, nacks, stalled }
     }
 }
 

@@ -217,13 +217,13 @@ fn lie(rng: &mut fastrand::Rng, receivers: usize) -> Hostile {
         Kind::Abort => &[1, 1],
         Kind::Join => &[8, 4, 4, 4],
         Kind::Report => &[8, 8, 8, 8, 4, 8, 8, 8, 4, 4, 8, 8, 4, 2, 4, 1, 1],
-        Kind::Confirm => &[8, 1, 1, 8, 8, 8, 4],
-        Kind::Leave => &[8, 1, 8, 8, 8, 4, 1],
+        Kind::Confirm => &[8, 1, 1, 8, 8, 8, 8, 4],
+        Kind::Leave => &[8, 1, 8, 8, 8, 8, 4, 1],
     };
     let speaks_for = rng.usize(0..receivers);
     for (place, length) in fields.iter().enumerate() {
         let value = match (kind, place) {
-            (Kind::Source | Kind::Repair, 0) | (Kind::Abort | Kind::Leave, 6) => 0,
+            (Kind::Source | Kind::Repair, 0) | (Kind::Leave, 7) => 0,
             (Kind::Roster, 0) | (Kind::Report, 13) | (Kind::End, 5) => 1,
             (Kind::Report, 16) | (Kind::Abort, 1) => 0,
             (Kind::Join | Kind::Report | Kind::Confirm | Kind::Leave, 0) | (Kind::Roster, 1) => {

@@ -234,6 +234,7 @@ impl Membership {
             bytes: self.bytes,
             nacks: self.nacks,
             lost_symbols: self.lost(),
+            dropped: self.dropped,
             stalled: self.stalled,
             end: self.end.map(|(_, end)| end),
             group_size: self.group_size,

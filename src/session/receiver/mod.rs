@@ -100,6 +100,8 @@ pub struct Summary {
     pub nacks: u64,
     /// Datagrams of the sender that never came.
     pub lost_symbols: u64,
+    /// Those among them that the socket buffer had no room for, as far as the system tells.
+    pub dropped: u64,
     /// Time for which the sink held up the session.
     pub stalled: Duration,
     /// Length and digest, once the sender has told them.

@@ -127,6 +127,7 @@ impl Sender {
         if !member.state.is_final() || (member.state.is_evicted() && undecided) {
             member.bytes = confirm.outcome.bytes;
             member.lost_symbols = confirm.outcome.lost_symbols;
+            member.dropped = confirm.outcome.dropped;
             member.nacks = confirm.outcome.nacks;
             member.stalled = confirm.outcome.stalled;
             match confirm.stage {
@@ -152,6 +153,7 @@ impl Sender {
             tracing::warn!(name = %member.name, address = %member.address, code, reason, "receiver left");
             member.bytes = leave.outcome.bytes;
             member.lost_symbols = leave.outcome.lost_symbols;
+            member.dropped = leave.outcome.dropped;
             member.nacks = leave.outcome.nacks;
             member.stalled = leave.outcome.stalled;
             if let State::Waiting { first_join } = &mut self.state {

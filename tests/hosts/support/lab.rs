@@ -83,6 +83,14 @@ impl Host {
         command
     }
 
+    /// Frames that this host has sent so far.
+    pub(crate) fn frames_sent(&self) -> u64 {
+        let output = self.command("cat").arg("/proc/net/dev").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let eth0 = text.lines().find_map(|line| line.trim().strip_prefix("eth0:")).unwrap();
+        eth0.split_whitespace().nth(9).and_then(|packets| packets.parse().ok()).unwrap()
+    }
+
     /// `mcast-send`, to be started on this host.
     pub(crate) fn send(&self) -> Launch {
         Launch::new(

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::net::sockopt::{set_socket_recv_buffer_size, socket_recv_buffer_size};
+use rustix::process::{
+    Pid, PidfdFlags, PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_open, pidfd_send_signal,
+};
 use tempfile::TempDir;
 
 use super::stdio::{Feeder, Listener, Taker};
@@ -150,6 +153,11 @@ impl Program {
         self.taker().reaches(len, within)
     }
 
+    /// Bytes that the program has written to its stdout so far.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taker().len()
+    }
+
     /// Reads the program's stdout to its end from now on.
     pub(crate) fn take_all(&self) {
         self.taker().take_all();
@@ -181,6 +189,35 @@ impl Program {
         let ended = || readable(&mut [interest(&self.handle)], Duration::ZERO);
         let settled = comes_true(PATIENCE, || catches() || ended());
         assert!(settled && catches(), "{} does not catch SIGTERM", self.what);
+    }
+
+    /// Makes the receive buffer of the program's socket at this port as small as a host with little memory has it.
+    pub(crate) fn must_get_along_with_a_receive_buffer_of(&self, bytes: usize, port: u16) {
+        let descriptors = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        let numbers = descriptors.map(|entry| entry.unwrap().file_name().to_string_lossy().parse().unwrap());
+        let sockets = numbers.filter_map(|number| {
+            let copy = pidfd_getfd(&self.handle, number, PidfdGetfdFlags::empty()).ok()?;
+            let address = rustix::net::getsockname(&copy).ok()?;
+            let address = std::net::SocketAddr::try_from(address).ok()?;
+            (address.port() == port).then_some(copy)
+        });
+        let mut count = 0;
+        for socket in sockets {
+            // The kernel doubles what it is asked for.
+            set_socket_recv_buffer_size(&socket, bytes / 2).unwrap();
+            assert_eq!(socket_recv_buffer_size(&socket).unwrap(), bytes);
+            count += 1;
+        }
+        assert!(count > 0, "{} has no socket at port {port}", self.what);
+    }
+
+    /// Processor time that the program, which still runs, has used.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        // The name in parentheses may have spaces; user and system time are the 12th and 13th field after it.
+        let fields = text.rsplit_once(')').map(|(_, rest)| rest.split_whitespace()).expect("a running program");
+        let ticks: u64 = fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second())
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -175,6 +175,7 @@ impl Membership {
             exit,
             bytes: self.bytes,
             lost_symbols: self.lost(),
+            dropped: self.dropped,
             nacks: self.nacks,
             stalled: self.stalled,
         }
