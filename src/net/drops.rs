@@ -88,6 +88,9 @@ mod tests {
     #[test]
     fn the_tables_columns_are_the_kernels() {
         let line = " 1520: 434DFFEF:1E57 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 91337 2 00000000a1b2c3d4 512";
-        assert_eq!((in_line(line, "91337"), in_line(line, "9133"), in_line("", "1")), (Some(512), None, None));
+        assert_eq!(
+            (in_line(line, "91337"), in_line(line, "9133"), in_line("", "1")),
+            (Some(512), None, None)
+        );
     }
 }

@@ -114,3 +114,56 @@ fn one_receiver_alone_can_be_evicted_too() {
     let history = scenario.run();
     assert_eq!(exits(&history), (Some(Exit::PeerLost), vec![Some(Exit::Evicted)]));
 }
+
+/// Frames of full symbols at 1 Gbit/s: what an Ethernet carries.
+fn on_ethernet(seed: u64, receivers: usize, bytes: u64) -> Scenario {
+    let mut scenario = Scenario::new(seed, receivers, bytes);
+    scenario.symbol_size = 1_428;
+    scenario.block_symbols = 32;
+    for receiver in &mut scenario.receivers {
+        receiver.socket_buffer = 1 << 20;
+    }
+    scenario
+}
+
+#[test]
+fn while_a_sink_pauses_there_are_only_signs_of_life_and_then_full_speed_within_100_ms() {
+    for loss in [0.0, 0.01] {
+        let mut scenario = on_ethernet(10, 3, 26_000_000).with_loss(loss);
+        scenario.receivers[1].sink.stalls = vec![(ms(10), seconds(300))];
+        let history = scenario.run();
+        all_complete(&history);
+        if loss == 0.0 {
+            assert_eq!(history.sent.repair_symbols, 0);
+        }
+        // Keep-alives four times a second and an announce; two dozen for the data itself.
+        let control = history.sent.datagrams - history.sent.source_symbols - history.sent.repair_symbols;
+        assert!(control < 300 * 5 + 100, "{control}");
+        // A sign of life a second from each; those for 18,000 datagrams come on top.
+        let reports: u64 = history.feedback.values().sum();
+        assert!(reports < 3 * 300 + 600, "{:?}", history.feedback);
+        // 25 MB were left to send: 213 ms of a full line.
+        for receiver in &history.receivers {
+            let last = receiver.last_byte.as_nanos();
+            assert!(last < 300_000_000_000 + 213_000_000 + 100_000_000, "{loss}: {last}");
+        }
+    }
+}
+
+#[test]
+fn who_returns_slowly_lets_the_others_go_on_as_soon_as_it_takes_something() {
+    for buffer in [1 << 20, 64 << 20] {
+        let mut scenario = on_ethernet(11, 2, 80_000_000);
+        scenario.receivers[1].buffer = buffer;
+        let window = buffer as u64 / (1_472 * 32);
+        let left = 5;
+        scenario.source.bytes = (window + left) * 1_428 * 32;
+        scenario.receivers[1].sink.stalls = vec![(ms(1), seconds(300))];
+        scenario.receivers[1].sink.per_block = ms(50);
+        let history = scenario.run();
+        all_complete(&history);
+        // It has made room for the last block when it has taken as many as were left.
+        let last = history.receivers[0].last_byte.as_nanos();
+        assert!(last < 300_000_000_000 + left * 50_000_000 + 100_000_000, "{buffer}: {last}");
+    }
+}

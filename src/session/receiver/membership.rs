@@ -99,6 +99,8 @@ pub(super) struct Membership {
     tell_due: Option<Time>,
     /// One more than the last block of which a source symbol has come.
     begun: BlockNumber,
+    /// When the sink took the first block that no report has told of.
+    taken_at: Option<Time>,
     /// State of things at the last report.
     reported_arrived: u64,
     reported_position: BlockNumber,
@@ -131,6 +133,8 @@ impl Membership {
     const ASK_MAX: Duration = Duration::from_millis(500);
     /// Signs of life, at the slowest.
     const HEARTBEAT: Duration = Duration::from_secs(1);
+    /// A sender that this receiver's sink has brought to a stop hears that soon of what the sink takes.
+    const TAKEN_DELAY: Duration = Duration::from_millis(10);
     /// Needs are repeated no faster than this.
     const NACK_AGAIN: Duration = Duration::from_millis(2);
     /// Bytes of a report that needs may fill: it stays one datagram on every path.
@@ -187,6 +191,7 @@ impl Membership {
             nack_due: None,
             tell_due: None,
             begun: BlockNumber(0),
+            taken_at: None,
             reported_arrived: 0,
             reported_position: BlockNumber(0),
             reported_settled: DatagramNumber(0),
@@ -252,6 +257,7 @@ impl Membership {
     pub(super) fn handle_consumed(&mut self, now: Time, block: Block) {
         self.bytes = self.bytes.saturating_add(block.len() as u64);
         self.assembly.handle_consumed(block);
+        self.taken_at.get_or_insert(now);
         self.watch_sink(now);
     }
 

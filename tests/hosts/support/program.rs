@@ -7,9 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::net::sockopt::{set_socket_recv_buffer_size, socket_recv_buffer_size};
-use rustix::process::{
-    Pid, PidfdFlags, PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_open, pidfd_send_signal,
-};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_open, pidfd_send_signal};
 use tempfile::TempDir;
 
 use super::stdio::{Feeder, Listener, Taker};
@@ -215,7 +213,8 @@ impl Program {
     pub(crate) fn processor_time(&self) -> Duration {
         let text = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
         // The name in parentheses may have spaces; user and system time are the 12th and 13th field after it.
-        let fields = text.rsplit_once(')').map(|(_, rest)| rest.split_whitespace()).expect("a running program");
+        let fields =
+            text.rsplit_once(')').map(|(_, rest)| rest.split_whitespace()).expect("a running program");
         let ticks: u64 = fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
         Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second())
     }

@@ -42,7 +42,14 @@ impl Membership {
         }
         let nack = self.nack_due.map_or(Time::NEVER, |due| due.max(allowed));
         let tell = self.tell_due.map_or(Time::NEVER, |due| due.max(allowed));
-        nack.min(tell).min(self.last_report + self.heartbeat)
+        let room = self.taken_at.filter(|_| self.has_stopped_the_sender());
+        let room = room.map_or(Time::NEVER, |taken| allowed.max(taken + Self::TAKEN_DELAY));
+        nack.min(tell).min(room).min(self.last_report + self.heartbeat)
+    }
+
+    /// Everything that there was room for at the last report has come: the sender can send nothing more.
+    fn has_stopped_the_sender(&self) -> bool {
+        self.assembly.received().0 >= self.reported_position.0 + self.assembly.window() as u64
     }
 
     pub(in crate::session::receiver) fn poll_transmit(&mut self, now: Time) -> Option<&[u8]> {
@@ -157,6 +164,7 @@ impl Membership {
         self.write(&Message::Report(report));
         self.last_report = now;
         self.tell_due = None;
+        self.taken_at = None;
         self.reported_arrived = self.arrived;
         self.reported_position = self.assembly.position();
         self.repeats =
