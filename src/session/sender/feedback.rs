@@ -42,7 +42,6 @@ impl Sender {
         self.members.admit(now, from, join);
         let silence = self.members.longest_silence(Self::ANNOUNCE_MAX);
         self.announce_due = self.announce_due.min(now + silence);
-        self.members.update_limits();
         tracing::info!(name = join.name.as_str(), address = %from, receivers = self.members.len(), "receiver joined");
         self.answer(now, join.receiver, Standing::Admitted);
     }

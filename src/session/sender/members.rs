@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::super::rate::PathLoss;
+use super::least::Least;
 use crate::time::Time;
 use crate::wire::{BlockNumber, DatagramNumber, Join, Outcome, ReceiverId, Standing};
 
@@ -43,6 +44,9 @@ pub struct Member {
     /// Datagrams may be sent up to this number, exclusive.
     pub(super) credit_edge: DatagramNumber,
     pub(super) path: PathLoss,
+    /// Its place among the members, and whether it is counted there as alive.
+    slot: usize,
+    counted: bool,
 }
 
 /// How far a receiver is.
@@ -93,10 +97,23 @@ impl MemberState {
 }
 
 /// All admitted receivers, by id.
+///
+/// What the slowest of them allow is kept up to date change by change, since reports come by the thousand: whoever may
+/// change a member is noted, and looked at again before the next question is answered.
 #[derive(Debug, Default)]
 pub(super) struct Members {
     by_id: BTreeMap<ReceiverId, Member>,
-    limits: Limits,
+    /// Members that may have changed since; each is in `by_id`, or was.
+    touched: Vec<ReceiverId>,
+    /// Slots of members that were removed.
+    free_slots: Vec<usize>,
+    /// Of the active ones.
+    received: Least<BlockNumber>,
+    window_edge: Least<(BlockNumber, ReceiverId)>,
+    credit_edge: Least<(DatagramNumber, ReceiverId)>,
+    /// Of those from whom something is still expected, and how many those are.
+    last_heard: Least<Time>,
+    alive: usize,
     /// The shortest time of silence after which one of them gives the sender up.
     patience: Option<Duration>,
 }
@@ -118,10 +135,14 @@ impl Members {
 
     pub(super) fn admit(&mut self, now: Time, address: SocketAddr, join: &Join) {
         self.patience = Some(self.patience.map_or(join.peer_timeout, |least| least.min(join.peer_timeout)));
+        let slot = self.free_slots.pop().unwrap_or(self.by_id.len());
+        self.touched.push(join.receiver);
         self.by_id.insert(
             join.receiver,
             Member {
                 id: join.receiver,
+                slot,
+                counted: false,
                 name: join.name.as_str().to_owned(),
                 address,
                 state: MemberState::Active,
@@ -149,11 +170,22 @@ impl Members {
     }
 
     pub(super) fn remove(&mut self, id: ReceiverId) {
-        self.by_id.remove(&id);
+        let Some(member) = self.by_id.remove(&id) else { return };
+        self.alive -= usize::from(member.counted);
+        self.forget(member.slot);
+        self.free_slots.push(member.slot);
+    }
+
+    pub(super) fn get(&self, id: ReceiverId) -> Option<&Member> {
+        self.by_id.get(&id)
     }
 
     pub(super) fn get_mut(&mut self, id: ReceiverId) -> Option<&mut Member> {
-        self.by_id.get_mut(&id)
+        let member = self.by_id.get_mut(&id)?;
+        if self.touched.last() != Some(&id) {
+            self.touched.push(id);
+        }
+        Some(member)
     }
 
     /// Whether nothing has come from this receiver for so long.
@@ -165,7 +197,9 @@ impl Members {
         self.by_id.values()
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Member> {
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut Member> {
+        self.touched.clear();
+        self.touched.extend(self.by_id.keys());
         self.by_id.values_mut()
     }
 
@@ -177,35 +211,69 @@ impl Members {
         self.by_id.len()
     }
 
-    pub(super) const fn limits(&self) -> Limits {
-        self.limits
+    /// How many have not ended.
+    pub(super) fn alive(&mut self) -> usize {
+        self.look_again();
+        self.alive
     }
 
-    /// To be called after anything that may have moved the slowest receivers.
-    pub(super) fn update_limits(&mut self) {
-        let active = || self.by_id.values().filter(|member| member.state == MemberState::Active);
-        self.limits = Limits {
-            received: active().map(|member| member.received).min(),
-            window_edge: active().map(|member| (member.window_edge(), member.id)).min(),
-            credit_edge: active().map(|member| (member.credit_edge, member.id)).min(),
-        };
-    }
-
-    /// The session was paused by its own host: nobody's silence of that time counts.
-    pub(super) fn forgive(&mut self, now: Time, pause: Duration) {
-        for member in self.by_id.values_mut() {
-            // What a receiver said during the pause has been read by now, and needs no forgiveness.
-            member.last_heard = (member.last_heard + pause).min(now);
-            member.moved = (member.moved + pause).min(now);
+    pub(super) fn limits(&mut self) -> Limits {
+        self.look_again();
+        Limits {
+            received: self.received.get(),
+            window_edge: self.window_edge.get(),
+            credit_edge: self.credit_edge.get(),
         }
     }
 
     /// When the first receiver will have been silent for too long.
-    pub(super) fn next_death(&self, timeout: Duration) -> Option<Time> {
-        self.by_id
-            .values()
-            .filter(|member| !member.state.is_final())
-            .map(|member| member.last_heard + timeout)
-            .min()
+    pub(super) fn next_death(&mut self, timeout: Duration) -> Option<Time> {
+        self.look_again();
+        self.last_heard.get().map(|heard| heard + timeout)
+    }
+
+    /// Enters what has become of members that may have changed.
+    fn look_again(&mut self) {
+        let mut touched = std::mem::take(&mut self.touched);
+        for id in touched.drain(..) {
+            let Some(member) = self.by_id.get_mut(&id) else { continue };
+            let (slot, alive) = (member.slot, !member.state.is_final());
+            self.alive = self.alive + usize::from(alive) - usize::from(member.counted);
+            member.counted = alive;
+            if member.state == MemberState::Active {
+                self.received.set(slot, Some(member.received));
+                self.window_edge.set(slot, Some((member.window_edge(), id)));
+                self.credit_edge.set(slot, Some((member.credit_edge, id)));
+                self.last_heard.set(slot, Some(member.last_heard));
+            } else {
+                let heard = alive.then_some(member.last_heard);
+                self.forget(slot);
+                self.last_heard.set(slot, heard);
+            }
+        }
+        self.touched = touched;
+    }
+
+    fn forget(&mut self, slot: usize) {
+        self.received.set(slot, None);
+        self.window_edge.set(slot, None);
+        self.credit_edge.set(slot, None);
+        self.last_heard.set(slot, None);
+    }
+
+    /// Data flows from number `first` on: nothing sent before counts against anyone's socket buffer.
+    pub(super) fn start(&mut self, first: DatagramNumber) {
+        for member in self.all_mut() {
+            member.credit_edge = first.plus(member.credit_edge.0);
+        }
+    }
+
+    /// The session was paused by its own host: nobody's silence of that time counts.
+    pub(super) fn forgive(&mut self, now: Time, pause: Duration) {
+        for member in self.all_mut() {
+            // What a receiver said during the pause has been read by now, and needs no forgiveness.
+            member.last_heard = (member.last_heard + pause).min(now);
+            member.moved = (member.moved + pause).min(now);
+        }
     }
 }

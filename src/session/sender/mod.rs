@@ -4,6 +4,7 @@
 
 mod eviction;
 mod feedback;
+mod least;
 mod members;
 mod prepare;
 mod start_window;
@@ -335,7 +336,6 @@ impl Sender {
     // ---- time ----
 
     fn settle_limits(&mut self) {
-        self.members.update_limits();
         let received = self.members.limits().received.unwrap_or_else(|| self.window.next_block());
         while let Some(block) = self.window.release(received) {
             self.free.push(block);
@@ -347,11 +347,7 @@ impl Sender {
         if self.config.start.evaluate(now, first_join, self.members.names()) == Verdict::Start {
             tracing::info!(receivers = self.members.len(), "session starts");
             self.started = Some(now);
-            for member in self.members.iter_mut() {
-                // Nothing sent before the start counts against anyone's socket buffer.
-                member.credit_edge = self.next_number.plus(member.credit_edge.0);
-            }
-            self.members.update_limits();
+            self.members.start(self.next_number);
             self.limiter = LimiterClock::new(now);
             self.recent = (now, 0, None);
             self.last_status = now;
@@ -382,7 +378,7 @@ impl Sender {
     /// Ends the session once nothing more can come from any receiver.
     fn check_end(&mut self, now: Time) {
         match &self.state {
-            State::Streaming if self.members.iter().all(|member| member.state.is_final()) => {
+            State::Streaming if self.members.alive() == 0 => {
                 let ended = self.judge();
                 self.finished = Some(now);
                 self.close_due = now;
@@ -392,7 +388,7 @@ impl Sender {
                 self.state = State::Closing { ended, copies_left: Self::CLOSE_COPIES, until };
             }
             State::Aborting { until, copies, ended, .. } => {
-                let all_know = self.members.iter().all(|member| member.state.is_final());
+                let all_know = self.members.alive() == 0;
                 if now >= *until || (all_know && *copies >= 1) {
                     self.finished.get_or_insert(now);
                     self.state = State::Ended(ended.clone());
@@ -488,7 +484,7 @@ impl Endpoint for Sender {
             return;
         }
         // Only from where it joined does a receiver speak for itself.
-        if self.members.get_mut(receiver).is_none_or(|member| member.address != from) {
+        if self.members.get(receiver).is_none_or(|member| member.address != from) {
             return;
         }
         match &message {
@@ -530,7 +526,7 @@ impl Endpoint for Sender {
 }
 
 impl Sender {
-    fn next_timeout(&self) -> Option<Time> {
+    fn next_timeout(&mut self) -> Option<Time> {
         let death = self.members.next_death(self.config.peer_timeout);
         let own = match &self.state {
             State::Waiting { first_join } => {

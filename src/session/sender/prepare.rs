@@ -223,9 +223,8 @@ impl Sender {
     }
 
     /// Receivers that still report.
-    fn group_size(&self) -> u32 {
-        let active = self.members.iter().filter(|member| !member.state.is_final()).count();
-        u32::try_from(active).unwrap_or(u32::MAX)
+    fn group_size(&mut self) -> u32 {
+        u32::try_from(self.members.alive()).unwrap_or(u32::MAX)
     }
 
     fn prepare_answers(&mut self, now: Time) -> bool {
@@ -241,7 +240,7 @@ impl Sender {
         self.prepare_control(&Message::Roster(Roster { entries: Entries::Given(&entries) }), What::Control)
     }
 
-    fn status(&self) -> Status {
+    fn status(&mut self) -> Status {
         Status {
             next_block: self.window.next_block(),
             released: self.window.released(),
