@@ -4,7 +4,7 @@
 //! [`Receiver`]s turn those into the stream again, mend what the network lost, and confirm length and digest of the whole.
 //! Both are state machines. They open no socket, read no clock, start no thread, draw no randomness, and touch neither
 //! source nor sink: they are given datagrams, the time, a seed and blocks, and give back datagrams, a deadline and blocks.
-//! [`net`], [`source`], [`sink`] and [`cli`] make the programs `mcast-send` and `mcast-recv` of them, [`sim`] plays them
+//! [`net`], [`source`], [`sink`], [`command`] and [`cli`] make the programs `mcast-send` and `mcast-recv` of them, [`sim`] plays them
 //! over a network in memory. There is no encryption and no authentication yet: whoever can send to the group can disturb
 //! a session.
 //!
@@ -142,6 +142,7 @@
 //! [`Exit::Complete`]: exit::Exit::Complete
 
 pub mod cli;
+pub mod command;
 pub mod exit;
 pub mod fec;
 pub mod net;

@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 /// Every room, and those that it knows. What stands here is used, and nothing else is: `bin` goes through `cli`.
 const KNOWS: &[(&str, &[&str])] = &[
     ("bin", &["cli"]),
-    ("cli", &["exit", "fec", "net", "seal", "session", "sink", "source", "time", "wire"]),
+    ("cli", &["command", "exit", "fec", "net", "seal", "session", "sink", "source", "time", "wire"]),
     ("net", &["session", "time"]),
-    ("source", &["fec", "session", "sink"]),
-    ("sink", &["exit", "fec", "session"]),
+    ("source", &["command", "fec", "session", "sink"]),
+    ("sink", &["command", "exit", "fec", "session"]),
+    ("command", &[]),
     ("sim", &["exit", "fec", "seal", "session", "time", "wire"]),
     ("session", &["exit", "fec", "seal", "time", "wire"]),
     ("wire", &["exit", "fec"]),
@@ -45,14 +46,15 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("HashMap", &[]),
     ("HashSet", &[]),
     // The rest of the world.
-    ("std::env", &["cli", "sim"]),
-    ("std::fs", &["cli", "net", "sink", "source"]),
-    ("std::io", &["cli", "net", "sink", "source"]),
-    ("std::os", &["cli", "net", "sink", "source"]),
-    ("std::process", &["bin", "cli", "sink"]),
-    ("std::thread", &["cli", "sink", "source"]),
-    ("rustix", &["cli", "net", "sink", "source"]),
+    ("std::env", &["cli", "command", "sim"]),
+    ("std::fs", &["cli", "command", "net", "sink", "source"]),
+    ("std::io", &["cli", "command", "net", "sink", "source"]),
+    ("std::os", &["cli", "command", "net", "sink", "source"]),
+    ("std::process", &["bin", "cli", "command", "sink"]),
+    ("std::thread", &["cli", "command", "sink", "source"]),
+    ("rustix", &["cli", "command", "net", "sink", "source"]),
     ("clap", &["cli"]),
+    ("tokio", &["command"]),
 ];
 
 /// Lines that a file may have before it is asked which two ideas it holds.

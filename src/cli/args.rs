@@ -11,6 +11,7 @@ use clap::{ArgAction, Args, Parser, ValueEnum};
 use super::config::{DEFAULT_GROUP, DEFAULT_PORT, LogFormat, NetworkConfig, OutputConfig, ProgressMode};
 use super::error::Failure;
 use super::values;
+use crate::command::CommandLine;
 use crate::exit::Exit;
 
 /// Which network, interface and group.
@@ -120,6 +121,20 @@ impl ValueEnum for LogFormat {
 /// A path that is not empty.
 pub(super) fn path() -> ValueParser {
     PathBufValueParser::new().into()
+}
+
+/// The command behind `--`, if there is one.
+pub(super) fn command_line(words: Vec<OsString>) -> Result<Option<CommandLine>, Failure> {
+    let mut words = words.into_iter();
+    words.next().map(|program| runnable(CommandLine { program, arguments: words.collect() })).transpose()
+}
+
+/// Refuses a command whose program is not there.
+pub(super) fn runnable(line: CommandLine) -> Result<CommandLine, Failure> {
+    match line.check(std::env::var_os("PATH").as_deref()) {
+        Ok(()) => Ok(line),
+        Err(error) => Err(Failure::usage(error)),
+    }
 }
 
 /// What a command line asks for.

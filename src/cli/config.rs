@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::command::CommandLine;
+
 /// The group that is used where none is named: site-local (RFC 2365), "MC" in its last two bytes.
 pub const DEFAULT_GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 255, 77, 67));
 /// The UDP port that is used where none is named.
@@ -64,8 +66,8 @@ pub struct RecvConfig {
     pub network: NetworkConfig,
     /// Hops that datagrams to the sender may take; `None`: the system's default for unicast.
     pub ttl: Option<u8>,
-    /// Where the stream goes.
-    pub sink: SinkConfig,
+    /// Where the stream goes: one place or several.
+    pub sinks: Vec<SinkConfig>,
     /// The only label to accept.
     pub expect: Option<String>,
     /// How the sender's report calls this receiver.
@@ -117,6 +119,8 @@ pub enum SourceConfig {
     Stdin,
     /// This file.
     File(PathBuf),
+    /// What this command writes, which is started with the session.
+    Command(CommandLine),
 }
 
 /// Where the stream goes.
@@ -125,7 +129,14 @@ pub enum SinkConfig {
     /// Standard output.
     Stdout,
     /// This file, which appears under its name once it is verified.
-    File(PathBuf),
+    File {
+        /// Its name.
+        path: PathBuf,
+        /// A line for the shell that is run once the file is there.
+        then: Option<String>,
+    },
+    /// This command's input; the command is started with the session.
+    Command(CommandLine),
 }
 
 /// What people and programs are told about the session.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::error::Failure;
 use super::report::Wire;
+use crate::command::Commands;
 use crate::exit::Exit;
 use crate::session::WireStats;
 use crate::time::Time;
@@ -16,6 +17,22 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], Failure> {
         Failure::new(Exit::LocalResource, format!("no randomness from the system: {error}"))
     })?;
     Ok(bytes)
+}
+
+/// The thread that waits for the commands of a session.
+pub(super) fn commands() -> Result<Commands, Failure> {
+    // Whatever has happened to the file since it was started, it is this program.
+    Commands::start("/proc/self/exe".into()).map_err(no_resource)
+}
+
+/// Kills the commands that still run, and waits for their ends.
+pub(super) fn end_commands(commands: Option<&Commands>) {
+    if let Some(commands) = commands {
+        commands.kill_all();
+        if !commands.wait_until_gone(LONGEST_KILL) {
+            tracing::warn!("a command does not end although it was killed; look for it");
+        }
+    }
 }
 
 /// The system has no thread or descriptor left.
@@ -38,6 +55,9 @@ pub(super) fn interrupted(signal: u8) -> Failure {
 pub(super) fn rounded(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
+
+/// A signal must end a program within two seconds, and guards answer within a second and a fifth.
+const LONGEST_KILL: Duration = Duration::from_millis(1500);
 
 /// Ticks a few times a second, and measures the rate of what it is shown.
 #[derive(Debug)]

@@ -26,6 +26,7 @@ use console::Console;
 use error::Failure;
 use report::Report;
 
+use crate::command::guard;
 use crate::exit::Exit;
 use crate::fec::check_processor;
 use crate::net::interface::Interface;
@@ -48,6 +49,9 @@ fn run<C, R: Report>(
     output: impl FnOnce(&C) -> (OutputConfig, bool),
     work: impl FnOnce(C, &Console) -> Ended<R>,
 ) -> ExitCode {
+    if let Some(code) = guard::main_if_asked(std::env::args_os()) {
+        return code;
+    }
     let prepared = config(std::env::args_os()).and_then(|asked| match asked {
         Asked::Print(text) => Ok(Asked::Print(text)),
         Asked::Run(config) => {

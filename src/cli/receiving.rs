@@ -1,5 +1,8 @@
 //! The receiver at work: protocol, sockets, sink and signals on one thread's loop.
 
+use std::io;
+use std::os::fd::AsFd;
+
 use super::Ended;
 use super::config::{RecvConfig, SinkConfig};
 use super::console::Console;
@@ -7,6 +10,7 @@ use super::error::Failure;
 use super::launch::{self, Ticker};
 use super::progress::{Phase, Progress};
 use super::report::{ReceiverReport, Seconds, Wire};
+use crate::command::Commands;
 use crate::exit::Exit;
 use crate::net::clock::Clock;
 use crate::net::kernel::ReceiverNetwork;
@@ -14,9 +18,9 @@ use crate::net::socket::ReceiverSockets;
 use crate::net::wake::{Signals, Sleeper, Watch, signal_name};
 use crate::session::receiver::{self, Event};
 use crate::session::{Receiver, turn};
-use crate::sink::Sink;
 use crate::sink::file::OutputFile;
 use crate::sink::pipe::OutputPipe;
+use crate::sink::several::{Launch, Plan, Then};
 use crate::sink::writer::{Writer, Written};
 use crate::time::Time;
 use crate::wire::{Label, Name, ReceiverId};
@@ -40,14 +44,13 @@ struct Work {
     stopped_by: u8,
     /// Losses known when the kernel was last asked which of them were its own.
     lost_symbols: u64,
+    /// The thread that waits for sinks that are commands.
+    commands: Option<Commands>,
 }
 
 impl Work {
     fn prepare(config: &RecvConfig) -> Result<Self, Failure> {
-        let sink = match &config.sink {
-            SinkConfig::Stdout => Sink::Pipe(OutputPipe::stdout()?),
-            SinkConfig::File(path) => Sink::File(OutputFile::create(path)?),
-        };
+        let (plans, commands) = plans(&config.sinks)?;
         let venue = super::venue(&config.network)?;
         let network = ReceiverNetwork::new(ReceiverSockets::open(&venue, config.ttl)?);
         tracing::info!(interface = %venue.interface.name, group = %venue.target(), "waiting for a sender");
@@ -56,9 +59,9 @@ impl Work {
         let sleeper = Sleeper::new().map_err(launch::no_resource)?;
         let signals = Signals::catch().map_err(launch::no_resource)?;
         let waker = sleeper.waker();
-        let writer = Writer::start(sink, move || waker.wake()).map_err(launch::no_resource)?;
+        let writer = Writer::start(plans, move || waker.wake()).map_err(launch::no_resource)?;
         let receiver = Receiver::new(machine, clock.now());
-        Ok(Self { clock, receiver, network, writer, sleeper, signals, stopped_by: 0, lost_symbols: 0 })
+        Ok(Self { clock, receiver, network, writer, sleeper, signals, stopped_by: 0, lost_symbols: 0, commands })
     }
 
     fn run(mut self, config: &RecvConfig, console: &Console) -> Ended<ReceiverReport> {
@@ -132,9 +135,16 @@ impl Work {
 
     /// Gives the sink what is complete. True if the protocol wants another turn at once.
     fn feed_sink(&mut self) -> bool {
+        // The start comes before the first block, the end after the last one.
+        let started = self.heed_events();
         while let Some(block) = self.receiver.poll_block() {
             self.writer.give(block);
         }
+        self.heed_events() || started
+    }
+
+    /// True if there were any.
+    fn heed_events(&mut self) -> bool {
         let mut news = false;
         while let Some(event) = self.receiver.poll_event() {
             news = true;
@@ -144,7 +154,10 @@ impl Work {
                     self.note_drops();
                     self.writer.end(end);
                 }
-                Event::Started => tracing::info!("receiving"),
+                Event::Started => {
+                    tracing::info!("receiving");
+                    self.writer.open();
+                }
             }
         }
         news
@@ -163,6 +176,9 @@ impl Work {
         let Some((signal, count)) = self.signals.take() else { return true };
         self.stopped_by = signal;
         self.writer.cancel();
+        if let Some(commands) = &self.commands {
+            commands.kill_all();
+        }
         self.receiver.fail(now, Exit::Signal(signal), format!("stopped by {}", signal_name(signal)));
         count < 2
     }
@@ -191,6 +207,8 @@ impl Work {
     }
 
     fn end(self, config: &RecvConfig, now: Time) -> Ended<ReceiverReport> {
+        self.writer.cancel();
+        launch::end_commands(self.commands.as_ref());
         let mut report = ReceiverReport::new(&config.name);
         let ended = self.receiver.ended();
         let complete = matches!(ended, Some(receiver::Ended { exit: Exit::Complete, .. }));
@@ -228,6 +246,43 @@ impl Work {
         }
         Ended { report, result }
     }
+}
+
+/// What is to be opened at the start, and the thread that waits for commands if there are any.
+fn plans(sinks: &[SinkConfig]) -> Result<(Vec<Plan>, Option<Commands>), Failure> {
+    let has_command =
+        |sink: &SinkConfig| matches!(sink, SinkConfig::Command(_) | SinkConfig::File { then: Some(_), .. });
+    let commands = sinks.iter().any(has_command).then(launch::commands).transpose()?;
+    // Nothing but the stream goes to standard output where that is a sink.
+    let output = || {
+        let copy = if sinks.contains(&SinkConfig::Stdout) {
+            io::stderr().as_fd().try_clone_to_owned()
+        } else {
+            io::stdout().as_fd().try_clone_to_owned()
+        };
+        copy.map_err(launch::no_resource)
+    };
+    let mut plans = Vec::new();
+    for sink in sinks {
+        plans.push(match (sink, &commands) {
+            (SinkConfig::Stdout, _) => Plan::Pipe(OutputPipe::stdout()?),
+            (SinkConfig::File { path, then: Some(line) }, Some(commands)) => {
+                let then = Then { line: line.clone(), commands: commands.clone(), output: output()? };
+                Plan::File { path: path.clone(), then: Some(then) }
+            }
+            (SinkConfig::File { path, .. }, _) => Plan::File { path: path.clone(), then: None },
+            (SinkConfig::Command(line), Some(commands)) => {
+                Plan::Command(Launch { line: line.clone(), commands: commands.clone(), output: output()? })
+            }
+            // There is a thread where there is a command.
+            (SinkConfig::Command(_), None) => continue,
+        });
+        if let SinkConfig::File { path, .. } = sink {
+            // What cannot be made now cannot be made when the session starts.
+            OutputFile::create(path)?;
+        }
+    }
+    Ok((plans, commands))
 }
 
 fn receiver_config(config: &RecvConfig, receive_buffer: usize) -> Result<receiver::Config, Failure> {

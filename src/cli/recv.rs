@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use super::args::{Asked, NetworkArgs, OutputArgs, parse, path};
+use super::args::{Asked, NetworkArgs, OutputArgs, command_line, parse, path, runnable};
 use super::config::{RecvConfig, SinkConfig};
 use super::error::Failure;
 use super::receiving;
 use super::values::{self, ForEver};
+use crate::command::CommandLine;
 
 /// Receive a stream of bytes that mcast-send multicasts, verified.
 #[derive(Debug, Parser)]
@@ -21,6 +22,14 @@ struct RecvArgs {
     /// Write the stream to this file, which appears once it is verified, instead of standard output
     #[arg(short, long, env = "MCAST_OUTPUT", value_name = "PATH", value_parser = path())]
     output: Option<PathBuf>,
+
+    /// With -o: run this line in the shell once the file is there, {file} standing for its path; its status counts
+    #[arg(long, env = "MCAST_THEN", value_name = "LINE")]
+    then: Option<String>,
+
+    /// Give the stream to this command, killed if the stream fails; its status counts
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
 
     /// Refuse streams of another label [default: take any]
     #[arg(long, env = "MCAST_EXPECT", value_name = "LABEL", value_parser = values::label)]
@@ -55,16 +64,18 @@ struct RecvArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  mcast-recv | pg_restore -1 -O -x -d copy     restore what arrives
-  mcast-recv -o nightly.dump                   a file that appears once it is verified
-  mcast-recv --expect prod --start-timeout 0   wait for ever for the stream called prod";
+  mcast-recv -- pg_restore -1 -e -O -x -d copy          restore what arrives: all of it, or nothing
+  mcast-recv -o nightly.dump                            a file that appears once it is verified
+  mcast-recv -o n.dump -- pg_restore -1 -e -d copy      both
+  mcast-recv -o n.dump --then 'pg_restore -j8 {file}'   restore with several jobs, from the file
+  mcast-recv | tar -x                                   a pipe: its reader sees no failure";
 
 /// The program.
 pub fn main() -> ExitCode {
     super::run(
         "mcast-recv",
         |args| config(args, io::stdout().is_terminal()),
-        |config| (config.output.clone(), config.sink == SinkConfig::Stdout),
+        |config| (config.output.clone(), config.sinks.contains(&SinkConfig::Stdout)),
         receiving::work,
     )
 }
@@ -81,19 +92,32 @@ fn config(
         Asked::Run(args) => args,
         Asked::Print(text) => return Ok(Asked::Print(text)),
     };
-    let sink = match args.output {
-        Some(path) if path != Path::new("-") => SinkConfig::File(path),
-        _ if stdout_is_terminal => {
-            return Err(Failure::usage(
-                "standard output is a terminal; pipe it into a program, redirect it, or name a file with -o",
-            ));
+    let then = args.then.filter(|line| !line.trim().is_empty());
+    if then.is_some() {
+        runnable(CommandLine::shell(""))?;
+    }
+    let mut sinks = Vec::new();
+    match (args.output, then) {
+        (Some(path), then) if path != Path::new("-") => sinks.push(SinkConfig::File { path, then }),
+        (_, Some(line)) => {
+            return Err(Failure::usage(format!(
+                "--then \"{line}\" needs a file to work on; name it with -o"
+            )));
         }
-        _ => SinkConfig::Stdout,
-    };
+        (Some(_), None) => sinks.push(SinkConfig::Stdout),
+        (None, None) if args.command.is_empty() => sinks.push(SinkConfig::Stdout),
+        (None, None) => {}
+    }
+    if sinks.contains(&SinkConfig::Stdout) && stdout_is_terminal {
+        return Err(Failure::usage(
+            "standard output is a terminal; name a command after --, a file with -o, or redirect it",
+        ));
+    }
+    sinks.extend(command_line(args.command)?.map(SinkConfig::Command));
     Ok(Asked::Run(RecvConfig {
         network: args.network.config()?,
         ttl: args.ttl,
-        sink,
+        sinks,
         expect: args.expect,
         name: args.name.unwrap_or_else(values::host_name),
         start_timeout: args.start_timeout.0,
@@ -126,7 +150,7 @@ mod tests {
     #[test]
     fn without_flags_the_defaults_are_those_of_the_design() {
         let config = right("");
-        assert_eq!((config.sink, config.expect, config.ttl), (SinkConfig::Stdout, None, None));
+        assert_eq!((config.sinks, config.expect, config.ttl), (vec![SinkConfig::Stdout], None, None));
         assert_eq!(
             (config.start_timeout, config.peer_timeout),
             (Some(DEFAULT_START_TIMEOUT), DEFAULT_PEER_TIMEOUT)
@@ -139,8 +163,8 @@ mod tests {
         let config =
             right("-o a.dump --expect prod --name db2 --ttl 4 --buffer 1M --start-timeout 0 -i eth1 -p 7000");
         assert_eq!(
-            (config.sink, config.expect),
-            (SinkConfig::File("a.dump".into()), Some("prod".to_owned()))
+            (config.sinks, config.expect),
+            (vec![SinkConfig::File { path: "a.dump".into(), then: None }], Some("prod".to_owned()))
         );
         assert_eq!((config.name.as_str(), config.ttl, config.buffer), ("db2", Some(4), 1 << 20));
         assert_eq!((config.start_timeout, config.network.interface.as_deref()), (None, Some("eth1")));
@@ -151,6 +175,22 @@ mod tests {
     fn a_terminal_is_no_sink() {
         let refused = |line| asked(line, true).is_err_and(|failure| failure.exit == Exit::Usage);
         assert!(refused("") && refused("-o -") && !refused("-o a.dump"));
+    }
+
+    #[test]
+    fn several_sinks_may_be_given_at_once() {
+        let file = |then: Option<&str>| SinkConfig::File { path: "a".into(), then: then.map(str::to_owned) };
+        let command = SinkConfig::Command(CommandLine {
+            program: "sh".into(),
+            arguments: vec!["-c".into(), "x".into()],
+        });
+        assert_eq!(right("-- sh -c x").sinks, std::slice::from_ref(&command));
+        assert_eq!(right("-o a -- sh -c x").sinks, [file(None), command.clone()]);
+        assert_eq!(right("-o - -- sh -c x").sinks, [SinkConfig::Stdout, command]);
+        assert_eq!(right("-o a --then true").sinks, [file(Some("true"))]);
+        for line in ["--then true", "-o - --then true", "-- no-such-program", "-- --then"] {
+            assert!(asked(line, false).is_err_and(|failure| failure.exit == Exit::Usage), "{line}");
+        }
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub struct ReceiverEntry {
     pub dropped_at_socket: u64,
     /// For how long its sink held the session up.
     pub stalled_s: Seconds,
+    /// Why it failed, in its own words; `None` where it did not, or did not say.
+    pub error: Option<String>,
 }
 
 /// What `mcast-recv --report` writes.
@@ -349,6 +351,7 @@ mod tests {
             lost_symbols: 2,
             dropped_at_socket: 1,
             stalled_s: Seconds(Duration::from_millis(125)),
+            error: Some("command \"pg_restore\": exited with status 1".to_owned()),
         });
         report
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Parser;
 use clap::builder::BoolishValueParser;
 
-use super::args::{Asked, NetworkArgs, OutputArgs, parse, path};
+use super::args::{Asked, NetworkArgs, OutputArgs, command_line, parse, path};
 use super::config::{
     DEFAULT_LABEL, DEFAULT_MIN_WAIT, MOST_RECEIVERS, MOST_REQUIRED, SendConfig, SourceConfig, StartConfig,
 };
@@ -24,6 +24,10 @@ struct SendArgs {
     /// Read the stream from this file instead of standard input
     #[arg(short, long, env = "MCAST_FILE", value_name = "PATH", value_parser = path())]
     file: Option<PathBuf>,
+
+    /// Send what this command writes, started once the receivers are there; its status counts
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
 
     /// Name of the stream, which receivers may insist on
     #[arg(short, long, env = "MCAST_LABEL", value_name = "NAME", default_value = DEFAULT_LABEL, value_parser = values::label)]
@@ -110,9 +114,9 @@ struct TransferArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  pg_dump -Fc prod | mcast-send -n 3 --max-wait 5m     wait for three, 5 minutes at most
-  mcast-send -f disk.img --require db2,db3             start when these two are there
-  tar -c /srv | mcast-send -i eth1 --rate 500M         through eth1, at most 500 Mbit/s";
+  mcast-send -n 3 --max-wait 5m -- pg_dump -Fc prod   wait for three, 5 minutes at most, then dump
+  mcast-send -f disk.img --require db2,db3            start when these two are there
+  tar -c /srv | mcast-send -i eth1 --rate 500M        a pipe: a failed tar looks like one that ends";
 
 /// The program.
 pub fn main() -> ExitCode {
@@ -136,11 +140,18 @@ fn config(
         Asked::Run(args) => args,
         Asked::Print(text) => return Ok(Asked::Print(text)),
     };
-    let source = match args.file {
-        Some(path) if path != Path::new("-") => SourceConfig::File(path),
+    let source = match (args.file, command_line(args.command)?) {
+        (Some(path), Some(line)) => {
+            return Err(Failure::usage(format!(
+                "--file {} and {line} are two sources; leave out one of them",
+                path.display()
+            )));
+        }
+        (None, Some(line)) => SourceConfig::Command(line),
+        (Some(path), None) if path != Path::new("-") => SourceConfig::File(path),
         _ if stdin_is_terminal => {
             return Err(Failure::usage(
-                "standard input is a terminal; pipe a stream into mcast-send, or name a file with -f",
+                "standard input is a terminal; name a command after --, a file with -f, or pipe a stream into mcast-send",
             ));
         }
         _ => SourceConfig::Stdin,
@@ -295,6 +306,8 @@ mod tests {
             ("--progress sometimes", &["--progress sometimes", "auto, always, never"]),
             ("--lable x", &["--lable", "--label"]),
             ("pg_dump", &["\"pg_dump\""]),
+            ("-- no-such-program", &["\"no-such-program\"", "PATH"]),
+            ("-f a -- sh", &["--file a", "\"sh\""]),
             ("--rate", &["--rate"]),
             ("-l a -l b", &["--label"]),
             ("--ttl 256", &["--ttl 256", "255"]),
@@ -320,7 +333,7 @@ mod tests {
         assert!(
             terminal("").is_err_and(|failure| failure.message.contains("-f") && failure.exit == Exit::Usage)
         );
-        assert!(terminal("-f dump").is_ok());
+        assert!(terminal("-f dump").is_ok() && terminal("-- sh -c true").is_ok());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::error::Failure;
 use super::launch::{self, Ticker};
 use super::progress::{Phase, Progress, Receivers};
 use super::report::{Outcome, ReceiverEntry, Seconds, SenderReport, Wire};
+use crate::command::Commands;
 use crate::exit::Exit;
 use crate::net::clock::Clock;
 use crate::net::kernel::SenderNetwork;
@@ -15,8 +16,8 @@ use crate::net::wake::{Signals, Sleeper, Watch, signal_name};
 use crate::seal::TRAILER_LEN;
 use crate::session::sender::{self, Member, MemberState, StartRules};
 use crate::session::{Limiter, Rate, Sender, turn};
-use crate::source::Input;
 use crate::source::reader::{Given, Reader};
+use crate::source::{Input, Source};
 use crate::time::Time;
 use crate::wire::{AbortReason, Announce, Label, SYMBOL_HEADER_LEN, SessionId};
 
@@ -40,15 +41,21 @@ struct Work {
     /// Buffers that the source has.
     at_source: usize,
     expected: Option<u64>,
+    /// The thread that waits for the source, where that is a command.
+    commands: Option<Commands>,
 }
 
 impl Work {
     fn prepare(config: &SendConfig) -> Result<Self, Failure> {
-        let input = match &config.source {
-            SourceConfig::Stdin => Input::stdin()?,
-            SourceConfig::File(path) => Input::open(path)?,
+        let mut commands = None;
+        let source = match &config.source {
+            SourceConfig::Stdin => Source::Input(Input::stdin()?),
+            SourceConfig::File(path) => Source::Input(Input::open(path)?),
+            SourceConfig::Command(line) => {
+                Source::Command(line.clone(), commands.insert(launch::commands()?).clone())
+            }
         };
-        let expected = config.size.or(input.size());
+        let expected = config.size.or(source.size());
         let venue = super::venue(&config.network)?;
         let sockets = SenderSockets::open(&venue, config.ttl)?;
         let machine = sender_config(config, &venue)?;
@@ -65,10 +72,21 @@ impl Work {
         let sleeper = Sleeper::new().map_err(launch::no_resource)?;
         let signals = Signals::catch().map_err(launch::no_resource)?;
         let waker = sleeper.waker();
-        let reader = Reader::start(input, move || waker.wake()).map_err(launch::no_resource)?;
+        let reader = Reader::start(source, move || waker.wake()).map_err(launch::no_resource)?;
         let sender = Sender::new(machine, clock.now());
         let network = SenderNetwork::new(&venue, sockets);
-        Ok(Self { clock, sender, network, reader, sleeper, signals, stopped_by: 0, at_source: 0, expected })
+        Ok(Self {
+            clock,
+            sender,
+            network,
+            reader,
+            sleeper,
+            signals,
+            stopped_by: 0,
+            at_source: 0,
+            expected,
+            commands,
+        })
     }
 
     fn run(mut self, config: &SendConfig, console: &Console) -> Ended<SenderReport> {
@@ -138,8 +156,12 @@ impl Work {
         }
     }
 
-    /// Gives the source buffers, few enough to stay in the cache.
+    /// Gives the source buffers, few enough to stay in the cache. A command is started by its first one, so that
+    /// `pg_dump` takes its snapshot, and its locks, when there is somebody to send it to.
     fn offer_buffers(&mut self) {
+        if self.commands.is_some() && !self.sender.has_started() {
+            return;
+        }
         while self.at_source < READ_AHEAD
             && let Some(buffer) = self.sender.poll_buffer()
         {
@@ -207,6 +229,7 @@ impl Work {
     }
 
     fn end(self, config: &SendConfig, now: Time) -> Ended<SenderReport> {
+        launch::end_commands(self.commands.as_ref());
         let sender = &self.sender;
         let mut report = SenderReport::new(&config.label);
         report.session = Some(sender.config().session.to_string());
@@ -266,6 +289,10 @@ fn receiver_entry(member: &Member) -> ReceiverEntry {
         lost_symbols: member.lost_symbols,
         dropped_at_socket: member.dropped,
         stalled_s: Seconds(member.stalled),
+        error: match &member.state {
+            MemberState::Left(_, reason) if !reason.is_empty() => Some(reason.clone()),
+            _ => None,
+        },
     }
 }
 

@@ -1,9 +1,11 @@
-//! Where the stream goes: a pipe, or a file that appears under its name once it is verified.
+//! Where the stream goes: a pipe, a command, or a file that appears under its name once it is verified.
 //!
 //! Sinks block and belong on a thread of their own.
 
+pub mod command;
 pub mod file;
 pub mod pipe;
+pub mod several;
 pub mod writer;
 
 use std::io::{self, IoSlice};
@@ -18,8 +20,10 @@ use rustix::io::Errno;
 pub enum Sink {
     /// Standard output.
     Pipe(pipe::OutputPipe),
-    /// A file of its own.
-    File(file::OutputFile),
+    /// A file of its own, and what to run once it is there.
+    File(file::OutputFile, Option<several::Then>),
+    /// A command of its own.
+    Command(command::CommandSink),
 }
 
 impl Sink {
@@ -30,19 +34,44 @@ impl Sink {
     pub fn write_all(&mut self, slices: &mut [IoSlice<'_>]) -> Result<(), SinkError> {
         match self {
             Self::Pipe(pipe) => pipe.write_all(slices),
-            Self::File(file) => file.write_all(slices),
+            Self::File(file, _) => file.write_all(slices),
+            Self::Command(command) => command.write_all(slices),
         }
     }
 
-    /// Says that the stream is complete and verified; a sink that is dropped instead keeps what can be kept from
-    /// being taken for complete.
+    /// Notices whether the sink has failed by itself.
     ///
     /// # Errors
-    /// When the sink cannot be brought to the disk, or the file not be given its name.
+    /// When it has.
+    pub fn check(&mut self) -> Result<(), SinkError> {
+        match self {
+            Self::Pipe(_) | Self::File(..) => Ok(()),
+            Self::Command(command) => command.check(),
+        }
+    }
+
+    /// Says that the stream is complete and verified; a sink that is dropped instead keeps what can be kept from being
+    /// taken for complete. [`Sink::finish`] follows.
+    pub fn end_of_stream(&mut self) {
+        match self {
+            Self::Pipe(_) | Self::File(..) => {}
+            Self::Command(command) => command.end_of_stream(),
+        }
+    }
+
+    /// Brings the sink to its end, after [`Sink::end_of_stream`].
+    ///
+    /// # Errors
+    /// When the sink cannot be brought to the disk, the file not be given its name, or a command fails.
     pub fn finish(self) -> Result<(), SinkError> {
         match self {
             Self::Pipe(pipe) => pipe.finish(),
-            Self::File(file) => file.commit(),
+            Self::File(file, then) => {
+                let path = file.path().to_owned();
+                file.commit()?;
+                then.map_or(Ok(()), |then| then.run(&path))
+            }
+            Self::Command(command) => command.finish(),
         }
     }
 }

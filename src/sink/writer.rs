@@ -1,12 +1,12 @@
-//! The thread that writes: gives blocks to the sink in order, and compares length and digest at the end.
+//! The thread that writes: gives blocks to the sinks in order, and compares length and digest at the end.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use super::{Sink, SinkError};
+use super::several::{Plan, Sinks};
 use crate::exit::Exit;
 use crate::fec::Block;
 use crate::session::{StreamDigest, StreamEnd};
@@ -14,17 +14,17 @@ use crate::session::{StreamDigest, StreamEnd};
 /// What became of what the writer was given.
 #[derive(Debug)]
 pub enum Written {
-    /// The sink has this block; its buffer is free.
+    /// The sinks have this block; its buffer is free.
     Block(Block),
     /// Length and digest agree with the sender's.
     Verified,
-    /// The sink has ended well.
+    /// Every sink has ended well.
     Done,
-    /// The stream is not what it should be, or the sink did not take it. Nothing follows.
+    /// The stream is not what it should be, or a sink did not take it. Nothing follows.
     Failed(Exit, String),
 }
 
-/// A sink on a thread of its own.
+/// The sinks on a thread of their own.
 #[derive(Debug)]
 pub struct Writer {
     work: Sender<Work>,
@@ -34,27 +34,36 @@ pub struct Writer {
 
 #[derive(Debug)]
 enum Work {
+    Open,
     Block(Block),
+    /// A command has ended.
+    Check,
     End(StreamEnd),
 }
 
 impl Writer {
-    /// Starts to write what it is given. `wake` is called after each handover.
+    /// Gets ready to write what it is given. `wake` is called after each handover.
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub fn start(sink: Sink, wake: impl Fn() + Send + 'static) -> io::Result<Self> {
+    pub fn start(plans: Vec<Plan>, wake: impl Fn() + Send + 'static) -> io::Result<Self> {
         let (work, todo) = channel();
         let (done, written) = channel();
         let cancelled = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&cancelled);
-        thread::Builder::new()
-            .name("sink".to_owned())
-            .spawn(move || write(sink, &todo, &done, &seen, wake))?;
+        let thread = Thread { todo, done, cancelled: Arc::clone(&cancelled), wake };
+        let notice = work.clone();
+        // Who is not there any more needs no notice.
+        let notify = move || _ = notice.send(Work::Check);
+        thread::Builder::new().name("sink".to_owned()).spawn(move || thread.run(plans, notify))?;
         Ok(Self { work, written, cancelled })
     }
 
-    /// The next block of the stream. The queue is bounded by the buffers that exist.
+    /// The session has started: files are made and commands started.
+    pub fn open(&self) {
+        let _ = self.work.send(Work::Open);
+    }
+
+    /// The next block of the stream, after [`Writer::open`]. The queue is bounded by the buffers that exist.
     pub fn give(&self, block: Block) {
         // A writer that has failed has said so.
         let _ = self.work.send(Work::Block(block));
@@ -76,46 +85,64 @@ impl Writer {
     }
 }
 
-fn write(
-    mut sink: Sink,
-    todo: &Receiver<Work>,
-    done: &Sender<Written>,
-    cancelled: &AtomicBool,
-    wake: impl Fn(),
-) {
-    let mut digest = StreamDigest::default();
-    let say = |written| {
-        let heard = done.send(written).is_ok();
-        wake();
-        heard
-    };
-    let failed = |error: SinkError| Written::Failed(Exit::SinkFailed, error.to_string());
-    while let Ok(work) = todo.recv() {
-        match work {
-            Work::Block(block) => {
-                let mut slices: Vec<_> = block.payloads().map(IoSlice::new).collect();
-                slices.iter().for_each(|slice| digest.update(slice));
-                if let Err(error) = sink.write_all(&mut slices) {
-                    say(failed(error));
+struct Thread<W> {
+    todo: Receiver<Work>,
+    done: Sender<Written>,
+    cancelled: Arc<AtomicBool>,
+    wake: W,
+}
+
+impl<W: Fn()> Thread<W> {
+    fn run(&self, plans: Vec<Plan>, notify: impl Fn() + Clone + Send + 'static) {
+        let mut plans = Some(plans);
+        let mut sinks = Sinks::default();
+        let mut digest = StreamDigest::default();
+        while let Ok(work) = self.todo.recv() {
+            let done = match work {
+                Work::Open => {
+                    sinks = Sinks::open(plans.take().unwrap_or_default(), notify.clone());
+                    sinks.check()
+                }
+                Work::Block(block) => {
+                    let slices: Vec<_> = block.payloads().collect();
+                    slices.iter().for_each(|slice| digest.update(slice));
+                    let written = sinks.write_all(&slices);
+                    if written.is_ok() && !self.say(Written::Block(block)) {
+                        return;
+                    }
+                    written
+                }
+                Work::Check => sinks.check(),
+                Work::End(end) => {
+                    self.finish(sinks, end, digest.end());
                     return;
                 }
-                if !say(Written::Block(block)) {
-                    return;
-                }
-            }
-            Work::End(end) => {
-                if let Err(error) = verify(end, digest.end()) {
-                    say(Written::Failed(Exit::Integrity, error));
-                    return;
-                }
-                say(Written::Verified);
-                if cancelled.load(Ordering::SeqCst) {
-                    return;
-                }
-                say(sink.finish().map_or_else(failed, |()| Written::Done));
+            };
+            if let Err(error) = done {
+                self.say(Written::Failed(Exit::SinkFailed, error));
                 return;
             }
         }
+    }
+
+    fn finish(&self, sinks: Sinks, end: StreamEnd, written: StreamEnd) {
+        if let Err(error) = verify(end, written) {
+            self.say(Written::Failed(Exit::Integrity, error));
+            return;
+        }
+        self.say(Written::Verified);
+        if self.cancelled.load(Ordering::SeqCst) {
+            return;
+        }
+        let finished = sinks.finish();
+        self.say(finished.map_or_else(|error| Written::Failed(Exit::SinkFailed, error), |()| Written::Done));
+    }
+
+    /// True if somebody listens.
+    fn say(&self, written: Written) -> bool {
+        let heard = self.done.send(written).is_ok();
+        (self.wake)();
+        heard
     }
 }
 
@@ -131,10 +158,10 @@ fn verify(expected: StreamEnd, got: StreamEnd) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::mpsc::{Receiver, sync_channel};
     use std::time::Duration;
 
-    use super::super::file::OutputFile;
     use super::*;
     use crate::fec::Layout;
 
@@ -145,6 +172,12 @@ mod tests {
             block.payload_mut(symbol).copy_from_slice(part);
         }
         block
+    }
+
+    fn start(path: &Path, wake: impl Fn() + Send + 'static) -> Writer {
+        let writer = Writer::start(vec![Plan::File { path: path.to_owned(), then: None }], wake).unwrap();
+        writer.open();
+        writer
     }
 
     fn next(writer: &Writer, woken: &Receiver<()>) -> Written {
@@ -160,8 +193,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("out");
         let (wake, woken) = sync_channel(100);
-        let sink = Sink::File(OutputFile::create(&path).unwrap());
-        let writer = Writer::start(sink, move || _ = wake.try_send(())).unwrap();
+        let writer = start(&path, move || _ = wake.try_send(()));
         writer.give(block(b"0123456789"));
         writer.end(end);
         assert!(matches!(next(&writer, &woken), Written::Block(_)));
@@ -185,8 +217,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("out");
         let (wake, woken) = sync_channel(100);
-        let sink = Sink::File(OutputFile::create(&path).unwrap());
-        let writer = Writer::start(sink, move || _ = wake.try_send(())).unwrap();
+        let writer = start(&path, move || _ = wake.try_send(()));
         writer.cancel();
         let mut digest = StreamDigest::default();
         digest.update(b"0123456789");

@@ -1,11 +1,11 @@
-//! Where the stream comes from: standard input or a file.
+//! Where the stream comes from: standard input, a file, or a command.
 //!
 //! Sources block and belong on a thread of their own.
 
 pub mod reader;
 
 use std::fs::File;
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSliceMut, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Advice, FileType, OFlags, fadvise, fstat};
 use rustix::io::Errno;
 
+use crate::command::{CommandLine, Commands, Running, Stream};
 use crate::sink::{check_standard, pipe, wait};
 
 /// The source did not give its bytes. The message names the source, what the system said, and the remedy.
@@ -26,13 +27,44 @@ pub struct SourceError {
     pub source: io::Error,
 }
 
-/// A stream of bytes of unknown length.
+/// Where a stream is to come from.
+#[derive(Debug)]
+pub enum Source {
+    /// From here, since it is there already.
+    Input(Input),
+    /// From this command, which is started when the stream is asked for.
+    Command(CommandLine, Commands),
+}
+
+impl Source {
+    /// Size of the source where it is a regular file, in bytes.
+    pub fn size(&self) -> Option<u64> {
+        match self {
+            Self::Input(input) => input.size(),
+            Self::Command(..) => None,
+        }
+    }
+
+    /// Starts the command, if it is one.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn open(self) -> Result<Input, SourceError> {
+        match self {
+            Self::Input(input) => Ok(input),
+            Self::Command(line, commands) => Input::start(line, &commands),
+        }
+    }
+}
+
+/// A stream of bytes of unknown length. Dropped, it kills the command that it comes from.
 #[derive(Debug)]
 pub struct Input {
     fd: OwnedFd,
     name: String,
     /// Size of a regular file when it was opened, in bytes.
     size: Option<u64>,
+    command: Option<Running>,
 }
 
 impl Input {
@@ -62,6 +94,21 @@ impl Input {
         }
     }
 
+    fn start(line: CommandLine, commands: &Commands) -> Result<Self, SourceError> {
+        let name = line.to_string();
+        let failed = |source| SourceError { action: format!("cannot start {name}"), source };
+        // A terminal is for people, and the command is not in the foreground.
+        let stdin = if io::stdin().is_terminal() {
+            File::open("/dev/null").map(OwnedFd::from)
+        } else {
+            io::stdin().as_fd().try_clone_to_owned()
+        };
+        let started = stdin.and_then(|stdin| commands.launch(&line, Stream::FromCommand(stdin), || ()));
+        let mut running = started.map_err(failed)?;
+        let fd = running.take_pipe().ok_or_else(|| failed(Errno::BADF.into()))?;
+        Ok(Self { command: Some(running), ..Self::new(fd, name)? })
+    }
+
     fn new(fd: OwnedFd, name: String) -> Result<Self, SourceError> {
         let failed = |source| SourceError { action: format!("cannot read {name}"), source };
         let status = fstat(&fd).map_err(|errno| failed(errno.into()))?;
@@ -76,7 +123,20 @@ impl Input {
             FileType::Fifo => pipe::enlarge(fd.as_fd()),
             _ => {}
         }
-        Ok(Self { fd, name, size })
+        Ok(Self { fd, name, size, command: None })
+    }
+
+    /// Says whether the stream has really ended, once [`Input::read`] has given 0: waits for the status of a command.
+    ///
+    /// # Errors
+    /// When the command has failed.
+    pub fn end(&self) -> Result<(), SourceError> {
+        match self.command.as_ref().map(Running::wait) {
+            Some(status) if !status.is_success() => {
+                Err(SourceError { action: self.name.clone(), source: io::Error::other(status.to_string()) })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Size of the source where it is a regular file, when it was opened, in bytes.

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use super::{Input, SourceError};
+use super::{Input, Source, SourceError};
 use crate::fec::Block;
 use crate::session::{StreamDigest, StreamEnd};
 
@@ -28,16 +28,16 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Starts to read as soon as there are buffers. `wake` is called after each handover.
+    /// Starts to read as soon as there are buffers; a command is started then. `wake` is called after each handover.
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub fn start(input: Input, wake: impl Fn() + Send + 'static) -> io::Result<Self> {
+    pub fn start(source: Source, wake: impl Fn() + Send + 'static) -> io::Result<Self> {
         let (buffers, empty) = channel();
         let (filled, given) = channel();
         thread::Builder::new()
             .name("source".to_owned())
-            .spawn(move || read(&input, &empty, &filled, wake))?;
+            .spawn(move || read(source, &empty, &filled, wake))?;
         Ok(Self { buffers, given })
     }
 
@@ -53,12 +53,20 @@ impl Reader {
     }
 }
 
-fn read(input: &Input, empty: &Receiver<Block>, filled: &Sender<Given>, wake: impl Fn()) {
+fn read(source: Source, empty: &Receiver<Block>, filled: &Sender<Given>, wake: impl Fn()) {
     let mut digest = StreamDigest::default();
+    let Ok(mut block) = empty.recv() else { return };
+    let input = match source.open() {
+        Ok(input) => input,
+        Err(error) => {
+            let _ = filled.send(Given::Block(block)).and_then(|()| filled.send(Given::Failed(error)));
+            return wake();
+        }
+    };
     loop {
-        let Ok(mut block) = empty.recv() else { return };
-        let (ended, failed) = match fill(input, &mut block) {
-            Ok(ended) => (ended, None),
+        let (ended, failed) = match fill(&input, &mut block) {
+            Ok(false) => (false, None),
+            Ok(true) => (true, input.end().err()),
             Err(error) => (true, Some(error)),
         };
         for payload in block.payloads() {
@@ -73,6 +81,8 @@ fn read(input: &Input, empty: &Receiver<Block>, filled: &Sender<Given>, wake: im
         if ended || !handed_over {
             return;
         }
+        let Ok(next) = empty.recv() else { return };
+        block = next;
     }
 }
 
@@ -129,7 +139,7 @@ mod tests {
         let (read, mut write) = io::pipe().unwrap();
         let (wake, woken) = sync_channel(100);
         let input = Input::new(read.into(), "pipe".to_owned()).unwrap();
-        let reader = Reader::start(input, move || _ = wake.try_send(())).unwrap();
+        let reader = Reader::start(Source::Input(input), move || _ = wake.try_send(())).unwrap();
         for _ in 0..3 {
             reader.offer(Block::new(LAYOUT, 4));
         }
