@@ -13,6 +13,8 @@
 )]
 
 mod bad_input;
+mod commands;
+mod commands_killed;
 mod deaths;
 mod network;
 mod pauses;

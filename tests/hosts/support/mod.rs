@@ -1,6 +1,7 @@
 //! A LAN, programs on its hosts, and the bytes that they exchange.
 
 pub(crate) mod lab;
+pub(crate) mod processes;
 pub(crate) mod program;
 pub(crate) mod source;
 pub(crate) mod stdio;

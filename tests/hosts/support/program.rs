@@ -10,6 +10,7 @@ use rustix::net::sockopt::{set_socket_recv_buffer_size, socket_recv_buffer_size}
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_open, pidfd_send_signal};
 use tempfile::TempDir;
 
+use super::processes::Tag;
 use super::stdio::{Feeder, Listener, Taker};
 use super::wait::{Stopwatch, comes_true, interest, readable};
 use super::{KIB, PATIENCE, Source};
@@ -24,10 +25,14 @@ pub(crate) struct Launch {
     stdout: Option<Stdio>,
     takes: u64,
     then_closes: bool,
+    trailing: Vec<String>,
+    tag: Tag,
 }
 
 impl Launch {
-    pub(crate) fn new(command: Command, what: &str) -> Self {
+    pub(crate) fn new(mut command: Command, what: &str) -> Self {
+        let tag = Tag::new();
+        tag.mark(&mut command);
         let directory = tempfile::Builder::new().prefix("mcast-test-").tempdir().unwrap();
         Self {
             what: what.to_owned(),
@@ -38,7 +43,16 @@ impl Launch {
             stdout: None,
             takes: u64::MAX,
             then_closes: false,
+            trailing: Vec::new(),
+            tag,
         }
+    }
+
+    /// `-- sh -c SCRIPT`, in which `$D` is the program's own directory. Nothing can follow.
+    pub(crate) fn runs(mut self, script: &str) -> Self {
+        self.trailing = vec!["--".into(), "sh".into(), "-c".into(), script.into()];
+        self.command.env("D", self.directory.path());
+        self
     }
 
     pub(crate) fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
@@ -90,6 +104,7 @@ impl Launch {
     /// Starts it, with `--report` in a directory of its own.
     pub(crate) fn start(mut self) -> Program {
         self.command.arg("--report").arg(self.directory.path().join(REPORT));
+        self.command.args(self.trailing);
         let given_stdin = self.stdin.take().unwrap_or_else(Stdio::null);
         self.command.stdin(if self.source.is_some() { Stdio::piped() } else { given_stdin });
         self.command.stdout(self.stdout.take().unwrap_or_else(Stdio::piped)).stderr(Stdio::piped());
@@ -107,6 +122,7 @@ impl Launch {
             taker,
             listener,
             status: None,
+            tag: self.tag,
         }
     }
 }
@@ -122,6 +138,7 @@ pub(crate) struct Program {
     taker: Option<Taker>,
     listener: Listener,
     status: Option<ExitStatus>,
+    tag: Tag,
 }
 
 impl Program {
@@ -267,6 +284,15 @@ impl Program {
         );
     }
 
+    /// The file of [`Launch::writes_file`] is all of the source.
+    pub(crate) fn must_have_written(&self, source: Source) {
+        let mut hasher = blake3::Hasher::new();
+        let file =
+            std::fs::File::open(self.output()).unwrap_or_else(|error| panic!("{}: {error}", self.what));
+        hasher.update_reader(file).unwrap();
+        assert!(hasher.finalize() == source.digest(), "{} wrote a file that is not the source", self.what);
+    }
+
     /// The file of [`Launch::writes_file`].
     pub(crate) fn output(&self) -> PathBuf {
         self.directory.path().join(OUTPUT)
@@ -280,6 +306,16 @@ impl Program {
             .filter(|name| name != REPORT)
             .collect();
         assert!(left.is_empty(), "{} left {left:?}", self.what);
+    }
+
+    /// The program's processes: itself, its guards, its commands and whatever they have started.
+    pub(crate) fn processes(&self) -> &Tag {
+        &self.tag
+    }
+
+    /// A file in the program's own directory.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
     }
 
     /// The report, which is there whenever the program has ended by itself.

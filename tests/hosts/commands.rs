@@ -1,0 +1,323 @@
+//! Commands as source and sink: when they start, whose status counts, and who learns of it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::support::wait::comes_true;
+use crate::support::{AT_ONCE, KIB, Lab, MIB, PATIENCE, Program, Source, all_exit};
+
+fn must_appear(path: &Path) {
+    assert!(comes_true(PATIENCE, || path.exists()), "no {}", path.display());
+}
+
+fn all_gone(programs: &[&Program]) {
+    for program in programs {
+        program.processes().must_be_gone(AT_ONCE);
+    }
+}
+
+#[test]
+fn streams_go_from_command_to_commands() {
+    let lab = Lab::with(3, &["--loss", "2=1%"]);
+    let source = Source::new(1, 8 * MIB);
+    let mut receivers =
+        [1, 2, 3].map(|h| lab.host(h).recv(&format!("r{h}")).runs("cat; echo done >$D/done").start());
+    let mut sender = lab.sender().send().args(&["-n", "3"]).source(source).runs("cat").start();
+    sender.finish();
+    sender.must_exit(&[0], PATIENCE);
+    all_exit(&mut receivers, 0, PATIENCE);
+    for receiver in &receivers {
+        receiver.must_have_delivered(source);
+        assert!(receiver.file("done").exists());
+    }
+    all_gone(&[&sender, &receivers[0], &receivers[1], &receivers[2]]);
+}
+
+#[test]
+fn source_command_starts_once_the_start_window_has_closed() {
+    let lab = Lab::up(2);
+    let mut first = lab.host(1).recv("r1").start();
+    let mut sender = lab.sender().send().args(&["-n", "2"]).runs("touch $D/started; printf x").start();
+    sender.must_say("r1", PATIENCE);
+    assert!(!sender.file("started").exists());
+    let mut second = lab.host(2).recv("r2").start();
+    sender.must_exit(&[0], PATIENCE);
+    assert!(sender.file("started").exists());
+    first.must_exit(&[0], PATIENCE);
+    second.must_exit(&[0], PATIENCE);
+}
+
+#[test]
+fn source_command_is_not_started_for_nobody() {
+    let lab = Lab::up(1);
+    let mut sender = lab.sender().send().args(&["--start-timeout", "1s"]).runs("touch $D/started").start();
+    sender.must_exit(&[4], PATIENCE);
+    assert!(!sender.file("started").exists());
+    all_gone(&[&sender]);
+}
+
+#[test]
+fn sink_command_starts_with_the_session() {
+    let lab = Lab::up(1);
+    let mut receiver =
+        lab.host(1).recv("r1").args(&["--start-timeout", "1s"]).runs("touch $D/started").start();
+    receiver.must_exit(&[4], PATIENCE);
+    assert!(!receiver.file("started").exists());
+}
+
+/// Fault 21. A receiver with a command, one with a file, one with a pipe.
+fn failed_source(script: &str, words: &str) {
+    let lab = Lab::up(3);
+    let mut piped = lab.host(1).recv("r1").start();
+    let mut filed = lab.host(2).recv("r2").writes_file().start();
+    let mut commanded = lab.host(3).recv("r3").runs("cat >/dev/null; touch $D/end").start();
+    let mut sender = lab.sender().send().args(&["-n", "3"]).runs(script).start();
+    sender.must_exit(&[8], PATIENCE);
+    for receiver in [&mut piped, &mut filed, &mut commanded] {
+        receiver.must_exit(&[11], PATIENCE);
+    }
+    filed.must_leave_no_file();
+    all_gone(&[&sender, &commanded]);
+    assert!(!commanded.file("end").exists(), "the command saw the end of its input");
+    assert!(sender.stderr().contains(words), "{}", sender.stderr());
+    for receiver in [&piped, &filed, &commanded] {
+        assert!(receiver.stderr().contains(words), "{}", receiver.stderr());
+        assert_eq!(receiver.report()["outcome"], "aborted");
+    }
+}
+
+#[test]
+fn source_command_that_fails_before_its_first_byte_aborts_every_receiver() {
+    failed_source("exit 3", "status 3");
+}
+
+#[test]
+fn source_command_that_fails_after_one_byte_aborts_every_receiver() {
+    failed_source("printf x; exit 4", "status 4");
+}
+
+#[test]
+fn source_command_that_fails_after_100_megabytes_aborts_every_receiver() {
+    failed_source("head -c 100000000 /dev/zero; exit 5", "status 5");
+}
+
+#[test]
+fn source_command_that_is_killed_aborts_every_receiver() {
+    failed_source("head -c 1000000 /dev/zero; kill -KILL $$", "signal 9");
+}
+
+#[test]
+fn source_that_cannot_be_read_aborts_every_receiver() {
+    let lab = Lab::up(1);
+    let mut receiver = lab.host(1).recv("r1").start();
+    // There is nothing at address 0 of a process's memory: an input/output error.
+    let mut sender = lab.sender().send().args(&["-n", "1", "-f", "/proc/self/mem"]).start();
+    sender.must_exit(&[8], PATIENCE);
+    receiver.must_exit(&[11], PATIENCE);
+    assert!(receiver.stderr().contains("/proc/self/mem"), "{}", receiver.stderr());
+}
+
+#[test]
+fn failing_source_ends_with_all_that_it_has_started() {
+    let lab = Lab::up(1);
+    let mut receiver = lab.host(1).recv("r1").start();
+    // The sleeper holds the pipe open, so no end of file comes by itself.
+    let mut sender = lab.sender().send().args(&["-n", "1"]).runs("sleep 1000 & exit 6").start();
+    sender.must_exit(&[8], PATIENCE);
+    receiver.must_exit(&[11], PATIENCE);
+    all_gone(&[&sender]);
+}
+
+#[test]
+fn source_has_ended_when_the_last_of_its_group_has() {
+    let lab = Lab::up(1);
+    let source = Source::new(2, 3 * MIB);
+    let mut receiver = lab.host(1).recv("r1").start();
+    let mut sender =
+        lab.sender().send().args(&["-n", "1"]).source(source).runs("exec 3<&0; cat <&3 & exit 0").start();
+    sender.finish();
+    sender.must_exit(&[0], PATIENCE);
+    receiver.must_exit(&[0], PATIENCE);
+    receiver.must_have_delivered(source);
+    all_gone(&[&sender]);
+}
+
+#[test]
+fn sink_command_that_fails_at_the_end_is_9_and_its_status_is_in_the_senders_report() {
+    let lab = Lab::up(2);
+    let source = Source::new(3, 2 * MIB);
+    let mut fails = lab.host(1).recv("r1").runs("cat >/dev/null; exit 42").start();
+    let mut other = lab.host(2).recv("r2").runs("cat").start();
+    let mut sender = lab.sender().send().args(&["-n", "2"]).source(source).start();
+    sender.finish();
+    sender.must_exit(&[3], PATIENCE);
+    fails.must_exit(&[9], PATIENCE);
+    other.must_exit(&[0], PATIENCE);
+    other.must_have_delivered(source);
+    let entry = sender.report_of("r1");
+    assert_eq!(entry["exit_code"], 9, "{entry}");
+    assert!(entry["error"].as_str().is_some_and(|error| error.contains("status 42")), "{entry}");
+    assert!(sender.report_of("r2")["error"].is_null());
+    all_gone(&[&fails, &other]);
+}
+
+#[test]
+fn sink_command_that_fails_in_mid_stream_is_told_at_once() {
+    let lab = Lab::up(2);
+    let source = Source::new(4, 8 * MIB);
+    let mut fails = lab.host(1).recv("r1").runs("head -c 1000 >/dev/null; exit 7").start();
+    let mut other = lab.host(2).recv("r2").start();
+    let mut sender = lab.sender().send().args(&["-n", "2"]).source(source).start();
+    sender.feed_to(MIB);
+    // The source is silent, and the stream far from its end.
+    fails.must_exit(&[9], PATIENCE);
+    sender.finish();
+    sender.must_exit(&[3], PATIENCE);
+    other.must_exit(&[0], PATIENCE);
+    other.must_have_delivered(source);
+    assert!(fails.stderr().contains("status 7"), "{}", fails.stderr());
+}
+
+#[test]
+fn sink_command_that_fails_while_nothing_flows_is_told_at_once() {
+    let lab = Lab::up(1);
+    let mut fails = lab.host(1).recv("r1").runs("exec false").start();
+    let mut sender = lab.sender().send().args(&["-n", "1"]).source(Source::new(5, MIB)).start();
+    fails.must_exit(&[9], PATIENCE);
+    sender.must_exit(&[5, 9], PATIENCE);
+}
+
+/// Fault 19, first case: `pg_restore -l` reads what it needs.
+#[test]
+fn sink_command_that_closes_its_input_early_and_exits_0_is_a_success_with_a_note() {
+    let lab = Lab::up(2);
+    let source = Source::new(6, 8 * MIB);
+    let mut early = lab.host(1).recv("r1").runs("head -c 1000 | wc -c").start();
+    let mut lingers =
+        lab.host(2).recv("r2").runs("exec <&-; while ! [ -e $D/go ]; do sleep 0.01; done").start();
+    let mut sender = lab.sender().send().args(&["-n", "2"]).source(source).start();
+    sender.finish();
+    early.must_exit(&[0], PATIENCE);
+    assert_eq!(early.report()["bytes"], source.len());
+    assert!(early.stderr().contains("wanted no more after"), "{}", early.stderr());
+    // It has closed its input and is still at work; only its status is waited for.
+    std::fs::write(lingers.file("go"), "").unwrap();
+    lingers.must_exit(&[0], PATIENCE);
+    sender.must_exit(&[0], PATIENCE);
+}
+
+/// Fault 19, second case.
+#[test]
+fn sink_command_that_closes_its_input_early_and_exits_1_is_a_failure() {
+    let lab = Lab::up(1);
+    let mut receiver = lab.host(1).recv("r1").runs("exec <&-; sleep 0.3; exit 1").start();
+    let mut sender = lab.sender().send().args(&["-n", "1"]).source(Source::new(7, 8 * MIB)).start();
+    sender.finish();
+    receiver.must_exit(&[9], PATIENCE);
+    sender.must_exit(&[9], PATIENCE);
+}
+
+#[test]
+fn empty_stream_reaches_a_command() {
+    let lab = Lab::up(1);
+    let mut receiver = lab.host(1).recv("r1").runs("wc -c >$D/count").start();
+    let mut sender = lab.sender().send().args(&["-n", "1"]).runs("true").start();
+    sender.must_exit(&[0], PATIENCE);
+    receiver.must_exit(&[0], PATIENCE);
+    assert_eq!(std::fs::read_to_string(receiver.file("count")).unwrap().trim(), "0");
+}
+
+#[test]
+fn file_and_command_each_get_the_stream() {
+    let lab = Lab::up(1);
+    let source = Source::new(8, 4 * MIB);
+    let mut receiver = lab.host(1).recv("r1").writes_file().runs("cat").start();
+    let mut sender = lab.sender().send().args(&["-n", "1"]).source(source).start();
+    sender.finish();
+    sender.must_exit(&[0], PATIENCE);
+    receiver.must_exit(&[0], PATIENCE);
+    receiver.must_have_delivered(source);
+    receiver.must_have_written(source);
+}
+
+#[test]
+fn command_that_fails_fails_the_receiver_and_not_the_file_beside_it() {
+    for (seed, script) in [(9, "head -c 1000 >/dev/null; exit 3"), (10, "cat >/dev/null; exit 3")] {
+        let lab = Lab::up(1);
+        let source = Source::new(seed, 4 * MIB);
+        let mut receiver = lab.host(1).recv("r1").writes_file().runs(script).start();
+        let mut sender = lab.sender().send().args(&["-n", "1"]).source(source).start();
+        sender.finish();
+        receiver.must_exit(&[9], PATIENCE);
+        sender.must_exit(&[9], PATIENCE);
+        receiver.must_have_written(source);
+        all_gone(&[&receiver]);
+    }
+}
+
+#[test]
+fn file_that_fails_fails_the_receiver_and_not_the_command_beside_it() {
+    let lab = Lab::up(1);
+    let source = Source::new(11, 4 * MIB);
+    let launch = lab.host(1).recv("r1").arg("-o").arg("/dev/full");
+    // A device is refused at once; a full disk shows later.
+    let mut refused = launch.runs("cat").start();
+    refused.must_exit(&[9], PATIENCE);
+    const ON_A_MEGABYTE: &str = "mount -t tmpfs -o size=1m tmpfs /mnt && exec \"$@\"";
+    let mut command = lab.host(1).command("unshare");
+    command.args(["--mount", "sh", "-c", ON_A_MEGABYTE, "receiver", env!("CARGO_BIN_EXE_mcast-recv")]);
+    let launch = crate::support::program::Launch::new(command, "receiver r1");
+    let mut receiver = launch.args(&["--name", "r1", "-o", "/mnt/copy"]).runs("cat; touch $D/end").start();
+    let mut sender = lab.sender().send().args(&["-n", "1"]).source(source).start();
+    sender.finish();
+    receiver.must_exit(&[9], PATIENCE);
+    sender.must_exit(&[9], PATIENCE);
+    receiver.must_have_delivered(source);
+    assert!(receiver.file("end").exists());
+    assert!(receiver.stderr().contains("o space left"), "{}", receiver.stderr());
+}
+
+#[test]
+fn then_runs_once_the_file_is_in_place_and_its_status_counts() {
+    for (seed, line, code) in [(12, "cp {file} {file}.again", 0), (13, "cp {file} {file}.again; exit 5", 9)] {
+        let lab = Lab::up(1);
+        let source = Source::new(seed, 2 * MIB);
+        let mut receiver = lab.host(1).recv("r1").writes_file().args(&["--then", line]).start();
+        let mut sender = lab.sender().send().args(&["-n", "1"]).source(source).start();
+        sender.finish();
+        receiver.must_exit(&[code], PATIENCE);
+        sender.must_exit(&[code], PATIENCE);
+        receiver.must_have_written(source);
+        let again = std::fs::metadata(receiver.output().with_extension("again")).unwrap();
+        assert_eq!(again.len(), source.len());
+        all_gone(&[&receiver]);
+    }
+}
+
+#[test]
+fn sender_waits_for_a_then_that_takes_longer_than_the_peer_timeout() {
+    let lab = Lab::up(1);
+    let hasty = ["--peer-timeout", "500ms"];
+    let wait = "touch {file}.working; while ! [ -e {file}.go ]; do sleep 0.01; done";
+    let mut receiver = lab.host(1).recv("r1").args(&hasty).writes_file().args(&["--then", wait]).start();
+    let mut sender = lab.sender().send().args(&["-n", "1"]).args(&hasty).source(Source::new(14, KIB)).start();
+    sender.finish();
+    must_appear(&receiver.output().with_extension("working"));
+    assert!(sender.ends(Duration::from_secs(2)).is_none());
+    std::fs::write(receiver.output().with_extension("go"), "").unwrap();
+    sender.must_exit(&[0], PATIENCE);
+    receiver.must_exit(&[0], PATIENCE);
+}
+
+#[test]
+fn what_a_sink_command_prints_never_gets_into_the_stream() {
+    let lab = Lab::up(1);
+    let source = Source::new(15, MIB);
+    let mut receiver = lab.host(1).recv("r1").args(&["-o", "-"]).runs("echo loud; cat >/dev/null").start();
+    let mut sender = lab.sender().send().args(&["-n", "1"]).source(source).start();
+    sender.finish();
+    sender.must_exit(&[0], PATIENCE);
+    receiver.must_exit(&[0], PATIENCE);
+    receiver.must_have_delivered(source);
+    assert!(receiver.stderr().contains("loud"));
+}

@@ -1,0 +1,214 @@
+//! A command must not see the end of its input unless the stream is complete, whoever dies, and nothing of it stays.
+//!
+//! `psql -1` commits what it has at the end of its input. Here it is a shell that leaves a file when its input ends.
+
+use std::time::Duration;
+
+use rustix::process::{Signal, kill_process};
+
+use crate::support::{AT_ONCE, Lab, MIB, PATIENCE, Program, Source};
+
+/// Reads to the end, and commits then.
+const COMMITS: &str = "cat >/dev/null; touch $D/committed";
+/// The same with more processes: two shells, a pipeline, and one that has left the group.
+const COMMITS_BELOW: &str =
+    "setsid sh -c 'sleep 1000; true' & sh -c 'cat | cat >/dev/null; true'; touch $D/committed; wait";
+/// The same, but it knows no descriptors beyond the first three, as `sudo` does not.
+const COMMITS_ALONE: &str = "exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; cat >/dev/null; touch $D/committed";
+const HASTY: &[&str] = &["--peer-timeout", "2s"];
+
+/// A session in mid-stream: the source has given 4 MiB and is silent. One receiver with a command, one without.
+fn in_mid_stream(lab: &Lab, script: &str) -> (Program, Program, Program) {
+    let receiver = lab.host(1).recv("r1").args(HASTY).runs(script).start();
+    let other = lab.host(2).recv("r2").args(HASTY).start();
+    let mut sender =
+        lab.sender().send().args(&["-n", "2"]).args(HASTY).source(Source::new(1, 8 * MIB)).start();
+    sender.feed_to(4 * MIB);
+    other.must_deliver(4 * MIB, PATIENCE);
+    receiver.processes().must_have("cat ", PATIENCE);
+    (sender, receiver, other)
+}
+
+fn must_not_have_committed(receiver: &Program) {
+    receiver.processes().must_be_gone(PATIENCE);
+    assert!(!receiver.file("committed").exists(), "the command saw the end of its input");
+}
+
+#[test]
+fn command_commits_when_the_stream_is_complete() {
+    // The other tests of this file show nothing unless this one holds.
+    for script in [COMMITS, COMMITS_ALONE] {
+        let lab = Lab::up(2);
+        let (mut sender, mut receiver, mut other) = in_mid_stream(&lab, script);
+        sender.finish();
+        sender.must_exit(&[0], PATIENCE);
+        receiver.must_exit(&[0], PATIENCE);
+        other.must_exit(&[0], PATIENCE);
+        assert!(receiver.file("committed").exists());
+        receiver.processes().must_be_gone(AT_ONCE);
+    }
+}
+
+#[test]
+fn command_of_a_receiver_that_loses_its_sender_is_killed_before_its_input_ends() {
+    for script in [COMMITS, COMMITS_BELOW, COMMITS_ALONE] {
+        let lab = Lab::up(2);
+        let (sender, mut receiver, mut other) = in_mid_stream(&lab, script);
+        sender.kill();
+        receiver.must_exit(&[5], PATIENCE);
+        other.must_exit(&[5], PATIENCE);
+        must_not_have_committed(&receiver);
+    }
+}
+
+#[test]
+fn command_of_a_receiver_that_is_aborted_is_killed_before_its_input_ends() {
+    let lab = Lab::up(2);
+    let (mut sender, mut receiver, _other) = in_mid_stream(&lab, COMMITS_BELOW);
+    sender.signal(Signal::TERM);
+    sender.must_exit(&[143], AT_ONCE);
+    receiver.must_exit(&[11], AT_ONCE);
+    must_not_have_committed(&receiver);
+}
+
+#[test]
+fn command_of_a_receiver_that_is_stopped_is_killed_before_its_input_ends() {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let lab = Lab::up(2);
+        let (_sender, mut receiver, _other) = in_mid_stream(&lab, COMMITS_BELOW);
+        receiver.signal(signal);
+        receiver.must_exit(&[code], AT_ONCE);
+        must_not_have_committed(&receiver);
+    }
+}
+
+#[test]
+fn command_that_ignores_signals_is_killed_all_the_same() {
+    let lab = Lab::up(2);
+    let script = "trap '' TERM INT HUP; cat >/dev/null; touch $D/committed";
+    let (_sender, mut receiver, _other) = in_mid_stream(&lab, script);
+    receiver.signal(Signal::TERM);
+    receiver.must_exit(&[143], AT_ONCE);
+    must_not_have_committed(&receiver);
+}
+
+#[test]
+fn command_that_is_stopped_is_killed_all_the_same() {
+    let lab = Lab::up(2);
+    let (_sender, mut receiver, _other) = in_mid_stream(&lab, COMMITS);
+    for (pid, line) in receiver.processes().living() {
+        if line.starts_with("cat ") || line.starts_with("sh ") {
+            kill_process(pid, Signal::STOP).unwrap();
+        }
+    }
+    receiver.signal(Signal::TERM);
+    receiver.must_exit(&[143], AT_ONCE);
+    must_not_have_committed(&receiver);
+}
+
+#[test]
+fn command_of_a_killed_receiver_is_killed_before_its_input_ends() {
+    for script in [COMMITS, COMMITS_BELOW, COMMITS_ALONE] {
+        let lab = Lab::up(2);
+        let (_sender, receiver, _other) = in_mid_stream(&lab, script);
+        receiver.kill();
+        must_not_have_committed(&receiver);
+    }
+}
+
+#[test]
+fn command_whose_guard_is_killed_is_killed_before_its_input_ends_and_the_receiver_exits_9() {
+    for script in [COMMITS, COMMITS_ALONE] {
+        let lab = Lab::up(2);
+        let (_sender, mut receiver, _other) = in_mid_stream(&lab, script);
+        kill_process(receiver.processes().must_have("mcast-guard ", PATIENCE), Signal::KILL).unwrap();
+        receiver.must_exit(&[9], AT_ONCE);
+        must_not_have_committed(&receiver);
+    }
+}
+
+#[test]
+fn command_whose_guard_is_stopped_is_killed_before_its_input_ends() {
+    let lab = Lab::up(2);
+    let (_sender, mut receiver, _other) = in_mid_stream(&lab, COMMITS);
+    kill_process(receiver.processes().must_have("mcast-guard ", PATIENCE), Signal::STOP).unwrap();
+    receiver.signal(Signal::TERM);
+    receiver.must_exit(&[143], AT_ONCE);
+    must_not_have_committed(&receiver);
+}
+
+#[test]
+fn command_dies_without_the_end_of_its_input_when_receiver_and_guard_are_killed_together() {
+    // As a service manager kills a service. Several rounds, since the moment is what matters.
+    for _ in 0..10 {
+        let lab = Lab::up(2);
+        let (_sender, receiver, _other) = in_mid_stream(&lab, COMMITS);
+        let guard = receiver.processes().must_have("mcast-guard ", PATIENCE);
+        receiver.kill();
+        let _ = kill_process(guard, Signal::KILL);
+        // The shell dies with the guard; what it has started can only wait for more input, and is left to init.
+        assert!(crate::support::wait::comes_true(AT_ONCE, || {
+            receiver.processes().living().iter().all(|(_, line)| !line.starts_with("sh "))
+        }));
+        assert!(!receiver.file("committed").exists(), "the command saw the end of its input");
+    }
+}
+
+#[test]
+fn source_command_dies_with_its_sender() {
+    let lab = Lab::up(1);
+    for signal in [Signal::KILL, Signal::TERM, Signal::INT] {
+        let receiver = lab.host(1).recv("r1").args(HASTY).start();
+        let script = "setsid sleep 1000 & sleep 1000 & printf x; wait";
+        let mut sender = lab.sender().send().args(&["-n", "1"]).runs(script).start();
+        receiver.must_deliver(1, PATIENCE);
+        sender.signal(signal);
+        sender.ends(AT_ONCE).unwrap();
+        sender.processes().must_be_gone(AT_ONCE);
+    }
+}
+
+#[test]
+fn source_command_dies_when_all_receivers_are_lost() {
+    let lab = Lab::up(1);
+    let receiver = lab.host(1).recv("r1").start();
+    let mut sender = lab.sender().send().args(&["-n", "1"]).args(HASTY).runs("printf x; sleep 1000").start();
+    receiver.must_deliver(1, PATIENCE);
+    receiver.kill();
+    sender.must_exit(&[5], PATIENCE);
+    sender.processes().must_be_gone(AT_ONCE);
+}
+
+#[test]
+fn then_dies_with_its_receiver() {
+    for signal in [Signal::KILL, Signal::TERM] {
+        let lab = Lab::up(1);
+        let receiver = lab.host(1).recv("r1").writes_file().args(&["--then", "sleep 1000; touch {file}.end"]);
+        let mut receiver = receiver.start();
+        let mut sender =
+            lab.sender().send().args(&["-n", "1"]).args(HASTY).source(Source::new(2, MIB)).start();
+        sender.finish();
+        receiver.processes().must_have("sleep 1000", PATIENCE);
+        receiver.signal(signal);
+        receiver.ends(AT_ONCE).unwrap();
+        receiver.processes().must_be_gone(AT_ONCE);
+        sender.must_exit(&[5], PATIENCE);
+        // It was verified and in place before.
+        receiver.must_have_written(Source::new(2, MIB));
+        assert!(!receiver.output().with_extension("end").exists());
+    }
+}
+
+#[test]
+fn daemon_that_a_successful_command_leaves_is_left_alone() {
+    let lab = Lab::up(1);
+    let script = "cat >/dev/null; setsid sleep 1000 </dev/null >/dev/null 2>&1 &";
+    let mut receiver = lab.host(1).recv("r1").runs(script).start();
+    let mut sender = lab.sender().send().args(&["-n", "1"]).source(Source::new(3, MIB)).start();
+    sender.finish();
+    sender.must_exit(&[0], PATIENCE);
+    receiver.must_exit(&[0], PATIENCE);
+    let daemon = receiver.processes().must_have("sleep 1000", Duration::ZERO);
+    kill_process(daemon, Signal::KILL).unwrap();
+    receiver.processes().must_be_gone(AT_ONCE);
+}
