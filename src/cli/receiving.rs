@@ -61,7 +61,17 @@ impl Work {
         let waker = sleeper.waker();
         let writer = Writer::start(plans, move || waker.wake()).map_err(launch::no_resource)?;
         let receiver = Receiver::new(machine, clock.now());
-        Ok(Self { clock, receiver, network, writer, sleeper, signals, stopped_by: 0, lost_symbols: 0, commands })
+        Ok(Self {
+            clock,
+            receiver,
+            network,
+            writer,
+            sleeper,
+            signals,
+            stopped_by: 0,
+            lost_symbols: 0,
+            commands,
+        })
     }
 
     fn run(mut self, config: &RecvConfig, console: &Console) -> Ended<ReceiverReport> {
