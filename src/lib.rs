@@ -5,8 +5,8 @@
 //! Both are state machines. They open no socket, read no clock, start no thread, draw no randomness, and touch neither
 //! source nor sink: they are given datagrams, the time, a seed and blocks, and give back datagrams, a deadline and blocks.
 //! [`net`], [`source`], [`sink`], [`command`] and [`cli`] make the programs `mcast-send` and `mcast-recv` of them, [`sim`] plays them
-//! over a network in memory. There is no encryption and no authentication yet: whoever can send to the group can disturb
-//! a session.
+//! over a network in memory. With a key ([`seal`]), all that they say is encrypted and
+//! authenticated; without one, whoever can send to the group can disturb a session.
 //!
 //! # What is guaranteed
 //! - What a receiver gives out is always a prefix of what the source gave, in order and without gaps.
@@ -27,6 +27,7 @@
 //! use std::{cell::RefCell, collections::VecDeque, net::SocketAddr, rc::Rc, time::Duration};
 //!
 //! use mcast::exit::Exit;
+//! use mcast::seal::{Accept, Seal};
 //! use mcast::session::receiver::{self, Event};
 //! use mcast::session::sender::{self, StartRules};
 //! use mcast::session::{Network, Receiver, Sender, Sent, StreamDigest, Transmit, turn};
@@ -39,8 +40,8 @@
 //! struct Port { peer: SocketAddr, arrived: Queue, sent: Queue }
 //!
 //! impl Network for Port {
-//!     fn receive(&mut self, sink: &mut dyn FnMut(SocketAddr, &[u8])) -> bool {
-//!         self.arrived.borrow_mut().drain(..).for_each(|datagram| sink(self.peer, &datagram));
+//!     fn receive(&mut self, sink: &mut dyn FnMut(SocketAddr, &mut [u8])) -> bool {
+//!         self.arrived.borrow_mut().drain(..).for_each(|mut datagram| sink(self.peer, &mut datagram));
 //!         false
 //!     }
 //!
@@ -77,6 +78,7 @@
 //!         window: 4,
 //!         batch: 44,
 //!         overhead: 28,
+//!         seal: Seal::Crc,
 //!     },
 //!     now,
 //! );
@@ -90,6 +92,7 @@
 //!         peer_timeout: Duration::from_secs(10),
 //!         buffer: 1 << 20,
 //!         socket_buffer: 1 << 20,
+//!         accept: Accept::Crc,
 //!     },
 //!     now,
 //! );

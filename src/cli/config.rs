@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::keys::KeySource;
 use crate::command::CommandLine;
 
 /// The group that is used where none is named: site-local (RFC 2365), "MC" in its last two bytes.
@@ -33,6 +34,8 @@ pub const MOST_REQUIRED: u32 = 256;
 pub struct SendConfig {
     /// Where on the network.
     pub network: NetworkConfig,
+    /// Where the key comes from, if there is one.
+    pub keys: KeySource,
     /// Hops that multicast (or broadcast) datagrams may take, 1–255.
     pub ttl: u8,
     /// Where the stream comes from.
@@ -64,6 +67,8 @@ pub struct SendConfig {
 pub struct RecvConfig {
     /// Where on the network.
     pub network: NetworkConfig,
+    /// Where the keys come from, if there are any.
+    pub keys: KeySource,
     /// Hops that datagrams to the sender may take; `None`: the system's default for unicast.
     pub ttl: Option<u8>,
     /// Where the stream goes: one place or several.

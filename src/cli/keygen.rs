@@ -5,8 +5,6 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use zeroize::Zeroizing;
-
 use super::error::Failure;
 use super::keys::{self, DEFAULT_KEY_FILE};
 use super::launch;
@@ -25,7 +23,7 @@ pub(super) fn run(path: Option<PathBuf>) -> Result<String, Failure> {
         }
     };
     keys::hide_memory();
-    let secret = Secret::new(Zeroizing::new(launch::random()?));
+    let secret = Secret::new(launch::random()?);
     create(&path, secret.to_text().as_bytes()).map_err(|error| refusal(&path, &error))?;
     Ok(format!("{}: key id {}\n", path.display(), GroupKey::new(&secret).id()))
 }

@@ -16,6 +16,7 @@ use crate::net::clock::Clock;
 use crate::net::kernel::ReceiverNetwork;
 use crate::net::socket::ReceiverSockets;
 use crate::net::wake::{Signals, Sleeper, Watch, signal_name};
+use crate::seal::Accept;
 use crate::session::receiver::{self, Event};
 use crate::session::{Receiver, turn};
 use crate::sink::file::OutputFile;
@@ -50,11 +51,12 @@ struct Work {
 
 impl Work {
     fn prepare(config: &RecvConfig) -> Result<Self, Failure> {
+        let accept = config.keys.accept()?;
         let (plans, commands) = plans(&config.sinks)?;
         let venue = super::venue(&config.network)?;
         let network = ReceiverNetwork::new(ReceiverSockets::open(&venue, config.ttl)?);
         tracing::info!(interface = %venue.interface.name, group = %venue.target(), "waiting for a sender");
-        let machine = receiver_config(config, network.receive_buffer())?;
+        let machine = receiver_config(config, accept, network.receive_buffer())?;
         let clock = Clock::start();
         let sleeper = Sleeper::new().map_err(launch::no_resource)?;
         let signals = Signals::catch().map_err(launch::no_resource)?;
@@ -295,7 +297,11 @@ fn plans(sinks: &[SinkConfig]) -> Result<(Vec<Plan>, Option<Commands>), Failure>
     Ok((plans, commands))
 }
 
-fn receiver_config(config: &RecvConfig, receive_buffer: usize) -> Result<receiver::Config, Failure> {
+fn receiver_config(
+    config: &RecvConfig,
+    accept: Accept,
+    receive_buffer: usize,
+) -> Result<receiver::Config, Failure> {
     let label = |text: &String| {
         Label::new(text).ok_or_else(|| {
             Failure::usage(format!("--expect {text}: use letters, digits, dot, underscore, dash"))
@@ -315,5 +321,6 @@ fn receiver_config(config: &RecvConfig, receive_buffer: usize) -> Result<receive
         // The kernel counts its own bookkeeping against the buffer, about as much again as a full frame's bytes,
         // and allows twice what it was asked for.
         socket_buffer: receive_buffer / 3 * 2,
+        accept,
     })
 }

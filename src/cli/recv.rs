@@ -11,6 +11,7 @@ use clap::Parser;
 use super::args::{Asked, NetworkArgs, OutputArgs, command_line, parse, path, runnable};
 use super::config::{RecvConfig, SinkConfig};
 use super::error::Failure;
+use super::keys::KeyArgs;
 use super::receiving;
 use super::values::{self, ForEver};
 use crate::command::CommandLine;
@@ -57,6 +58,9 @@ struct RecvArgs {
     /// Memory for data that the output has not taken yet
     #[arg(long, env = "MCAST_BUFFER", value_name = "SIZE", default_value = "32M", value_parser = values::memory, help_heading = "Transfer")]
     buffer: u64,
+
+    #[command(flatten)]
+    trust: KeyArgs,
 
     #[command(flatten)]
     messages: OutputArgs,
@@ -116,6 +120,7 @@ fn config(
     sinks.extend(command_line(args.command)?.map(SinkConfig::Command));
     Ok(Asked::Run(RecvConfig {
         network: args.network.config()?,
+        keys: args.trust.config()?,
         ttl: args.ttl,
         sinks,
         expect: args.expect,

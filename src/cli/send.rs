@@ -14,6 +14,7 @@ use super::config::{
     DEFAULT_LABEL, DEFAULT_MIN_WAIT, MOST_RECEIVERS, MOST_REQUIRED, SendConfig, SourceConfig, StartConfig,
 };
 use super::error::Failure;
+use super::keys::KeyArgs;
 use super::sending;
 use super::values::{self, ForEver};
 
@@ -42,6 +43,9 @@ struct SendArgs {
     /// Hops that datagrams may take
     #[arg(long, env = "MCAST_TTL", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..), help_heading = "Network")]
     ttl: u8,
+
+    #[command(flatten)]
+    trust: KeyArgs,
 
     #[command(flatten)]
     transfer: TransferArgs,
@@ -158,6 +162,7 @@ fn config(
     };
     Ok(Asked::Run(SendConfig {
         network: args.network.config()?,
+        keys: args.trust.config()?,
         ttl: args.ttl,
         source,
         label: args.label,

@@ -13,7 +13,7 @@ use crate::net::clock::Clock;
 use crate::net::kernel::SenderNetwork;
 use crate::net::socket::{SenderSockets, Venue};
 use crate::net::wake::{Signals, Sleeper, Watch, signal_name};
-use crate::seal::TRAILER_LEN;
+use crate::seal::Seal;
 use crate::session::sender::{self, Member, MemberState, StartRules};
 use crate::session::{Limiter, Rate, Sender, turn};
 use crate::source::reader::{Given, Reader};
@@ -47,6 +47,7 @@ struct Work {
 
 impl Work {
     fn prepare(config: &SendConfig) -> Result<Self, Failure> {
+        let seal = config.keys.seal()?;
         let mut commands = None;
         let source = match &config.source {
             SourceConfig::Stdin => Source::Input(Input::stdin()?),
@@ -58,7 +59,7 @@ impl Work {
         let expected = config.size.or(source.size());
         let venue = super::venue(&config.network)?;
         let sockets = SenderSockets::open(&venue, config.ttl)?;
-        let machine = sender_config(config, &venue)?;
+        let machine = sender_config(config, seal, &venue)?;
         tracing::info!(
             interface = %venue.interface.name,
             address = %venue.own(),
@@ -66,6 +67,7 @@ impl Work {
             label = %machine.label,
             symbol_bytes = machine.symbol_size,
             block_symbols = machine.block_symbols,
+            key = machine.seal.key().map(|key| display(key.id())),
             "waiting for receivers"
         );
         let clock = Clock::start();
@@ -296,13 +298,13 @@ fn receiver_entry(member: &Member) -> ReceiverEntry {
     }
 }
 
-fn sender_config(config: &SendConfig, venue: &Venue) -> Result<sender::Config, Failure> {
+fn sender_config(config: &SendConfig, seal: Seal, venue: &Venue) -> Result<sender::Config, Failure> {
     let label = Label::new(&config.label).ok_or_else(|| {
         Failure::usage(format!("--label {}: use letters, digits, dot, underscore, dash", config.label))
     })?;
     let overhead = if venue.target().is_ipv4() { 28 } else { 48 };
     let mtu = config.mtu.map_or(venue.interface.mtu, u32::from).min(LARGEST_MTU);
-    let around = overhead + (SYMBOL_HEADER_LEN + TRAILER_LEN) as u32;
+    let around = overhead + (SYMBOL_HEADER_LEN + seal.trailer_len()) as u32;
     let symbol_size = mtu.saturating_sub(around) as u16;
     if symbol_size < Announce::MIN_SYMBOL_SIZE {
         return Err(Failure::usage(format!(
@@ -337,6 +339,7 @@ fn sender_config(config: &SendConfig, venue: &Venue) -> Result<sender::Config, F
         window,
         batch,
         overhead,
+        seal,
     })
 }
 

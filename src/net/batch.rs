@@ -45,7 +45,7 @@ impl BatchSocket {
         &self,
         inbox: &mut Inbox,
         batches: usize,
-        mut each: impl FnMut(SocketAddr, &[u8]),
+        mut each: impl FnMut(SocketAddr, &mut [u8]),
     ) -> io::Result<Received> {
         let mut received = Received { datagrams: 0, more: true };
         let mut meta = [RecvMeta::default(); BATCH_SIZE];
@@ -58,13 +58,13 @@ impl BatchSocket {
                 Err(error) if Trouble::of(&error) == Trouble::WouldBlock => 0,
                 Err(error) => return Err(error),
             };
-            for (slice, meta) in slices.iter().zip(&meta).take(filled) {
-                let bytes = slice.get(..meta.len).unwrap_or_default();
+            for (slice, meta) in slices.iter_mut().zip(&meta).take(filled) {
+                let bytes = slice.get_mut(..meta.len).unwrap_or_default();
                 if bytes.is_empty() {
                     received.datagrams += 1;
                     each(meta.addr, bytes);
                 }
-                for datagram in bytes.chunks(meta.stride.max(1)) {
+                for datagram in bytes.chunks_mut(meta.stride.max(1)) {
                     received.datagrams += 1;
                     each(meta.addr, datagram);
                 }

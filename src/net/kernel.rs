@@ -129,7 +129,7 @@ impl ReceiverNetwork {
 }
 
 impl Network for SenderNetwork {
-    fn receive(&mut self, sink: &mut dyn FnMut(SocketAddr, &[u8])) -> bool {
+    fn receive(&mut self, sink: &mut dyn FnMut(SocketAddr, &mut [u8])) -> bool {
         let mut more = false;
         for socket in [Some(&self.sockets.data), self.sockets.listen.as_ref()].into_iter().flatten() {
             match socket.receive(&mut self.inbox, BATCHES_A_TURN, &mut *sink) {
@@ -150,7 +150,7 @@ impl Network for SenderNetwork {
 }
 
 impl Network for ReceiverNetwork {
-    fn receive(&mut self, sink: &mut dyn FnMut(SocketAddr, &[u8])) -> bool {
+    fn receive(&mut self, sink: &mut dyn FnMut(SocketAddr, &mut [u8])) -> bool {
         let mut more = false;
         match self.sockets.group.receive(&mut self.inbox, BATCHES_A_TURN, &mut *sink) {
             Ok(received) => {

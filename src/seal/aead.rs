@@ -277,7 +277,7 @@ mod tests {
     const RECEIVER: ReceiverId = ReceiverId(0x0123_4567_89ab_cdef);
 
     fn key(byte: u8) -> Seal {
-        Seal::Aead(GroupKey::new(&Secret::new(Zeroizing::new([byte; 32]))))
+        Seal::Aead(GroupKey::new(&Secret::new([byte; 32])))
     }
 
     /// Header and a body of this length; receivers' bodies begin with their id.

@@ -1,9 +1,11 @@
 //! The key that a group of hosts shares, and its name.
 
 use std::fmt;
+use std::sync::Arc;
 
 use ring::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 
+use super::aead::TAG_LEN;
 use super::key_text::Secret;
 
 /// Bytes in a key id.
@@ -11,7 +13,9 @@ pub(super) const KEY_ID_LEN: usize = 8;
 
 /// What a key file is for: everything else follows from it. Cheap to clone.
 #[derive(Clone)]
-pub struct GroupKey {
+pub struct GroupKey(Arc<Inner>);
+
+struct Inner {
     prk: Prk,
     id: KeyId,
 }
@@ -27,23 +31,31 @@ impl GroupKey {
         let mut id = KeyId([0; KEY_ID_LEN]);
         // Cannot fail: the length is a constant that fits.
         let _ = prk.expand(&[b"mcast key id"], IdLen).and_then(|okm| okm.fill(&mut id.0));
-        Self { prk, id }
+        Self(Arc::new(Inner { prk, id }))
     }
 
     /// What messages and people call it.
-    pub const fn id(&self) -> KeyId {
-        self.id
+    pub fn id(&self) -> KeyId {
+        self.0.id
     }
 
-    pub(super) const fn prk(&self) -> &Prk {
-        &self.prk
+    pub(super) fn prk(&self) -> &Prk {
+        &self.0.prk
+    }
+}
+
+impl KeyId {
+    /// The key that an announce names; whatever stands there in other datagrams.
+    pub fn named_by(announce: &[u8]) -> Option<Self> {
+        let (rest, _tag) = announce.split_last_chunk::<TAG_LEN>()?;
+        rest.last_chunk().copied().map(Self)
     }
 }
 
 /// Names the key and shows nothing of it.
 impl fmt::Debug for GroupKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "GroupKey({})", self.id)
+        write!(f, "GroupKey({})", self.id())
     }
 }
 

@@ -46,8 +46,8 @@ pub enum BadKey {
 
 impl Secret {
     /// These bytes, which must come from the system's generator.
-    pub fn new(bytes: Zeroizing<[u8; KEY_LEN]>) -> Self {
-        Self(bytes)
+    pub fn new(bytes: [u8; KEY_LEN]) -> Self {
+        Self(Zeroizing::new(bytes))
     }
 
     /// Reads the content of a key file.
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     fn text() -> String {
-        Secret::new(Zeroizing::new(std::array::from_fn(|at| at as u8))).to_text().to_string()
+        Secret::new(std::array::from_fn(|at| at as u8)).to_text().to_string()
     }
 
     #[test]
@@ -193,7 +193,7 @@ mod tests {
         fn any_key_is_read_as_it_was_written_and_no_slip_of_two_digits_goes_unseen(
             key: [u8; KEY_LEN], first in 12..76_usize, second in 12..76_usize, digits in "[0-9a-f]{2}"
         ) {
-            let text = Secret::new(Zeroizing::new(key)).to_text();
+            let text = Secret::new(key).to_text();
             let read = Secret::parse(text.as_bytes()).unwrap();
             prop_assert_eq!(read.bytes(), &key[..]);
             let mut slipped = text.as_bytes().to_vec();

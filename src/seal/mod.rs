@@ -31,6 +31,29 @@ pub enum Seal {
     Aead(GroupKey),
 }
 
+/// What a receiver believes.
+#[derive(Clone, Debug, Default)]
+pub enum Accept {
+    /// Whatever has the right CRC-32.
+    #[default]
+    Crc,
+    /// Whatever one of these keys has sealed; nothing, where there is none.
+    Aead(Vec<GroupKey>),
+}
+
+impl Accept {
+    /// How an announce must be sealed to be believed; `None` if it names none of the keys.
+    pub fn seal_of(&self, announce: &[u8]) -> Option<Seal> {
+        match self {
+            Self::Crc => Some(Seal::Crc),
+            Self::Aead(keys) => {
+                let named = KeyId::named_by(announce)?;
+                keys.iter().find(|key| key.id() == named).cloned().map(Seal::Aead)
+            }
+        }
+    }
+}
+
 /// Who speaks. Each party has keys of its own in each session, and counts its datagrams by itself, so no key meets a
 /// number twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -30,7 +30,7 @@ pub use stats::{Limiter, WireStats};
 pub use turn::{Network, Sent, Wake, turn};
 
 use crate::fec::Layout;
-use crate::seal::TRAILER_LEN;
+use crate::seal::{Seal, TRAILER_LEN};
 use crate::time::Time;
 use crate::wire::SYMBOL_HEADER_LEN;
 
@@ -63,8 +63,8 @@ pub enum Destination {
 
 /// What [`turn()`] asks of a state machine. The guarantee: whatever bytes are handed in, and however late, no panic.
 pub trait Endpoint {
-    /// A datagram arrived.
-    fn handle_datagram(&mut self, now: Time, from: SocketAddr, datagram: &[u8]);
+    /// A datagram arrived. It may be opened where it lies.
+    fn handle_datagram(&mut self, now: Time, from: SocketAddr, datagram: &mut [u8]);
 
     /// Time has passed. May be called at any time; must be called once `poll_timeout` has been reached.
     fn handle_timeout(&mut self, now: Time);
@@ -81,10 +81,19 @@ pub trait Endpoint {
     fn poll_timeout(&mut self) -> Option<Time>;
 }
 
-/// How the symbols of a session lie in a block, so that a range of them is a batch of datagrams.
+/// How the symbols of a session lie in a block, so that in plain mode a range of them is a batch of datagrams.
 pub fn layout(symbol_size: u16) -> Layout {
     Layout { symbol_size: usize::from(symbol_size), head: SYMBOL_HEADER_LEN, tail: TRAILER_LEN }
 }
+
+/// Bytes of UDP payload that carry a full symbol.
+fn symbol_datagram(symbol_size: u16, seal: &Seal) -> usize {
+    SYMBOL_HEADER_LEN + usize::from(symbol_size) + seal.trailer_len()
+}
+
+/// Bytes of UDP payload in any other datagram, at most: what IPv6's smallest MTU leaves, so that control gets through
+/// where large frames do not.
+const CONTROL: usize = 1_232;
 
 /// Receivers in one session, at most.
 pub const MAX_RECEIVERS: usize = 4_096;

@@ -8,7 +8,7 @@ use crate::time::Time;
 /// A network as one party sees it.
 pub trait Network {
     /// Hands what has arrived to `sink`, a bounded amount at a time. Returns whether more is waiting.
-    fn receive(&mut self, sink: &mut dyn FnMut(SocketAddr, &[u8])) -> bool;
+    fn receive(&mut self, sink: &mut dyn FnMut(SocketAddr, &mut [u8])) -> bool;
 
     /// Sends datagrams, all or none.
     fn send(&mut self, transmit: &Transmit<'_>) -> Sent;

@@ -15,6 +15,7 @@
 
 mod history;
 mod link;
+mod machines;
 mod stream;
 mod wires;
 mod world;
@@ -77,6 +78,8 @@ pub struct Scenario {
     pub sender_stopped: Option<Duration>,
     /// Of these kinds, the first so many datagrams are lost (on the trunk, either way).
     pub lose_first: Vec<(Kind, u32)>,
+    /// Everyone has the same key.
+    pub keyed: bool,
     /// Datagrams that a stranger sends to both sides.
     pub garbage: u32,
     /// Datagrams of someone who has seen the session go by.
@@ -166,6 +169,7 @@ impl Scenario {
             sender_killed: None,
             sender_stopped: None,
             lose_first: Vec::new(),
+            keyed: false,
             garbage: 0,
             hostile: Vec::new(),
             limit: Duration::from_secs(3_600),
@@ -178,6 +182,13 @@ impl Scenario {
         for receiver in &mut self.receivers {
             receiver.leaf.loss = Loss::Independent(share);
         }
+        self
+    }
+
+    /// The same with a key.
+    #[must_use]
+    pub fn with_key(mut self) -> Self {
+        self.keyed = true;
         self
     }
 

@@ -9,16 +9,17 @@ use std::time::Duration;
 
 use super::history::{History, ReceiverHistory, Sample};
 use super::link::Link;
+use super::machines::{receiver_config, sender_config};
 use super::stream::{Given, Pattern, Sink, Source};
 use super::wires::{SENDER, Wires, address, stranger, within};
 use super::{Hostile, STOPPED, Scenario};
 use crate::exit::Exit;
 use crate::fec::Block;
-use crate::session::receiver::{self, Event};
-use crate::session::sender::{self, MemberState};
+use crate::session::receiver::Event;
+use crate::session::sender::MemberState;
 use crate::session::{Network, Receiver, Sender, Sent, StreamEnd, Transmit, Wake, WireStats, turn};
 use crate::time::Time;
-use crate::wire::{AbortReason, Kind, Label, Name, ReceiverId, SessionId};
+use crate::wire::{AbortReason, Kind, SessionId};
 
 #[derive(Debug, Default)]
 struct Host {
@@ -76,11 +77,11 @@ struct Port<'w, 'a> {
 const SPIN: u32 = 200_000;
 
 impl Network for Port<'_, '_> {
-    fn receive(&mut self, sink: &mut dyn FnMut(SocketAddr, &[u8])) -> bool {
+    fn receive(&mut self, sink: &mut dyn FnMut(SocketAddr, &mut [u8])) -> bool {
         for _ in 0..256 {
             let Some((from, bytes)) = self.host.inbox.pop_front() else { return false };
             self.host.inbox_bytes -= bytes.len();
-            sink(from, &bytes);
+            sink(from, &mut bytes.to_vec());
         }
         !self.host.inbox.is_empty()
     }
@@ -547,47 +548,4 @@ fn limits(machine: &Sender) -> BTreeMap<String, Duration> {
         machine.members().map(|member| (member.name.clone(), member.limited)).collect();
     limits.extend([("source".to_owned(), source), ("network".to_owned(), network)]);
     limits
-}
-
-fn sender_config(scenario: &Scenario, session: SessionId, seed: u64) -> sender::Config {
-    sender::Config {
-        label: label("simulated"),
-        session,
-        seed,
-        start: scenario.start.clone(),
-        start_timeout: scenario.start_timeout,
-        peer_timeout: scenario.peer_timeout,
-        max_stall: scenario.max_stall,
-        partial_ok: scenario.partial_ok,
-        rate: scenario.rate,
-        symbol_size: scenario.symbol_size,
-        block_symbols: scenario.block_symbols,
-        window: scenario.window,
-        batch: scenario.batch,
-        overhead: 28,
-    }
-}
-
-fn receiver_config(scenario: &Scenario, index: usize) -> receiver::Config {
-    let plan = &scenario.receivers[index];
-    receiver::Config {
-        id: ReceiverId(0x1000 + index as u64),
-        name: name(&plan.name),
-        expect: None,
-        seed: scenario.seed.wrapping_mul(31).wrapping_add(index as u64),
-        start_timeout: scenario.start_timeout,
-        peer_timeout: plan.peer_timeout.unwrap_or(scenario.peer_timeout),
-        buffer: plan.buffer,
-        socket_buffer: plan.socket_buffer * 3 / 4,
-    }
-}
-
-#[expect(clippy::expect_used, reason = "a scenario's names are the test author's")]
-fn label(text: &str) -> Label {
-    Label::new(text).expect("a label")
-}
-
-#[expect(clippy::expect_used, reason = "a scenario's names are the test author's")]
-fn name(text: &str) -> Name {
-    Name::new(text).expect("a receiver's name")
 }

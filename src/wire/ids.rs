@@ -22,6 +22,13 @@ impl fmt::Debug for SessionId {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReceiverId(pub u64);
 
+impl ReceiverId {
+    /// The receiver that a datagram from a receiver names, whatever else it holds.
+    pub fn peek(datagram: &[u8]) -> Option<Self> {
+        datagram.get(super::HEADER_LEN..)?.first_chunk().copied().map(u64::from_be_bytes).map(Self)
+    }
+}
+
 impl fmt::Display for ReceiverId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)

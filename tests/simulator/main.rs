@@ -7,6 +7,7 @@ mod loss;
 mod random;
 mod slow;
 mod start;
+mod trust;
 
 use mcast::exit::Exit;
 use mcast::sim::History;

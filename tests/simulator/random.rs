@@ -37,7 +37,7 @@ fn whatever_anybody_says_every_session_ends() {
 }
 
 /// Nobody dies, fails or lies in it, and all are patient: then everybody must succeed.
-fn is_survivable(scenario: &Scenario) -> bool {
+pub(crate) fn is_survivable(scenario: &Scenario) -> bool {
     let calm = Duration::from_secs(8);
     scenario.hostile.is_empty()
         && scenario.peer_timeout >= calm
@@ -66,7 +66,7 @@ fn is_survivable(scenario: &Scenario) -> bool {
         })
 }
 
-fn random_scenario(seed: u64) -> Scenario {
+pub(crate) fn random_scenario(seed: u64) -> Scenario {
     let mut rng = fastrand::Rng::with_seed(seed ^ 0x5EED);
     let receivers = [1, 1, 2, 3, 3, 5, 8][rng.usize(0..7)];
     let bytes = match rng.u8(0..6) {
@@ -144,7 +144,7 @@ fn random_scenario(seed: u64) -> Scenario {
     scenario
 }
 
-fn rare_scenario(seed: u64) -> Scenario {
+pub(crate) fn rare_scenario(seed: u64) -> Scenario {
     let mut scenario = random_scenario(seed ^ 0xA77A_C000_0000);
     scenario.seed = seed;
     let mut rng = fastrand::Rng::with_seed(seed ^ 0xBAD_5EED);

@@ -90,11 +90,6 @@ impl Assembly {
         self.symbol_size as u64
     }
 
-    /// UDP payload of a full symbol's datagram, in bytes.
-    pub(super) fn datagram_size(&self) -> usize {
-        layout(self.symbol_size).stride()
-    }
-
     pub(super) const fn window(&self) -> usize {
         self.window
     }

@@ -1,23 +1,24 @@
 //! One session, from the join to the last confirmation.
 
 mod feedback;
+mod patience;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::super::number_window::{Arrival, NumberWindow};
-use super::super::{MAX_RECEIVERS, PauseWatch, StreamEnd, WireStats, layout};
+use super::super::{MAX_RECEIVERS, PauseWatch, StreamEnd, WireStats, symbol_datagram};
 use super::assembly::{Assembly, Taken};
 use super::horizon::Horizon;
 use super::{Config, Ended, Event, Summary};
 use crate::exit::Exit;
 use crate::fec::Block;
-use crate::seal;
+use crate::seal::{Opener, Party, Seal, Sealer};
 use crate::time::Time;
 use crate::wire::{
     Abort, AbortReason, Announce, BlockNumber, DatagramNumber, Kind, Label, Message, Name, Need, Phase,
-    ReceiverId, Report, SessionId, Stage, Standing, Status, Symbol,
+    ReceiverId, SessionId, Stage, Standing, Status, Symbol,
 };
 
 /// Where the receiver stands in its session.
@@ -50,13 +51,28 @@ pub(super) enum Verdict {
     End(Ended),
 }
 
+/// A session that was announced.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) sender: SocketAddr,
+    pub(super) session: SessionId,
+    pub(super) announce: Announce,
+    /// How the session is sealed, and what has opened its announce.
+    pub(super) seal: Seal,
+    pub(super) opener: Opener,
+}
+
 #[derive(Debug)]
 pub(super) struct Membership {
     id: ReceiverId,
     name: Name,
     session: SessionId,
     label: Label,
+    /// Where its newest datagram came from.
     sender: SocketAddr,
+    seal: Seal,
+    opener: Opener,
+    sealer: Sealer,
     peer_timeout: Duration,
     /// How often a sign of life is due.
     heartbeat: Duration,
@@ -80,6 +96,8 @@ pub(super) struct Membership {
     events: VecDeque<Event>,
 
     credit: u32,
+    /// UDP payload of a full symbol's datagram, in bytes.
+    datagram_size: usize,
     grtt: Duration,
     group_size: u32,
     last_heard: Time,
@@ -93,6 +111,8 @@ pub(super) struct Membership {
     next_number: DatagramNumber,
     /// Joins, confirmations and leaves: when the next copy is due.
     ask_due: Time,
+    /// When the first join was due.
+    asking_since: Time,
     last_report: Time,
     nack_due: Option<Time>,
     /// The sender does not seem to know how far this receiver is: a report was lost, or somebody else is behind.
@@ -137,20 +157,21 @@ impl Membership {
     const TAKEN_DELAY: Duration = Duration::from_millis(10);
     /// Needs are repeated no faster than this.
     const NACK_AGAIN: Duration = Duration::from_millis(2);
-    /// Bytes of a report that needs may fill: it stays one datagram on every path.
-    const NEEDS_ROOM: usize = 1_232 - seal::TRAILER_LEN - Report::FIXED_LEN;
+    /// A join that is not answered within this time, a few copies, may have gone to a recording: another session that
+    /// is announced is tried next.
+    const UNANSWERED: Duration = Duration::from_secs(1);
 
     /// `None` if the session's blocks do not fit into the buffer.
     pub(super) fn new(
         config: &Config,
         now: Time,
-        sender: SocketAddr,
-        session: SessionId,
-        announce: &Announce,
+        found: Found,
+        next_number: DatagramNumber,
         mut rng: fastrand::Rng,
     ) -> Option<Self> {
+        let Found { sender, session, announce, seal, opener } = found;
         let assembly = Assembly::new(announce.symbol_size, announce.block_symbols, config.buffer)?;
-        let datagram = layout(announce.symbol_size).stride();
+        let datagram = symbol_datagram(announce.symbol_size, &seal);
         let credit = u32::try_from(config.socket_buffer / datagram).unwrap_or(u32::MAX).max(2);
         let spread = announce.join_spread.min(Duration::from_secs(2)).mul_f64(rng.f64());
         Some(Self {
@@ -159,6 +180,9 @@ impl Membership {
             session,
             label: announce.label,
             sender,
+            sealer: seal.sealer(session, Party::Receiver(config.id)),
+            seal,
+            opener,
             peer_timeout: config.peer_timeout,
             heartbeat: (announce.peer_timeout.min(config.peer_timeout) / 4)
                 .clamp(Self::ASK_MIN, Self::HEARTBEAT),
@@ -178,6 +202,7 @@ impl Membership {
             end: None,
             events: VecDeque::new(),
             credit,
+            datagram_size: datagram,
             grtt: announce.grtt,
             group_size: Self::plausible(announce.group_size),
             last_heard: now,
@@ -185,8 +210,9 @@ impl Membership {
             released_at: None,
             highest_at: now,
             unreachable: None,
-            next_number: DatagramNumber(0),
+            next_number,
             ask_due: now + spread,
+            asking_since: now + spread,
             last_report: now,
             nack_due: None,
             tell_due: None,
@@ -214,6 +240,32 @@ impl Membership {
 
     pub(super) const fn sender(&self) -> SocketAddr {
         self.sender
+    }
+
+    /// The number of the next datagram to the sender.
+    pub(super) const fn next_number(&self) -> DatagramNumber {
+        self.next_number
+    }
+
+    const fn has_key(&self) -> bool {
+        matches!(self.seal, Seal::Aead(_))
+    }
+
+    /// Whether what comes from there may be the sender's: with a key, the tag decides.
+    pub(super) fn listens_to(&self, from: SocketAddr) -> bool {
+        self.has_key() || from == self.sender
+    }
+
+    /// Header and body of what the sender has sealed.
+    pub(super) fn open<'a>(&mut self, datagram: &'a mut [u8]) -> Option<&'a [u8]> {
+        self.opener.open(datagram)
+    }
+
+    /// The sender has not answered, and had time to.
+    pub(super) fn is_unanswered(&self, now: Time) -> bool {
+        !self.admitted
+            && matches!(self.step, Step::Joining { .. })
+            && now >= self.asking_since + Self::UNANSWERED
     }
 
     pub(super) const fn has_started(&self) -> bool {
@@ -304,6 +356,10 @@ impl Membership {
     }
 
     pub(super) fn handle_unreachable(&mut self, now: Time) {
+        // Anyone can send the datagram by which a host is told so.
+        if self.has_key() && !matches!(self.step, Step::Leaving { .. }) {
+            return;
+        }
         self.unreachable.get_or_insert(now);
     }
 
@@ -325,14 +381,24 @@ impl Membership {
     pub(super) fn handle_message(
         &mut self,
         now: Time,
+        from: SocketAddr,
         number: DatagramNumber,
         message: &Message<'_>,
         stats: &mut WireStats,
     ) {
-        self.last_heard = now;
-        self.unreachable = None;
+        let arrival = self.numbers.insert(number);
+        if self.has_key() && matches!(arrival, Arrival::Duplicate | Arrival::Ancient) {
+            // Somebody plays back what he has recorded, or the network has doubled it.
+            return;
+        }
+        // With a key, only what is newer than all before can come from nobody but the sender just now, and from there.
+        if !self.has_key() || arrival == Arrival::Newest {
+            self.last_heard = now;
+            self.unreachable = None;
+            self.sender = from;
+        }
         self.first_number = self.first_number.min(number);
-        match self.numbers.insert(number) {
+        match arrival {
             Arrival::Newest => {
                 self.arrived += 1;
                 self.highest_at = now;
@@ -533,7 +599,9 @@ impl Membership {
             Step::Confirming { .. } | Step::Abandoned | Step::Ended(_) => {}
             Step::Leaving { .. } => self.ask_due = self.ask_due.min(now),
             Step::Joining { .. } | Step::Admitted | Step::Receiving | Step::Verifying => {
-                if abort.reason == AbortReason::GroupTaken && self.started.is_none() {
+                // Before the sender has answered, it may be a recording that speaks: that must not end anything.
+                let unproven = self.has_key() && !self.admitted;
+                if unproven || (abort.reason == AbortReason::GroupTaken && self.started.is_none()) {
                     // The sender has made way for another one, which is the one to join.
                     self.step = Step::Abandoned;
                     return;
@@ -546,103 +614,6 @@ impl Membership {
                 self.leave(now, exit, error, Self::ABORTED_PATIENCE);
             }
         }
-    }
-
-    // ---- time ----
-
-    pub(super) fn handle_timeout(&mut self, now: Time) {
-        if let Some(pause) = self.pause.handle_call(now) {
-            // Of what came while it was paused, some has been read already.
-            self.last_heard = (self.last_heard + pause).min(now);
-        }
-        let before = self.horizon.settled().block;
-        self.settle(now, before);
-        match &self.step {
-            Step::Leaving { ended, until } if now >= *until || self.unreachable.is_some() => {
-                self.step = Step::Ended(ended.clone());
-            }
-            // Not before: while the sink is still at work, the sender is not needed, the data is all here.
-            Step::Confirming { stage: Stage::Done, .. } if now >= self.silent_at() => {
-                tracing::warn!(sender = %self.sender, "the sender did not acknowledge that this receiver is done");
-                self.complete();
-            }
-            // Verifying, all the data is here too: what is left is between digest and sink.
-            Step::Receiving if now >= self.silent_at() => {
-                let silence = now.since(self.last_heard).as_secs_f64();
-                let error = format!(
-                    "sender {} lost in mid-session: nothing heard for {silence:.1} s; the output is incomplete",
-                    self.sender
-                );
-                // It may hear what we say although we do not hear it: then it need not find out by its own timeout.
-                self.leave(now, Exit::PeerLost, error, Self::ABORTED_PATIENCE);
-            }
-            Step::Receiving
-                if self.released_at.is_some_and(|since| now >= since + Self::RELEASED_PATIENCE) =>
-            {
-                let error = format!(
-                    "the sender {} no longer has what is missing here; the output is incomplete",
-                    self.sender.ip()
-                );
-                self.leave(now, Exit::Integrity, error, Self::LEAVE_PATIENCE);
-            }
-            Step::Receiving
-                if self.symbol_missed_since.is_some_and(|since| now >= since + self.symbol_patience) =>
-            {
-                let size = self.assembly.datagram_size();
-                let error = format!(
-                    "no data from the sender {} though smaller datagrams arrive: those of {size} bytes do not get through; \
-                     check the MTU of every link and switch, or give the sender a smaller --mtu",
-                    self.sender.ip()
-                );
-                self.leave(now, Exit::PeerLost, error, Self::LEAVE_PATIENCE);
-            }
-            _ => {}
-        }
-    }
-
-    /// When the sender will have been silent for too long.
-    fn silent_at(&self) -> Time {
-        let at = self.last_heard + self.peer_timeout;
-        self.unreachable.map_or(at, |since| at.min(since + Self::UNREACHABLE_PATIENCE.min(self.peer_timeout)))
-    }
-
-    pub(super) fn verdict(&self, now: Time) -> Verdict {
-        match &self.step {
-            Step::Ended(ended) => Verdict::End(ended.clone()),
-            Step::Abandoned => Verdict::SearchOn,
-            Step::Joining { .. } | Step::Admitted if self.started.is_none() && now >= self.silent_at() => {
-                Verdict::SearchOn
-            }
-            // Data came, but never the answer to the join.
-            Step::Joining { .. } if now >= self.silent_at() => Verdict::SearchOn,
-            _ => Verdict::Stay,
-        }
-    }
-
-    pub(super) fn poll_timeout(&mut self) -> Option<Time> {
-        let at = self.next_timeout();
-        self.pause.set_alarm(Some(at));
-        Some(at)
-    }
-
-    fn next_timeout(&self) -> Time {
-        let silent = self.silent_at();
-        let maturing = self.horizon.next().unwrap_or(Time::NEVER);
-        let own = match &self.step {
-            Step::Joining { .. } | Step::Admitted => silent,
-            Step::Receiving => {
-                let missed =
-                    self.symbol_missed_since.map_or(Time::NEVER, |since| since + self.symbol_patience);
-                let released = self.released_at.map_or(Time::NEVER, |since| since + Self::RELEASED_PATIENCE);
-                maturing.min(silent).min(missed).min(released)
-            }
-            Step::Verifying => maturing,
-            Step::Confirming { stage: Stage::Done, .. } => silent,
-            Step::Confirming { .. } => Time::NEVER,
-            Step::Leaving { until, .. } => *until,
-            Step::Abandoned | Step::Ended(_) => Time::ZERO,
-        };
-        own.min(self.transmit_due())
     }
 
     fn complete(&mut self) {

@@ -5,17 +5,21 @@
 mod assembly;
 mod horizon;
 mod membership;
+mod tried;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use self::membership::Membership;
+use self::membership::{Found, Membership};
+use self::tried::Tried;
 use super::{Destination, Endpoint, StreamEnd, Transmit, WireStats};
 use crate::exit::Exit;
 use crate::fec::Block;
-use crate::seal;
+use crate::seal::{self, Accept, Party};
 use crate::time::Time;
-use crate::wire::{self, Announce, Label, Message, Name, Phase, ReceiverId, SessionId, VERSION};
+use crate::wire::{
+    self, DatagramNumber, Header, Kind, Label, Message, Name, Phase, ReceiverId, SessionId, VERSION,
+};
 
 /// What a receiver is to do.
 #[derive(Clone, Debug)]
@@ -36,6 +40,8 @@ pub struct Config {
     pub buffer: usize,
     /// Bytes of datagrams that the socket buffer holds.
     pub socket_buffer: usize,
+    /// How what is believed must be sealed.
+    pub accept: Accept,
 }
 
 /// How a session ended for the receiver.
@@ -77,6 +83,10 @@ pub struct Receiver {
     last: Option<Summary>,
     /// Remedies that are told once each.
     hinted: Hints,
+    /// Sessions that were joined in vain.
+    tried: Tried,
+    /// The number of the next datagram, in whatever session: none is used twice, in the same session neither.
+    next_number: DatagramNumber,
 }
 
 /// What is known of the session, for the report and the progress line.
@@ -133,6 +143,8 @@ impl Receiver {
             events: std::collections::VecDeque::new(),
             last: None,
             hinted: Hints::default(),
+            tried: Tried::default(),
+            next_number: DatagramNumber(0),
         }
     }
 
@@ -233,7 +245,31 @@ impl Receiver {
 
     // ---- searching ----
 
-    fn handle_announce(&mut self, now: Time, from: SocketAddr, session: SessionId, announce: &Announce) {
+    /// What may be the announce of a session to join.
+    fn handle_stranger(&mut self, now: Time, from: SocketAddr, header: &Header, datagram: &mut [u8]) {
+        let length = datagram.len();
+        let Some(seal) = self.config.accept.seal_of(datagram) else {
+            return self.drop_malformed(from, length);
+        };
+        let mut opener = seal.opener(header.session, Party::Sender);
+        let content = opener.open(datagram);
+        match content.and_then(|content| wire::parse(content).ok()) {
+            Some((header, Message::Announce(announce))) => {
+                let found = Found { sender: from, session: header.session, announce, seal, opener };
+                self.handle_announce(now, found);
+            }
+            _ => self.drop_malformed(from, length),
+        }
+    }
+
+    fn drop_malformed(&mut self, from: SocketAddr, length: usize) {
+        self.stats.dropped_malformed += 1;
+        tracing::trace!(%from, length, "malformed datagram dropped");
+    }
+
+    fn handle_announce(&mut self, now: Time, found: Found) {
+        let Found { sender: from, session, announce, .. } = &found;
+        let (from, session, announce) = (*from, *session, *announce);
         if let Some(expected) = self.config.expect
             && expected != announce.label
         {
@@ -243,8 +279,8 @@ impl Receiver {
             }
             return;
         }
-        let Some(member) = Membership::new(&self.config, now, from, session, announce, self.rng.fork())
-        else {
+        let number = self.take_back_number();
+        let Some(member) = Membership::new(&self.config, now, found, number, self.rng.fork()) else {
             if !std::mem::replace(&mut self.hinted.buffer, true) {
                 tracing::warn!(
                     "the stream's coding blocks of {} × {} bytes do not fit into --buffer {}, raise it",
@@ -256,7 +292,9 @@ impl Receiver {
             return;
         };
         let phase = if announce.phase == Phase::Started { "started" } else { "waiting" };
-        tracing::info!(label = %announce.label, sender = %from, %session, phase, "session found");
+        if self.tried.note(session) {
+            tracing::info!(label = %announce.label, sender = %from, %session, phase, "session found");
+        }
         self.state = State::Member(Box::new(member));
     }
 
@@ -304,6 +342,25 @@ impl Receiver {
         }
     }
 
+    /// A session that speaks another version is one that this receiver waits for in vain.
+    fn hint_at_version(&mut self, from: SocketAddr, datagram: &[u8]) {
+        let other_version = datagram.first().is_some_and(|version| *version != VERSION);
+        if other_version
+            && seal::open(datagram).is_some()
+            && !std::mem::replace(&mut self.hinted.version, true)
+        {
+            tracing::warn!(%from, "a sender speaks another version of the protocol; use the same mcast on all hosts");
+        }
+    }
+
+    /// Ends what membership there is, and returns the number that its next datagram would have had.
+    fn take_back_number(&mut self) -> DatagramNumber {
+        if let State::Member(member) = &self.state {
+            self.next_number = member.next_number();
+        }
+        self.next_number
+    }
+
     /// Takes over what the membership has come to.
     fn check_membership(&mut self, now: Time) {
         let State::Member(member) = &mut self.state else { return };
@@ -311,6 +368,7 @@ impl Receiver {
             membership::Verdict::Stay => {}
             membership::Verdict::SearchOn => {
                 tracing::info!("the sender fell silent before the start, searching on");
+                self.next_number = member.next_number();
                 self.state = State::Searching;
             }
             membership::Verdict::End(ended) => {
@@ -325,38 +383,37 @@ impl Receiver {
 }
 
 impl Endpoint for Receiver {
-    fn handle_datagram(&mut self, now: Time, from: SocketAddr, datagram: &[u8]) {
-        let Some(content) = seal::open(datagram) else {
-            self.stats.dropped_malformed += 1;
-            return;
+    fn handle_datagram(&mut self, now: Time, from: SocketAddr, datagram: &mut [u8]) {
+        let Some(header) = Header::peek(datagram) else {
+            self.hint_at_version(from, datagram);
+            return self.drop_malformed(from, datagram.len());
         };
-        let (header, message) = match wire::parse(content) {
-            Ok(parsed) => parsed,
-            Err(error) => {
-                self.stats.dropped_malformed += 1;
-                let other_version = content.first().is_some_and(|version| *version != VERSION);
-                if other_version && !std::mem::replace(&mut self.hinted.version, true) {
-                    tracing::warn!(%from, "a sender speaks another version of the protocol; use the same mcast on all hosts");
-                }
-                tracing::trace!(%from, %error, "malformed datagram dropped");
+        if let State::Member(member) = &mut self.state
+            && header.session == member.session()
+        {
+            let length = datagram.len();
+            if !member.listens_to(from) {
                 return;
             }
-        };
-        match &mut self.state {
-            State::Searching => {
-                if let Message::Announce(announce) = &message {
-                    self.handle_announce(now, from, header.session, announce);
-                }
-            }
+            let content = member.open(datagram);
+            let Some((header, message)) = content.and_then(|content| wire::parse(content).ok()) else {
+                return self.drop_malformed(from, length);
+            };
+            tracing::trace!(number = header.number.0, kind = ?header.kind, length, "received");
+            self.stats.datagrams += 1;
+            self.stats.bytes += length as u64;
+            member.handle_message(now, from, header.number, &message, &mut self.stats);
+            return;
+        }
+        let looks_on = match &self.state {
+            State::Searching => true,
             State::Member(member) => {
-                if header.session == member.session() && from == member.sender() {
-                    tracing::trace!(number = header.number.0, kind = ?header.kind, length = datagram.len(), "received");
-                    self.stats.datagrams += 1;
-                    self.stats.bytes += datagram.len() as u64;
-                    member.handle_message(now, header.number, &message, &mut self.stats);
-                }
+                member.is_unanswered(now) && self.tried.prefers(header.session, member.session())
             }
-            State::Ended(_) => {}
+            State::Ended(_) => false,
+        };
+        if looks_on && header.kind == Kind::Announce {
+            self.handle_stranger(now, from, &header, datagram);
         }
     }
 
@@ -396,7 +453,7 @@ impl Endpoint for Receiver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{DatagramNumber, Status};
+    use crate::wire::{Announce, Status};
 
     #[test]
     fn the_highest_number_of_all_is_a_number_like_any_other() {
@@ -410,6 +467,7 @@ mod tests {
             peer_timeout: Duration::from_secs(10),
             buffer: 1 << 20,
             socket_buffer: 1 << 20,
+            accept: Accept::Crc,
         };
         let announce = Announce {
             phase: Phase::Waiting,
@@ -436,7 +494,7 @@ mod tests {
             let mut datagram = Vec::new();
             message.write(SessionId([0; 16]), DatagramNumber(number), &mut datagram);
             seal::seal_appended(&mut datagram, 0);
-            receiver.handle_datagram(Time::ZERO, from, &datagram);
+            receiver.handle_datagram(Time::ZERO, from, &mut datagram);
             receiver.handle_timeout(Time::ZERO);
         }
         assert_eq!(receiver.summary().map(|summary| summary.lost_symbols), Some(u64::MAX - 3));

@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::super::{MAX_RECEIVERS, layout};
+use super::super::{MAX_RECEIVERS, symbol_datagram};
 use super::{MemberState, Sender, State};
 use crate::exit::Exit;
+use crate::seal::Party;
 use crate::time::Time;
 use crate::wire::{
-    AbortReason, Announce, Confirm, Join, Leave, Outcome, Phase, ReceiverId, Report, SessionId, Stage,
-    Standing,
+    self, AbortReason, Announce, Confirm, Join, Leave, Message, Outcome, Phase, ReceiverId, Report,
+    SessionId, Stage, Standing,
 };
 
 impl Sender {
@@ -91,7 +92,8 @@ impl Sender {
             report.highest,
             report.arrived,
             next_number,
-            u64::from(self.config.overhead) + layout(self.config.symbol_size).stride() as u64,
+            u64::from(self.config.overhead)
+                + symbol_datagram(self.config.symbol_size, &self.config.seal) as u64,
             self.recent.2,
         );
         self.pacer.set_rate(self.rate.rate());
@@ -170,6 +172,22 @@ impl Sender {
         self.pacer.set_rate(self.rate.rate());
         self.answer(now, leave.receiver, Standing::Left);
         self.settle_limits();
+    }
+
+    /// The announce of another session, if it is one.
+    pub(super) fn handle_foreign_announce(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        session: SessionId,
+        datagram: &mut [u8],
+    ) {
+        let length = datagram.len();
+        let content = self.config.seal.opener(session, Party::Sender).open(datagram);
+        match content.and_then(|content| wire::parse(content).ok()) {
+            Some((_, Message::Announce(rival))) => self.handle_rival(now, from, session, &rival),
+            _ => self.drop_malformed(from, length),
+        }
     }
 
     /// Another sender's announce: two sessions of one label must not be told apart by luck.

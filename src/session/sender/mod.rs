@@ -8,6 +8,7 @@ mod least;
 mod members;
 mod prepare;
 mod start_window;
+mod voices;
 mod window;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ pub use start_window::{StartRules, Verdict};
 
 use self::members::Members;
 use self::prepare::Prepared;
+use self::voices::{Unheard, Voices};
 use self::window::SendWindow;
 use super::grtt::GrttEstimator;
 use super::pacer::Pacer;
@@ -27,9 +29,11 @@ use super::stats::LimiterClock;
 use super::{Endpoint, Limiter, PauseWatch, Rate, StreamEnd, Transmit, WireStats, layout};
 use crate::exit::Exit;
 use crate::fec::{Block, Codec};
-use crate::seal;
+use crate::seal::{Party, Seal, Sealer};
 use crate::time::Time;
-use crate::wire::{AbortReason, DatagramNumber, Label, Message, ReceiverId, SessionId, Standing};
+use crate::wire::{
+    AbortReason, DatagramNumber, Header, Kind, Label, Message, ReceiverId, SessionId, Standing,
+};
 
 /// What a sender is to do.
 #[derive(Clone, Debug)]
@@ -62,6 +66,8 @@ pub struct Config {
     pub batch: usize,
     /// Bytes of IP and UDP headers around each datagram, which count for the rate.
     pub overhead: u32,
+    /// How everything is sealed, both ways.
+    pub seal: Seal,
 }
 
 /// How a session ended for the sender.
@@ -121,6 +127,8 @@ pub struct Sender {
     stats: WireStats,
     stream_bytes: u64,
     next_number: DatagramNumber,
+    sealer: Sealer,
+    voices: Voices,
     scratch: Vec<u8>,
     prepared: Option<Prepared>,
     /// Data is ready, and the pacer lets it go at this time.
@@ -192,6 +200,8 @@ impl Sender {
             stats: WireStats::default(),
             stream_bytes: 0,
             next_number: DatagramNumber(0),
+            sealer: config.seal.sealer(config.session, Party::Sender),
+            voices: Voices::new(config.seal.clone(), config.session),
             scratch: Vec::new(),
             prepared: None,
             paced: None,
@@ -456,34 +466,48 @@ fn describe_failure(member: &Member, exit: Exit) -> String {
 }
 
 impl Endpoint for Sender {
-    fn handle_datagram(&mut self, now: Time, from: SocketAddr, datagram: &[u8]) {
-        let parsed = seal::open(datagram).and_then(|content| crate::wire::parse(content).ok());
-        let Some((header, message)) = parsed else {
-            self.stats.dropped_malformed += 1;
-            tracing::trace!(%from, length = datagram.len(), "malformed datagram dropped");
-            return;
-        };
+    fn handle_datagram(&mut self, now: Time, from: SocketAddr, datagram: &mut [u8]) {
+        let Some(header) = Header::peek(datagram) else { return self.drop_malformed(from, datagram.len()) };
         if header.session != self.config.session {
-            if let Message::Announce(rival) = &message {
-                self.handle_rival(now, from, header.session, rival);
+            if header.kind == Kind::Announce {
+                self.handle_foreign_announce(now, from, header.session, datagram);
             }
             return;
         }
+        if !header.kind.comes_from_receivers() {
+            // Our own datagrams, heard on the group.
+            return;
+        }
+        let length = datagram.len();
+        let content = match self.voices.open(datagram) {
+            Ok(content) => content,
+            Err(Unheard::Repeated) => return,
+            Err(Unheard::Forged) => return self.drop_malformed(from, length),
+        };
+        let Ok((header, message)) = crate::wire::parse(content) else {
+            return self.drop_malformed(from, length);
+        };
         let receiver = match &message {
             Message::Join(message) => message.receiver,
             Message::Report(message) => message.receiver,
             Message::Confirm(message) => message.receiver,
             Message::Leave(message) => message.receiver,
-            // Our own datagrams, heard on the group.
             _ => return,
         };
+        if self.config.seal.key().is_some()
+            && self.members.get(receiver).is_some_and(|member| member.address != from)
+            && let Some(member) = self.members.get_mut(receiver)
+        {
+            // Nothing newer has come from it, so this is where it is.
+            member.address = from;
+        }
         self.stats.feedback_datagrams += 1;
         tracing::trace!(%from, number = header.number.0, kind = ?header.kind, "received");
         if let Message::Join(join) = &message {
             self.handle_join(now, from, join);
             return;
         }
-        // Only from where it joined does a receiver speak for itself.
+        // Only from where it joined does a receiver speak for itself, unless its key does.
         if self.members.get(receiver).is_none_or(|member| member.address != from) {
             return;
         }
@@ -526,6 +550,11 @@ impl Endpoint for Sender {
 }
 
 impl Sender {
+    fn drop_malformed(&mut self, from: SocketAddr, length: usize) {
+        self.stats.dropped_malformed += 1;
+        tracing::trace!(%from, length, "malformed datagram dropped");
+    }
+
     fn next_timeout(&mut self) -> Option<Time> {
         let death = self.members.next_death(self.config.peer_timeout);
         let own = match &self.state {

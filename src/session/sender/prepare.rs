@@ -3,11 +3,11 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use super::super::{Destination, Limiter, Transmit, layout};
+use super::super::{CONTROL, Destination, Limiter, Transmit, symbol_datagram};
 use super::window::Sending;
 use super::{Sender, State};
 use crate::fec::Block;
-use crate::seal::{self, TRAILER_LEN};
+use crate::seal::Sealer;
 use crate::session::pacer::Rate;
 use crate::time::Time;
 use crate::wire::{
@@ -32,12 +32,10 @@ enum What {
     Status,
     /// Repair and repeated source symbols of one block in the scratch buffer.
     Repairs { segment: usize, repair_symbols: u64 },
-    /// Source symbols where they lie in their block.
+    /// Source symbols: where they lie in their block, or, with a key, encrypted in the scratch buffer. The block has to
+    /// stay as it is, for parity is computed from it.
     FirstPass { block: BlockNumber, symbols: Range<usize> },
 }
-
-/// Room for header and body of a control datagram: fits every path that carries the smallest IPv6 MTU.
-const CONTROL_ROOM: usize = 1_232 - TRAILER_LEN;
 
 impl Sender {
     /// Silence after data before a keep-alive says how far the sender is; doubled with each, up to
@@ -90,10 +88,13 @@ impl Sender {
         let (contents, segment) = match &prepared.what {
             What::Control | What::Status => (self.scratch.as_slice(), self.scratch.len()),
             What::Repairs { segment, .. } => (self.scratch.as_slice(), *segment),
-            What::FirstPass { block, symbols } => (
-                self.window.block(*block)?.datagrams(symbols.clone()),
-                layout(self.config.symbol_size).stride(),
-            ),
+            What::FirstPass { block, symbols } => {
+                let stride = symbol_datagram(self.config.symbol_size, &self.config.seal);
+                match self.config.seal.key() {
+                    None => (self.window.block(*block)?.datagrams(symbols.clone()), stride),
+                    Some(_) => (self.scratch.as_slice(), stride),
+                }
+            }
         };
         Some(Transmit { to: Destination::Group, contents, segment })
     }
@@ -190,7 +191,7 @@ impl Sender {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
         message.write(self.config.session, number, &mut scratch);
-        seal::seal_appended(&mut scratch, 0);
+        self.sealer.seal_appended(&mut scratch, 0);
         self.scratch = scratch;
         self.prepared = Some(Prepared { first: number, datagrams: 1, what });
         true
@@ -232,7 +233,7 @@ impl Sender {
             return false;
         }
         let mut entries = Vec::new();
-        while entries.len() < Roster::capacity(CONTROL_ROOM)
+        while entries.len() < Roster::capacity(CONTROL - self.config.seal.trailer_len())
             && let Some(entry) = self.answers.pop_first()
         {
             entries.push(entry);
@@ -298,8 +299,8 @@ impl Sender {
     /// Prepares repairs or source symbols. Returns what limits the session from here on.
     fn try_prepare_data(&mut self, now: Time) -> Limiter {
         let limits = self.members.limits();
-        let stride = layout(self.config.symbol_size).stride();
-        let datagram = stride + self.config.overhead as usize;
+        let datagram =
+            symbol_datagram(self.config.symbol_size, &self.config.seal) + self.config.overhead as usize;
         let credit = limits.credit_edge.map_or(0, |(edge, _)| edge.0.saturating_sub(self.next_number.0));
         // A socket buffer's worth is under way: the line is full, or a receiver has stopped to answer.
         let overdue = Self::OVERDUE.max(self.grtt.get() * 4);
@@ -336,9 +337,24 @@ impl Sender {
         self.held = None;
         if may_send {
             let symbols = symbol..block.symbols().min(symbol + batch);
-            write_first_pass(self.config.session, self.next_number, number, block, symbols.clone());
-            let datagrams = symbols.len() as u64;
             let first = self.next_number;
+            let datagrams = symbols.len() as u64;
+            match self.config.seal.key() {
+                None => write_first_pass(self.config.session, first, number, block, symbols.clone()),
+                Some(_) => {
+                    let (session, symbols) = (self.config.session, symbols.clone());
+                    self.scratch.clear();
+                    seal_first_pass(
+                        session,
+                        first,
+                        number,
+                        block,
+                        symbols,
+                        &mut self.sealer,
+                        &mut self.scratch,
+                    );
+                }
+            }
             self.next_number = first.plus(datagrams);
             self.prepared =
                 Some(Prepared { first, datagrams, what: What::FirstPass { block: number, symbols } });
@@ -350,7 +366,8 @@ impl Sender {
     fn prepare_repairs(&mut self, batch: usize) {
         let session = self.config.session;
         let Some((number, sent)) = self.window.repairing() else { return };
-        let segment = SYMBOL_HEADER_LEN + sent.block.repair_len() + TRAILER_LEN;
+        let trailer = self.config.seal.trailer_len();
+        let segment = SYMBOL_HEADER_LEN + sent.block.repair_len() + trailer;
         self.scratch.clear();
         let (first, mut datagrams, mut repair_symbols) = (self.next_number, 0, 0);
         while datagrams < batch as u64 {
@@ -363,7 +380,7 @@ impl Sender {
                 }
                 Sending::Symbol(symbol) => (Kind::Source, symbol, sent.block.symbol_len(symbol)),
             };
-            self.scratch.resize(start + SYMBOL_HEADER_LEN + length + TRAILER_LEN, 0);
+            self.scratch.resize(start + SYMBOL_HEADER_LEN + length + trailer, 0);
             let datagram = &mut self.scratch[start..];
             Symbol::write_header(kind, session, at, number, sent.block.len() as u32, symbol as u8, datagram);
             let payload = &mut datagram[SYMBOL_HEADER_LEN..SYMBOL_HEADER_LEN + length];
@@ -381,7 +398,7 @@ impl Sender {
                 continue;
             }
             repair_symbols += u64::from(matches!(what, Sending::Repair(_)));
-            seal::seal(datagram);
+            self.sealer.seal(datagram);
             datagrams += 1;
             if length != sent.block.repair_len() {
                 // A short last symbol ends a batch: only the last datagram may be shorter.
@@ -399,6 +416,27 @@ impl Sender {
     }
 }
 
+/// Appends the datagrams of `symbols` to `out`, encrypted; the block stays as it is.
+fn seal_first_pass(
+    session: crate::wire::SessionId,
+    first: DatagramNumber,
+    number: BlockNumber,
+    block: &Block,
+    symbols: Range<usize>,
+    sealer: &mut Sealer,
+    out: &mut Vec<u8>,
+) {
+    for (offset, symbol) in symbols.enumerate() {
+        let start = out.len();
+        out.resize(start + SYMBOL_HEADER_LEN, 0);
+        let at = first.plus(offset as u64);
+        let header = &mut out[start..];
+        Symbol::write_header(Kind::Source, session, at, number, block.len() as u32, symbol as u8, header);
+        out.extend_from_slice(block.payload(symbol));
+        sealer.seal_appended(out, start);
+    }
+}
+
 /// Puts headers before the payloads of `symbols` and trailers behind them.
 fn write_first_pass(
     session: crate::wire::SessionId,
@@ -412,7 +450,7 @@ fn write_first_pass(
         let at = first.plus(offset as u64);
         let datagram = block.datagram_mut(symbol);
         Symbol::write_header(Kind::Source, session, at, number, block_len, symbol as u8, datagram);
-        seal::seal(datagram);
+        crate::seal::seal(datagram);
     }
 }
 
@@ -421,6 +459,7 @@ mod tests {
     use super::super::{Config, StartRules};
     use super::*;
     use crate::exit::Exit;
+    use crate::seal::Seal;
     use crate::session::Endpoint;
     use crate::wire::{AbortReason, Label, SessionId};
 
@@ -449,6 +488,7 @@ mod tests {
             window: 4,
             batch: 8,
             overhead: 28,
+            seal: Seal::Crc,
         };
         let mut sender = Sender::new(config, Time::ZERO);
         let offered = |sender: &mut Sender| sender.poll_transmit(Time::ZERO).map(|it| it.contents.to_vec());

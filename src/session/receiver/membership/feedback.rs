@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use super::{Membership, Step};
 use crate::exit::Exit;
-use crate::seal;
-use crate::session::REPORTS_PER_SECOND;
+use crate::session::{CONTROL, REPORTS_PER_SECOND};
 use crate::time::Time;
 use crate::wire::{BlockNumber, Confirm, Join, Leave, Message, Needs, Outcome, Report, Text};
 
@@ -119,7 +118,7 @@ impl Membership {
     fn write(&mut self, message: &Message<'_>) {
         self.scratch.clear();
         message.write(self.session, self.next_number, &mut self.scratch);
-        seal::seal_appended(&mut self.scratch, 0);
+        self.sealer.seal_appended(&mut self.scratch, 0);
         self.next_number = self.next_number.plus(1);
         self.prepared = true;
     }
@@ -138,7 +137,8 @@ impl Membership {
     fn prepare_report(&mut self, now: Time) {
         let settled = self.horizon.settled();
         let mut needs = std::mem::take(&mut self.needs);
-        self.assembly.needs(settled.block, Self::NEEDS_ROOM, &mut needs);
+        let room = CONTROL - self.seal.trailer_len() - Report::FIXED_LEN;
+        self.assembly.needs(settled.block, room, &mut needs);
         if !needs.is_empty() {
             self.nacks += 1;
             self.symbol_missed_since.get_or_insert(now);

@@ -1,0 +1,103 @@
+//! How long a receiver puts up with what: silence, blocks that nobody has any more, symbols that do not get through.
+
+use super::{Membership, Step, Verdict};
+use crate::exit::Exit;
+use crate::time::Time;
+use crate::wire::Stage;
+
+impl Membership {
+    pub(in crate::session::receiver) fn handle_timeout(&mut self, now: Time) {
+        if let Some(pause) = self.pause.handle_call(now) {
+            // Of what came while it was paused, some has been read already.
+            self.last_heard = (self.last_heard + pause).min(now);
+        }
+        let before = self.horizon.settled().block;
+        self.settle(now, before);
+        match &self.step {
+            Step::Leaving { ended, until } if now >= *until || self.unreachable.is_some() => {
+                self.step = Step::Ended(ended.clone());
+            }
+            // Not before: while the sink is still at work, the sender is not needed, the data is all here.
+            Step::Confirming { stage: Stage::Done, .. } if now >= self.silent_at() => {
+                tracing::warn!(sender = %self.sender, "the sender did not acknowledge that this receiver is done");
+                self.complete();
+            }
+            // Verifying, all the data is here too: what is left is between digest and sink.
+            Step::Receiving if now >= self.silent_at() => {
+                let silence = now.since(self.last_heard).as_secs_f64();
+                let error = format!(
+                    "sender {} lost in mid-session: nothing heard for {silence:.1} s; the output is incomplete",
+                    self.sender
+                );
+                // It may hear what we say although we do not hear it: then it need not find out by its own timeout.
+                self.leave(now, Exit::PeerLost, error, Self::ABORTED_PATIENCE);
+            }
+            Step::Receiving
+                if self.released_at.is_some_and(|since| now >= since + Self::RELEASED_PATIENCE) =>
+            {
+                let error = format!(
+                    "the sender {} no longer has what is missing here; the output is incomplete",
+                    self.sender.ip()
+                );
+                self.leave(now, Exit::Integrity, error, Self::LEAVE_PATIENCE);
+            }
+            Step::Receiving
+                if self.symbol_missed_since.is_some_and(|since| now >= since + self.symbol_patience) =>
+            {
+                let size = self.datagram_size;
+                let error = format!(
+                    "no data from the sender {} though smaller datagrams arrive: those of {size} bytes do not get through; \
+                     check the MTU of every link and switch, or give the sender a smaller --mtu",
+                    self.sender.ip()
+                );
+                self.leave(now, Exit::PeerLost, error, Self::LEAVE_PATIENCE);
+            }
+            _ => {}
+        }
+    }
+
+    /// When the sender will have been silent for too long.
+    fn silent_at(&self) -> Time {
+        let at = self.last_heard + self.peer_timeout;
+        self.unreachable.map_or(at, |since| at.min(since + Self::UNREACHABLE_PATIENCE.min(self.peer_timeout)))
+    }
+
+    pub(in crate::session::receiver) fn verdict(&self, now: Time) -> Verdict {
+        match &self.step {
+            Step::Ended(ended) => Verdict::End(ended.clone()),
+            Step::Abandoned => Verdict::SearchOn,
+            Step::Joining { .. } | Step::Admitted if self.started.is_none() && now >= self.silent_at() => {
+                Verdict::SearchOn
+            }
+            // Data came, but never the answer to the join.
+            Step::Joining { .. } if now >= self.silent_at() => Verdict::SearchOn,
+            _ => Verdict::Stay,
+        }
+    }
+
+    pub(in crate::session::receiver) fn poll_timeout(&mut self) -> Option<Time> {
+        let at = self.next_timeout();
+        self.pause.set_alarm(Some(at));
+        Some(at)
+    }
+
+    fn next_timeout(&self) -> Time {
+        let silent = self.silent_at();
+        let maturing = self.horizon.next().unwrap_or(Time::NEVER);
+        let own = match &self.step {
+            Step::Joining { .. } | Step::Admitted => silent,
+            Step::Receiving => {
+                let missed =
+                    self.symbol_missed_since.map_or(Time::NEVER, |since| since + self.symbol_patience);
+                let released = self.released_at.map_or(Time::NEVER, |since| since + Self::RELEASED_PATIENCE);
+                maturing.min(silent).min(missed).min(released)
+            }
+            Step::Verifying => maturing,
+            Step::Confirming { stage: Stage::Done, .. } => silent,
+            Step::Confirming { .. } => Time::NEVER,
+            Step::Leaving { until, .. } => *until,
+            Step::Abandoned | Step::Ended(_) => Time::ZERO,
+        };
+        own.min(self.transmit_due())
+    }
+}
