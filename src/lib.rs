@@ -30,7 +30,7 @@
 //! use mcast::seal::{Accept, Seal};
 //! use mcast::session::receiver::{self, Event};
 //! use mcast::session::sender::{self, StartRules};
-//! use mcast::session::{Network, Receiver, Sender, Sent, StreamDigest, Transmit, turn};
+//! use mcast::session::{Endpoint, Network, Receiver, Sender, Sent, StreamDigest, Transmit, turn};
 //! use mcast::time::Time;
 //! use mcast::wire::{Label, Name, ReceiverId, SessionId};
 //!
@@ -40,8 +40,10 @@
 //! struct Port { peer: SocketAddr, arrived: Queue, sent: Queue }
 //!
 //! impl Network for Port {
-//!     fn receive(&mut self, sink: &mut dyn FnMut(SocketAddr, &mut [u8])) -> bool {
-//!         self.arrived.borrow_mut().drain(..).for_each(|mut datagram| sink(self.peer, &mut datagram));
+//!     fn receive<E: Endpoint>(&mut self, now: Time, endpoint: &mut E) -> bool {
+//!         for mut datagram in self.arrived.borrow_mut().drain(..) {
+//!             endpoint.handle_datagram(now, self.peer, &mut datagram);
+//!         }
 //!         false
 //!     }
 //!

@@ -15,7 +15,7 @@ use crate::net::socket::{SenderSockets, Venue};
 use crate::net::wake::{Signals, Sleeper, Watch, signal_name};
 use crate::seal::Seal;
 use crate::session::sender::{self, Member, MemberState, StartRules};
-use crate::session::{Limiter, Rate, Sender, turn};
+use crate::session::{Limiter, Rate, Sender, batch_of, turn};
 use crate::source::reader::{Given, Reader};
 use crate::source::{Input, Source};
 use crate::time::Time;
@@ -312,7 +312,7 @@ fn sender_config(config: &SendConfig, seal: Seal, venue: &Venue) -> Result<sende
         )));
     }
     let stride = mtu as usize - overhead as usize;
-    let batch = (LARGEST_BATCH / stride).clamp(1, MOST_SEGMENTS);
+    let batch = batch_of(stride);
     // Whole batches in a block, so that no batch is cut short by a block's end.
     let symbols = (LARGEST_BLOCK / stride).clamp(1, MOST_BLOCK_SYMBOLS);
     let block_symbols = if symbols > batch { symbols - symbols % batch } else { symbols };
@@ -347,10 +347,6 @@ fn sender_config(config: &SendConfig, seal: Seal, venue: &Venue) -> Result<sende
 const READ_AHEAD: usize = 16;
 /// Jumbo frames; loopback offers more, but a GSO batch holds 64 KiB anyway.
 const LARGEST_MTU: u32 = 9_000;
-/// UDP payload in one GSO batch.
-const LARGEST_BATCH: usize = 65_507;
-/// Segments in one GSO batch that every kernel with GSO takes.
-const MOST_SEGMENTS: usize = 64;
 /// Bytes of a coding block: a few of them must fit into every window.
 const LARGEST_BLOCK: usize = 256 * 1024;
 /// Source symbols in a block; as many repair symbols are possible again.

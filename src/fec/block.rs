@@ -140,6 +140,21 @@ impl Block {
         &self.buffer[self.datagram_range(symbols)]
     }
 
+    /// The datagrams of these places, whether the block has so many symbols or not, as a batch of datagrams lands there;
+    /// nothing beyond the capacity. What lies there afterwards is part of the block once [`Block::set_len`] says so.
+    pub fn landing_mut(&mut self, places: Range<usize>) -> &mut [u8] {
+        let stride = self.layout.stride();
+        let end = places.end.min(self.capacity());
+        self.buffer.get_mut(places.start.min(end) * stride..end * stride).unwrap_or_default()
+    }
+
+    /// What [`Block::landing_mut`] gave.
+    pub fn landing(&self, places: Range<usize>) -> &[u8] {
+        let stride = self.layout.stride();
+        let end = places.end.min(self.capacity());
+        self.buffer.get(places.start.min(end) * stride..end * stride).unwrap_or_default()
+    }
+
     /// Room for stream from byte `from` of the block up to its capacity, as `readv` takes it; whatever lies there
     /// is overwritten. [`Block::set_len`] then says how much came.
     pub fn spare_mut(&mut self, from: usize) -> impl Iterator<Item = &mut [u8]> {

@@ -8,6 +8,7 @@ use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
 use socket2::Socket;
 
 use super::Trouble;
+use crate::session::Landed;
 
 /// A UDP socket that never blocks and moves datagrams in batches.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ impl BatchSocket {
         batches: usize,
         mut each: impl FnMut(SocketAddr, &mut [u8]),
     ) -> io::Result<Received> {
-        let mut received = Received { datagrams: 0, more: true };
+        let mut received = Received { datagrams: 0, messages: 0, more: true };
         let mut meta = [RecvMeta::default(); BATCH_SIZE];
         for _ in 0..batches {
             let mut slots = inbox.memory.chunks_exact_mut(SLOT);
@@ -58,6 +59,7 @@ impl BatchSocket {
                 Err(error) if Trouble::of(&error) == Trouble::WouldBlock => 0,
                 Err(error) => return Err(error),
             };
+            received.messages += filled;
             for (slice, meta) in slices.iter_mut().zip(&meta).take(filled) {
                 let bytes = slice.get_mut(..meta.len).unwrap_or_default();
                 if bytes.is_empty() {
@@ -75,6 +77,37 @@ impl BatchSocket {
             }
         }
         Ok(received)
+    }
+
+    /// Reads what has arrived straight into `rooms`, a batch of datagrams into each, in one system call; `landed` tells
+    /// what came, room by room. A batch that is larger than its room is cut.
+    ///
+    /// # Errors
+    /// As [`BatchSocket::receive`].
+    pub(super) fn receive_batches(
+        &self,
+        rooms: Vec<&mut [u8]>,
+        landed: &mut Vec<Landed>,
+    ) -> io::Result<Received> {
+        landed.clear();
+        let mut rooms = rooms.into_iter();
+        let mut slices: [_; BATCH_SIZE] =
+            std::array::from_fn(|_| IoSliceMut::new(rooms.next().unwrap_or_default()));
+        let offered = slices.iter().take_while(|slice| !slice.is_empty()).count();
+        let mut meta = [RecvMeta::default(); BATCH_SIZE];
+        let (slices, meta) = (&mut slices[..offered], &mut meta[..offered]);
+        let filled = match self.state.recv((&self.socket).into(), slices, meta) {
+            Ok(filled) => filled,
+            Err(error) if Trouble::of(&error) == Trouble::WouldBlock => 0,
+            Err(error) => return Err(error),
+        };
+        landed.extend(meta.iter().take(filled).map(|meta| Landed {
+            from: meta.addr,
+            len: meta.len,
+            segment: meta.stride,
+        }));
+        let datagrams = landed.iter().map(|batch| batch.len.div_ceil(batch.segment.max(1)).max(1)).sum();
+        Ok(Received { datagrams, messages: filled, more: filled == offered })
     }
 
     /// Bytes that the kernel keeps for this socket until they are read.
@@ -123,6 +156,8 @@ impl Default for Inbox {
 pub struct Received {
     /// Datagrams handed over.
     pub datagrams: usize,
+    /// Pieces that the kernel handed them over in: batches where it has GRO.
+    pub messages: usize,
     /// The bound on system calls was reached; more may be waiting.
     pub more: bool,
 }

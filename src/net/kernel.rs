@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::batch::{BatchSocket, Inbox, SendError};
+use super::batch::{BatchSocket, Inbox, Received, SendError};
 use super::coalesce::Coalescing;
 use super::drops::DropCounter;
 use super::socket::{ReceiverSockets, SenderSockets, Venue};
 use super::wake::Watch;
 use super::{Error, Trouble};
-use crate::session::{Destination, Network, Sent, Transmit};
+use crate::session::{Destination, Endpoint, Landed, Network, Sent, Transmit};
 use crate::time::Time;
 
 /// Receive calls for each socket and turn, 32 batches of up to 64 KiB each.
@@ -17,6 +17,9 @@ const BATCHES_A_TURN: usize = 2;
 
 /// What a full frame takes up in a socket buffer, in bytes: its own and the kernel's bookkeeping, about as much again.
 const FULL_FRAME: usize = 3_072;
+
+/// Datagrams in a batch from which on it is worth while to prepare a room for it.
+const WORTH_A_ROOM: usize = 4;
 
 /// What a socket has been through.
 #[derive(Debug, Default)]
@@ -52,6 +55,9 @@ pub struct ReceiverNetwork {
     /// Datagrams that the last look into the group's socket brought.
     taken: usize,
     drops: DropCounter,
+    /// They came in batches, so that it is worth while to say where the next ones belong.
+    batched: bool,
+    landed: Vec<Landed>,
 }
 
 impl SenderNetwork {
@@ -92,6 +98,8 @@ impl ReceiverNetwork {
             coalescing,
             taken: 0,
             drops: DropCounter::default(),
+            batched: false,
+            landed: Vec::new(),
         }
     }
 
@@ -115,6 +123,20 @@ impl ReceiverNetwork {
         self.drops.read(&self.sockets.group)
     }
 
+    fn receive_from_group<E: Endpoint>(&mut self, now: Time, endpoint: &mut E) -> std::io::Result<Received> {
+        let group = &self.sockets.group;
+        if self.batched {
+            let rooms = endpoint.landing();
+            if !rooms.is_empty() {
+                let received = group.receive_batches(rooms, &mut self.landed)?;
+                endpoint.handle_landed(now, &self.landed);
+                return Ok(received);
+            }
+        }
+        let sink = |from, datagram: &mut [u8]| endpoint.handle_datagram(now, from, datagram);
+        group.receive(&mut self.inbox, BATCHES_A_TURN, sink)
+    }
+
     /// How long to leave the group's socket alone, now that there is nothing else to do.
     pub fn pause(&mut self, now: Time) -> Duration {
         self.coalescing.pause(now, std::mem::take(&mut self.taken))
@@ -129,10 +151,11 @@ impl ReceiverNetwork {
 }
 
 impl Network for SenderNetwork {
-    fn receive(&mut self, sink: &mut dyn FnMut(SocketAddr, &mut [u8])) -> bool {
+    fn receive<E: Endpoint>(&mut self, now: Time, endpoint: &mut E) -> bool {
         let mut more = false;
         for socket in [Some(&self.sockets.data), self.sockets.listen.as_ref()].into_iter().flatten() {
-            match socket.receive(&mut self.inbox, BATCHES_A_TURN, &mut *sink) {
+            let sink = |from, datagram: &mut [u8]| endpoint.handle_datagram(now, from, datagram);
+            match socket.receive(&mut self.inbox, BATCHES_A_TURN, sink) {
                 Ok(received) => more |= received.more,
                 Err(error) => self.troubles.note_receive(&error),
             }
@@ -150,12 +173,15 @@ impl Network for SenderNetwork {
 }
 
 impl Network for ReceiverNetwork {
-    fn receive(&mut self, sink: &mut dyn FnMut(SocketAddr, &mut [u8])) -> bool {
+    fn receive<E: Endpoint>(&mut self, now: Time, endpoint: &mut E) -> bool {
         let mut more = false;
-        match self.sockets.group.receive(&mut self.inbox, BATCHES_A_TURN, &mut *sink) {
+        match self.receive_from_group(now, endpoint) {
             Ok(received) => {
                 more = received.more;
                 self.taken += received.datagrams;
+                if received.messages > 0 {
+                    self.batched = received.datagrams >= received.messages * WORTH_A_ROOM;
+                }
             }
             Err(error) => self.troubles.note_receive(&error),
         }

@@ -61,10 +61,49 @@ pub enum Destination {
     Peer(SocketAddr),
 }
 
+/// Datagrams of one origin that arrived as a batch, one after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Landed {
+    /// Where from.
+    pub from: SocketAddr,
+    /// Bytes in all.
+    pub len: usize,
+    /// Bytes in each datagram but the last, which may be shorter.
+    pub segment: usize,
+}
+
+/// Datagrams of `stride` bytes that the kernel hands over, or takes, in one piece: as many as fit into the largest UDP
+/// payload over IPv4, and no more segments than every kernel with GSO and GRO allows.
+pub const fn batch_of(stride: usize) -> usize {
+    let fit = LARGEST_BATCH / if stride == 0 { 1 } else { stride };
+    if fit < 1 {
+        1
+    } else if fit > MOST_SEGMENTS {
+        MOST_SEGMENTS
+    } else {
+        fit
+    }
+}
+
+/// UDP payload in one GSO batch over IPv4.
+const LARGEST_BATCH: usize = 65_507;
+/// `UDP_GRO_CNT_MAX` and the older `UDP_MAX_SEGMENTS` of Linux.
+const MOST_SEGMENTS: usize = 64;
+
 /// What [`turn()`] asks of a state machine. The guarantee: whatever bytes are handed in, and however late, no panic.
 pub trait Endpoint {
     /// A datagram arrived. It may be opened where it lies.
     fn handle_datagram(&mut self, now: Time, from: SocketAddr, datagram: &mut [u8]);
+
+    /// Where the batches of datagrams that come next will probably belong, in order; none is fine. Each room holds the
+    /// largest batch of this session. A network that reads one batch into each, from the first on, says so by
+    /// [`Endpoint::handle_landed`] before it calls anything else.
+    fn landing(&mut self) -> Vec<&mut [u8]> {
+        Vec::new()
+    }
+
+    /// Batches have landed in the rooms that [`Endpoint::landing`] gave, one in each.
+    fn handle_landed(&mut self, _now: Time, _batches: &[Landed]) {}
 
     /// Time has passed. May be called at any time; must be called once `poll_timeout` has been reached.
     fn handle_timeout(&mut self, now: Time);
@@ -84,6 +123,11 @@ pub trait Endpoint {
 /// How the symbols of a session lie in a block, so that in plain mode a range of them is a batch of datagrams.
 pub fn layout(symbol_size: u16) -> Layout {
     Layout { symbol_size: usize::from(symbol_size), head: SYMBOL_HEADER_LEN, tail: TRAILER_LEN }
+}
+
+/// The same with the trailer that the seal in use has, as batches of symbols arrive.
+fn wire_layout(symbol_size: u16, seal: &Seal) -> Layout {
+    Layout { tail: seal.trailer_len(), ..layout(symbol_size) }
 }
 
 /// Bytes of UDP payload that carry a full symbol.

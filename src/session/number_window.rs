@@ -30,6 +30,11 @@ impl NumberWindow {
         Self { seen: Box::new([0; Self::SPAN / 64]), highest: None }
     }
 
+    /// The highest number seen.
+    pub(super) fn highest(&self) -> Option<DatagramNumber> {
+        self.highest.map(DatagramNumber)
+    }
+
     pub(super) fn insert(&mut self, number: DatagramNumber) -> Arrival {
         let number = number.0;
         match self.highest {
@@ -45,6 +50,22 @@ impl NumberWindow {
                 Arrival::Newest
             }
         }
+    }
+
+    /// Marks `count` numbers from `first` on, if all of them are higher than all before.
+    pub(super) fn insert_newest(&mut self, first: DatagramNumber, count: u64) -> bool {
+        let Some(last) = count.checked_sub(1).and_then(|more| first.0.checked_add(more)) else {
+            return false;
+        };
+        if self.highest.is_some_and(|highest| first.0 <= highest) {
+            return false;
+        }
+        self.forget(self.highest.map_or(0, |highest| highest + 1), last);
+        self.highest = Some(last);
+        for number in last.saturating_sub(count.min(Self::SPAN as u64) - 1)..=last {
+            self.mark(number);
+        }
+        true
     }
 
     /// Clears what the numbers from `from` up to `to` leave behind of those a span ago.

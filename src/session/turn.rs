@@ -1,14 +1,14 @@
 //! One turn of the wheel, the same over sockets and over the simulator.
 
-use std::net::SocketAddr;
-
 use super::{Endpoint, Transmit};
 use crate::time::Time;
 
 /// A network as one party sees it.
 pub trait Network {
-    /// Hands what has arrived to `sink`, a bounded amount at a time. Returns whether more is waiting.
-    fn receive(&mut self, sink: &mut dyn FnMut(SocketAddr, &mut [u8])) -> bool;
+    /// Hands what has arrived to `endpoint`, a bounded amount at a time: datagram by datagram to
+    /// [`Endpoint::handle_datagram`], or in batches where [`Endpoint::landing`] wants them. Returns whether more is
+    /// waiting.
+    fn receive<E: Endpoint>(&mut self, now: Time, endpoint: &mut E) -> bool;
 
     /// Sends datagrams, all or none.
     fn send(&mut self, transmit: &Transmit<'_>) -> Sent;
@@ -37,7 +37,7 @@ const TRANSMITS_A_TURN: usize = 8;
 
 /// Receives, lets time pass, and sends, a bounded amount of each.
 pub fn turn<E: Endpoint, N: Network>(endpoint: &mut E, network: &mut N, now: Time) -> Wake {
-    let more = network.receive(&mut |from, datagram| endpoint.handle_datagram(now, from, datagram));
+    let more = network.receive(now, endpoint);
     endpoint.handle_timeout(now);
     for _ in 0..TRANSMITS_A_TURN {
         let Some(transmit) = endpoint.poll_transmit(now) else {

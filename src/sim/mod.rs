@@ -14,6 +14,7 @@
 //! [`turn()`]: crate::session::turn()
 
 mod history;
+mod host;
 mod link;
 mod machines;
 mod stream;

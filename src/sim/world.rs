@@ -3,11 +3,11 @@
 use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::history::{History, ReceiverHistory, Sample};
+use super::host::Host;
 use super::link::Link;
 use super::machines::{receiver_config, sender_config};
 use super::stream::{Given, Pattern, Sink, Source};
@@ -17,17 +17,9 @@ use crate::exit::Exit;
 use crate::fec::Block;
 use crate::session::receiver::Event;
 use crate::session::sender::MemberState;
-use crate::session::{Network, Receiver, Sender, Sent, StreamEnd, Transmit, Wake, WireStats, turn};
+use crate::session::{Endpoint, Network, Receiver, Sender, Sent, StreamEnd, Transmit, WireStats, turn};
 use crate::time::Time;
 use crate::wire::{AbortReason, Kind, SessionId};
-
-#[derive(Debug, Default)]
-struct Host {
-    inbox: VecDeque<(SocketAddr, Rc<[u8]>)>,
-    inbox_bytes: usize,
-    wake: Option<Time>,
-    dropped: u64,
-}
 
 #[derive(Debug)]
 struct SendingHost {
@@ -77,37 +69,25 @@ struct Port<'w, 'a> {
 const SPIN: u32 = 200_000;
 
 impl Network for Port<'_, '_> {
-    fn receive(&mut self, sink: &mut dyn FnMut(SocketAddr, &mut [u8])) -> bool {
+    fn receive<E: Endpoint>(&mut self, now: Time, endpoint: &mut E) -> bool {
+        // Every other host has GRO.
+        if self.index % 2 == 1 {
+            let landed = self.host.land(endpoint.landing());
+            if !landed.is_empty() {
+                endpoint.handle_landed(now, &landed);
+                return !self.host.inbox.is_empty();
+            }
+        }
         for _ in 0..256 {
             let Some((from, bytes)) = self.host.inbox.pop_front() else { return false };
             self.host.inbox_bytes -= bytes.len();
-            sink(from, &mut bytes.to_vec());
+            endpoint.handle_datagram(now, from, &mut bytes.to_vec());
         }
         !self.host.inbox.is_empty()
     }
 
     fn send(&mut self, transmit: &Transmit<'_>) -> Sent {
         self.wires.send(self.now, self.index, transmit)
-    }
-}
-
-impl Host {
-    fn arrive(&mut self, from: SocketAddr, bytes: Rc<[u8]>, room: usize) {
-        if self.inbox_bytes + bytes.len() > room {
-            self.dropped += 1;
-            return;
-        }
-        self.inbox_bytes += bytes.len();
-        self.inbox.push_back((from, bytes));
-    }
-
-    fn schedule(&mut self, now: Time, wake: Wake, roomy_at: Time) {
-        let writable = wake.writable.then(|| roomy_at.max(now + Duration::from_nanos(1)));
-        self.wake = [wake.at.map(|at| at.max(now)), writable].into_iter().flatten().min();
-    }
-
-    fn wake_no_later(&mut self, at: Time) {
-        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
     }
 }
 

@@ -64,19 +64,17 @@ impl<'a> Symbol<'a> {
         datagram: &mut [u8],
     ) {
         let Some(room) = datagram.first_chunk_mut::<SYMBOL_HEADER_LEN>() else { return };
-        let [version, code, rest @ ..] = room;
-        *version = super::VERSION;
-        *code = kind as u8;
-        let parts: [&[u8]; 6] = [
-            &session.0,
-            &number.0.to_be_bytes(),
-            &[0],
-            &[symbol],
-            &block_len.to_be_bytes(),
-            &block.0.to_be_bytes(),
+        // Five words, put together in registers: this is done for every datagram.
+        let session = u128::from_be_bytes(session.0);
+        let words = [
+            u64::from_be_bytes([super::VERSION, kind as u8, 0, 0, 0, 0, 0, 0]) | (session >> 80) as u64,
+            (session >> 16) as u64,
+            (session as u64) << 48 | number.0 >> 16,
+            number.0 << 48 | u64::from(symbol) << 32 | u64::from(block_len),
+            block.0,
         ];
-        for (to, from) in rest.iter_mut().zip(parts.into_iter().flatten()) {
-            *to = *from;
+        for (to, from) in room.as_chunks_mut().0.iter_mut().zip(words) {
+            *to = from.to_be_bytes();
         }
     }
 

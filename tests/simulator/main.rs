@@ -2,6 +2,7 @@
 
 mod abuse;
 mod faults;
+mod landing;
 mod logic;
 mod loss;
 mod random;

@@ -1,15 +1,18 @@
 //! Puts coding blocks together out of symbols in any order, and gives them out in the order of the stream.
 
-use std::collections::VecDeque;
+mod landing;
 
-use super::super::layout;
-use crate::fec::{Block, Codec, MAX_SYMBOLS, SymbolSet};
+use std::collections::VecDeque;
+use std::ops::Range;
+
+pub(super) use self::landing::Run;
+use crate::fec::{Block, Codec, Layout, MAX_SYMBOLS, SymbolSet};
 use crate::wire::{BlockNumber, Kind, Need, Symbol};
 
 /// Blocks from the one that the sink takes next on. Holds at most `window` blocks, those in the sink included.
 #[derive(Debug)]
 pub(super) struct Assembly {
-    symbol_size: u16,
+    layout: Layout,
     block_symbols: u8,
     window: usize,
     /// Blocks before this one have been taken by the sink.
@@ -19,6 +22,12 @@ pub(super) struct Assembly {
     /// Blocks before this one are complete.
     received: BlockNumber,
     slots: VecDeque<Slot>,
+    /// One place beyond the source symbol that is furthest in the stream: where the next will probably belong.
+    next: (BlockNumber, usize),
+    /// The rooms that were offered last to batches of datagrams: places of one block each.
+    rooms: Vec<(BlockNumber, Range<usize>)>,
+    /// A copy of the first datagram in a room.
+    first_landed: Vec<u8>,
     /// Buffers that the sink gave back.
     free: Vec<Block>,
     /// Buffers for repair symbols.
@@ -30,6 +39,8 @@ pub(super) struct Assembly {
 enum Slot {
     /// No symbol of it has come.
     Unseen,
+    /// The same, and this is where they may land.
+    Reserved(Block),
     Partial(Box<Partial>),
     Complete(Block),
 }
@@ -66,20 +77,23 @@ impl Assembly {
     /// After more symbols of another length, it was the first ones of the block that lied.
     const MOST_CONTRADICTIONS: u8 = 3;
 
-    /// `buffer` bytes hold the blocks, at least two of them.
+    /// `buffer` bytes hold the blocks, at least two of them; they have the shape of the sender's batches.
     ///
     /// `None` if they do not fit.
-    pub(super) fn new(symbol_size: u16, block_symbols: u8, buffer: usize) -> Option<Self> {
-        let block = layout(symbol_size).stride() * usize::from(block_symbols);
+    pub(super) fn new(layout: Layout, block_symbols: u8, buffer: usize) -> Option<Self> {
+        let block = layout.stride() * usize::from(block_symbols);
         let window = buffer / block.max(1);
         (window >= 2).then(|| Self {
-            symbol_size,
+            layout,
             block_symbols,
             window,
             position: BlockNumber(0),
             first: BlockNumber(0),
             received: BlockNumber(0),
             slots: VecDeque::new(),
+            next: (BlockNumber(0), 0),
+            rooms: Vec::new(),
+            first_landed: Vec::new(),
             free: Vec::new(),
             free_repairs: Vec::new(),
             codec: Codec::new(),
@@ -87,7 +101,7 @@ impl Assembly {
     }
 
     pub(super) const fn symbol_size(&self) -> u64 {
-        self.symbol_size as u64
+        self.layout.symbol_size as u64
     }
 
     pub(super) const fn window(&self) -> usize {
@@ -123,7 +137,7 @@ impl Assembly {
             return Taken::Beyond;
         }
         let length = symbol.block_len as usize;
-        let symbol_size = usize::from(self.symbol_size);
+        let symbol_size = self.layout.symbol_size;
         if length > symbol_size * usize::from(self.block_symbols) {
             return Taken::Malformed;
         }
@@ -131,16 +145,11 @@ impl Assembly {
         while self.slots.len() <= at {
             self.slots.push_back(Slot::Unseen);
         }
-        if matches!(self.slots[at], Slot::Unseen) {
+        if matches!(self.slots[at], Slot::Unseen | Slot::Reserved(_)) {
             if !fits(kind, symbol, length.div_ceil(symbol_size), symbol_size) {
                 return Taken::Malformed;
             }
-            let mut block = self
-                .free
-                .pop()
-                .unwrap_or_else(|| Block::new(layout(self.symbol_size), usize::from(self.block_symbols)));
-            block.set_len(length);
-            self.slots[at] = Slot::Partial(Box::new(Partial::new(block)));
+            self.begin(at, length);
         }
         let Slot::Partial(partial) = &mut self.slots[at] else { return Taken::Needless };
         if !fits(kind, symbol, length.div_ceil(symbol_size), symbol_size) {
@@ -157,10 +166,36 @@ impl Assembly {
         if !partial.take(kind, symbol, &mut self.free_repairs) {
             return Taken::Needless;
         }
-        if partial.missing() == 0 {
+        let (symbols, complete) = (partial.block.symbols(), partial.missing() == 0);
+        if kind == Kind::Source {
+            self.advance(symbol.block, usize::from(symbol.symbol) + 1, symbols);
+        }
+        if complete {
             self.complete(at);
         }
         Taken::Useful
+    }
+
+    /// A buffer for a block.
+    fn buffer(&mut self) -> Block {
+        let new = || Block::new(self.layout, usize::from(self.block_symbols));
+        self.free.pop().unwrap_or_else(new)
+    }
+
+    /// The first symbol of a block of `length` bytes is there.
+    fn begin(&mut self, at: usize, length: usize) {
+        let mut block = match std::mem::replace(&mut self.slots[at], Slot::Unseen) {
+            Slot::Reserved(block) => block,
+            _ => self.buffer(),
+        };
+        block.set_len(length);
+        self.slots[at] = Slot::Partial(Box::new(Partial::new(block)));
+    }
+
+    /// Source symbols of `block` up to `end` have come, of `symbols`.
+    fn advance(&mut self, block: BlockNumber, end: usize, symbols: usize) {
+        let next = if end >= symbols { (block.plus(1), 0) } else { (block, end) };
+        self.next = self.next.max(next);
     }
 
     /// The next block of the stream, if it is complete.
@@ -190,7 +225,7 @@ impl Assembly {
             let (missing, symbols) = match self.slots.get_mut(start + offset as usize) {
                 Some(Slot::Complete(_)) => continue,
                 // How long it is nobody here knows; the sender does.
-                Some(Slot::Unseen) | None => (usize::from(self.block_symbols), None),
+                Some(Slot::Unseen | Slot::Reserved(_)) | None => (usize::from(self.block_symbols), None),
                 Some(Slot::Partial(partial)) => partial.need(),
             };
             let need = Need { offset, missing: u8::try_from(missing).unwrap_or(u8::MAX), symbols };
@@ -295,6 +330,7 @@ fn fits(kind: Kind, symbol: &Symbol<'_>, symbols: usize, symbol_size: usize) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::layout;
 
     fn symbol(block: u64, index: u8, payload: &[u8], block_len: u32) -> Symbol<'_> {
         Symbol { substream: 0, symbol: index, block_len, block: BlockNumber(block), payload }
@@ -302,7 +338,7 @@ mod tests {
 
     #[test]
     fn blocks_come_out_in_order_whatever_the_order_of_symbols() {
-        let mut assembly = Assembly::new(64, 2, 64 * 1024).expect("fits");
+        let mut assembly = Assembly::new(layout(64), 2, 64 * 1024).expect("fits");
         let (a, b) = ([1; 64], [2; 10]);
         assert_eq!(assembly.handle_symbol(Kind::Source, &symbol(1, 0, &b, 10)), Taken::Useful);
         assert!(assembly.poll_block().is_none());
@@ -319,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_block_whose_first_symbol_lied_is_put_together_all_the_same() {
-        let mut assembly = Assembly::new(64, 8, 64 * 1024).expect("fits");
+        let mut assembly = Assembly::new(layout(64), 8, 64 * 1024).expect("fits");
         let full = [3; 64];
         assert_eq!(
             assembly.handle_symbol(Kind::Source, &symbol(0, 0, &full[..5], 5 + 128)),
@@ -340,7 +376,7 @@ mod tests {
 
     #[test]
     fn what_contradicts_its_block_or_lies_beyond_the_window_changes_nothing() {
-        let mut assembly = Assembly::new(64, 2, 1_024).expect("fits");
+        let mut assembly = Assembly::new(layout(64), 2, 1_024).expect("fits");
         let window = assembly.window() as u64;
         let full = [0; 64];
         for (bad, kind) in [

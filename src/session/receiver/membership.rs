@@ -1,14 +1,16 @@
 //! One session, from the join to the last confirmation.
 
 mod feedback;
+mod landed;
 mod patience;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub(super) use self::landed::Spilled;
 use super::super::number_window::{Arrival, NumberWindow};
-use super::super::{MAX_RECEIVERS, PauseWatch, StreamEnd, WireStats, symbol_datagram};
+use super::super::{MAX_RECEIVERS, PauseWatch, StreamEnd, WireStats, symbol_datagram, wire_layout};
 use super::assembly::{Assembly, Taken};
 use super::horizon::Horizon;
 use super::{Config, Ended, Event, Summary};
@@ -170,7 +172,8 @@ impl Membership {
         mut rng: fastrand::Rng,
     ) -> Option<Self> {
         let Found { sender, session, announce, seal, opener } = found;
-        let assembly = Assembly::new(announce.symbol_size, announce.block_symbols, config.buffer)?;
+        let assembly =
+            Assembly::new(wire_layout(announce.symbol_size, &seal), announce.block_symbols, config.buffer)?;
         let datagram = symbol_datagram(announce.symbol_size, &seal);
         let credit = u32::try_from(config.socket_buffer / datagram).unwrap_or(u32::MAX).max(2);
         let spread = announce.join_spread.min(Duration::from_secs(2)).mul_f64(rng.f64());

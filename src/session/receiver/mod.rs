@@ -10,9 +10,9 @@ mod tried;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use self::membership::{Found, Membership};
+use self::membership::{Found, Membership, Spilled};
 use self::tried::Tried;
-use super::{Destination, Endpoint, StreamEnd, Transmit, WireStats};
+use super::{Destination, Endpoint, Landed, StreamEnd, Transmit, WireStats};
 use crate::exit::Exit;
 use crate::fec::Block;
 use crate::seal::{self, Accept, Party};
@@ -87,6 +87,8 @@ pub struct Receiver {
     tried: Tried,
     /// The number of the next datagram, in whatever session: none is used twice, in the same session neither.
     next_number: DatagramNumber,
+    /// Datagrams that have landed where they do not belong.
+    spilled: Spilled,
 }
 
 /// What is known of the session, for the report and the progress line.
@@ -145,6 +147,7 @@ impl Receiver {
             hinted: Hints::default(),
             tried: Tried::default(),
             next_number: DatagramNumber(0),
+            spilled: Spilled::default(),
         }
     }
 
@@ -415,6 +418,24 @@ impl Endpoint for Receiver {
         if looks_on && header.kind == Kind::Announce {
             self.handle_stranger(now, from, &header, datagram);
         }
+    }
+
+    fn landing(&mut self) -> Vec<&mut [u8]> {
+        match &mut self.state {
+            State::Member(member) => member.landing(),
+            State::Searching | State::Ended(_) => Vec::new(),
+        }
+    }
+
+    fn handle_landed(&mut self, now: Time, batches: &[Landed]) {
+        let mut spilled = std::mem::take(&mut self.spilled);
+        if let State::Member(member) = &mut self.state {
+            for (room, batch) in batches.iter().enumerate() {
+                member.handle_landed(now, room, batch, &mut self.stats, &mut spilled);
+            }
+        }
+        spilled.drain(|from, datagram| self.handle_datagram(now, from, datagram));
+        self.spilled = spilled;
     }
 
     fn handle_timeout(&mut self, now: Time) {

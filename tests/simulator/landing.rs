@@ -1,0 +1,216 @@
+//! Batches that land in place and datagrams that are handed over one by one lead to the same stream.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mcast::fec::Block;
+use mcast::seal::{self, Accept};
+use mcast::session::receiver::{self, Receiver};
+use mcast::session::{Endpoint, Landed, batch_of, layout};
+use mcast::time::Time;
+use mcast::wire::{
+    Announce, BlockNumber, DatagramNumber, Entries, Label, Message, Name, Phase, ReceiverId, Roster,
+    SessionId, Standing, Status, Symbol,
+};
+
+const SYMBOL: u16 = 64;
+const BLOCK: u8 = 128;
+const SESSION: SessionId = SessionId([9; 16]);
+const ID: ReceiverId = ReceiverId(7);
+
+fn sender() -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 1], 7767))
+}
+
+fn sealed(number: u64, message: &Message<'_>) -> Vec<u8> {
+    let mut datagram = Vec::new();
+    message.write(SESSION, DatagramNumber(number), &mut datagram);
+    seal::seal_appended(&mut datagram, 0);
+    datagram
+}
+
+/// A receiver that has been admitted.
+#[expect(clippy::unwrap_used, reason = "a helper of tests fails the test")]
+fn member() -> Receiver {
+    let mut receiver = Receiver::new(
+        receiver::Config {
+            id: ID,
+            name: Name::new("db2").unwrap(),
+            expect: None,
+            seed: 1,
+            start_timeout: None,
+            peer_timeout: Duration::from_secs(10),
+            buffer: 40 * usize::from(BLOCK) * layout(SYMBOL).stride(),
+            socket_buffer: 1 << 20,
+            accept: Accept::Crc,
+        },
+        Time::ZERO,
+    );
+    let announce = Announce {
+        phase: Phase::Waiting,
+        block_symbols: BLOCK,
+        symbol_size: SYMBOL,
+        join_spread: Duration::ZERO,
+        peer_timeout: Duration::from_secs(10),
+        age: Duration::ZERO,
+        grtt: Duration::ZERO,
+        group_size: 1,
+        label: Label::new("x").unwrap(),
+    };
+    receiver.handle_datagram(Time::ZERO, sender(), &mut sealed(0, &Message::Announce(announce)));
+    receiver.handle_timeout(Time::ZERO);
+    assert!(receiver.poll_transmit(Time::ZERO).is_some(), "it joins");
+    receiver.handle_transmitted(Time::ZERO);
+    let entries = [(ID, Standing::Admitted)];
+    let roster = Message::Roster(Roster { entries: Entries::Given(&entries) });
+    receiver.handle_datagram(Time::ZERO, sender(), &mut sealed(1, &roster));
+    receiver
+}
+
+/// Datagrams of some blocks, as a network hands them on that loses, repeats, swaps and garbles now and then.
+fn arrivals(rng: &mut fastrand::Rng, mishap: f64) -> Vec<Vec<u8>> {
+    let (mut number, mut datagrams) = (2, Vec::new());
+    for block in 0..rng.u64(1..12) {
+        let full = usize::from(SYMBOL) * usize::from(BLOCK);
+        let length = if rng.f64() < 0.2 { rng.usize(1..=full) } else { full };
+        for (symbol, at) in (0..length).step_by(usize::from(SYMBOL)).enumerate() {
+            let payload: Vec<u8> =
+                (at..length.min(at + usize::from(SYMBOL))).map(|at| (at as u64 * 31 + block) as u8).collect();
+            let symbol = Symbol {
+                substream: 0,
+                symbol: symbol as u8,
+                block_len: length as u32,
+                block: BlockNumber(block),
+                payload: &payload,
+            };
+            datagrams.push(sealed(number, &Message::Source(symbol)));
+            number += 1;
+        }
+    }
+    let mut at = 0;
+    while at < datagrams.len() {
+        if rng.f64() < mishap {
+            match rng.u8(0..4) {
+                0 => _ = datagrams.remove(at),
+                1 => datagrams.insert(at, datagrams[rng.usize(..=at)].clone()),
+                2 => {
+                    let other = rng.usize(at..datagrams.len().min(at + 50));
+                    datagrams.swap(at, other);
+                }
+                _ => {
+                    let byte = rng.usize(..datagrams[at].len());
+                    datagrams[at][byte] ^= 1 << rng.u8(0..8);
+                }
+            }
+        }
+        at += 1;
+    }
+    datagrams
+}
+
+/// Hands over as many of `datagrams` as GRO could at a time, in batches of up to `most` datagrams.
+fn land(receiver: &mut Receiver, now: Time, datagrams: &mut &[Vec<u8>], most: usize) -> bool {
+    let mut landed = Vec::new();
+    for room in receiver.landing() {
+        let Some(first) = datagrams.first() else { break };
+        let mut batch = Landed { from: sender(), len: 0, segment: first.len() };
+        while let Some(datagram) = datagrams.first()
+            && datagram.len() <= batch.segment
+            && batch.len.is_multiple_of(batch.segment)
+            && batch.len / batch.segment < most
+        {
+            room[batch.len..][..datagram.len()].copy_from_slice(datagram);
+            batch.len += datagram.len();
+            *datagrams = &datagrams[1..];
+        }
+        landed.push(batch);
+    }
+    receiver.handle_landed(now, &landed);
+    !landed.is_empty()
+}
+
+fn take(receiver: &mut Receiver, now: Time, stream: &mut Vec<u8>) {
+    let blocks: Vec<Block> = std::iter::from_fn(|| receiver.poll_block()).collect();
+    for block in blocks {
+        block.payloads().for_each(|bytes| stream.extend_from_slice(bytes));
+        receiver.handle_consumed(now, block);
+    }
+}
+
+#[test]
+fn a_batch_in_place_and_its_datagrams_one_by_one_lead_to_the_same() {
+    let batch = batch_of(layout(SYMBOL).stride());
+    let mut in_place = 0;
+    for seed in 0..400 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mishap = [0.0, 0.003, 0.05][seed as usize % 3];
+        let datagrams = arrivals(&mut rng, mishap);
+        let (mut plain, mut landing) = (member(), member());
+        let (mut expected, mut stream) = (Vec::new(), Vec::new());
+        let mut rest = datagrams.as_slice();
+        let mut now = Time::ZERO;
+        while !rest.is_empty() {
+            now += Duration::from_micros(100);
+            let before = rest;
+            let most = if rng.f64() < 0.8 { batch } else { rng.usize(1..=batch) };
+            if land(&mut landing, now, &mut rest, most) {
+                in_place += 1;
+            } else {
+                landing.handle_datagram(now, sender(), &mut rest[0].clone());
+                rest = &rest[1..];
+            }
+            for datagram in &before[..before.len() - rest.len()] {
+                plain.handle_datagram(now, sender(), &mut datagram.clone());
+            }
+            for (receiver, stream) in [(&mut plain, &mut expected), (&mut landing, &mut stream)] {
+                receiver.handle_timeout(now);
+                if rng.f64() < 0.7 {
+                    take(receiver, now, stream);
+                }
+            }
+        }
+        take(&mut plain, now, &mut expected);
+        take(&mut landing, now, &mut stream);
+        assert!(expected == stream, "seed {seed}: {} bytes, then {}", expected.len(), stream.len());
+        assert_eq!(plain.stats(), landing.stats(), "seed {seed}");
+        let (plain, landing) = (plain.summary().unwrap(), landing.summary().unwrap());
+        assert_eq!(plain.lost_symbols, landing.lost_symbols, "seed {seed}");
+        assert_eq!(plain.waiting, landing.waiting, "seed {seed}");
+    }
+    assert!(in_place > 500, "only {in_place} of the calls found a room");
+}
+
+#[test]
+fn what_comes_from_a_stranger_does_not_stay_where_it_landed() {
+    let payload = [3; SYMBOL as usize];
+    let symbol = Symbol {
+        substream: 0,
+        symbol: 0,
+        block_len: u32::from(SYMBOL),
+        block: BlockNumber(0),
+        payload: &payload,
+    };
+    let right = sealed(2, &Message::Source(symbol));
+    let mut flipped = right.clone();
+    flipped[50] ^= 1;
+    let elsewhere = sealed(2, &Message::Source(Symbol { block: BlockNumber(50), ..symbol }));
+    let stranger = SocketAddr::from(([10, 0, 0, 66], 7767));
+    for (from, bytes) in
+        [(stranger, &right), (sender(), &flipped), (sender(), &elsewhere), (sender(), &vec![])]
+    {
+        let mut receiver = member();
+        receiver.handle_datagram(Time::ZERO, sender(), &mut sealed(9, &Message::KeepAlive(STATUS)));
+        let mut rooms = receiver.landing();
+        rooms[0][..bytes.len()].copy_from_slice(bytes);
+        receiver.handle_landed(Time::ZERO, &[Landed { from, len: bytes.len(), segment: bytes.len() }]);
+        assert!(receiver.poll_block().is_none());
+        // Rooms that nobody has are nobody's fault.
+        receiver.handle_landed(Time::ZERO, &[Landed { from, len: 5_000_000, segment: 0 }; 20]);
+        receiver.handle_datagram(Time::ZERO, sender(), &mut right.clone());
+        let block = receiver.poll_block().expect("complete");
+        assert_eq!(block.payloads().collect::<Vec<_>>(), [&payload]);
+    }
+}
+
+const STATUS: Status =
+    Status { next_block: BlockNumber(0), released: BlockNumber(0), grtt: Duration::ZERO, group_size: 1 };
