@@ -54,7 +54,7 @@ impl Work {
         let accept = config.keys.accept()?;
         let (plans, commands) = plans(&config.sinks)?;
         let venue = super::venue(&config.network)?;
-        let network = ReceiverNetwork::new(ReceiverSockets::open(&venue, config.ttl)?);
+        let network = ReceiverNetwork::new(ReceiverSockets::open(&venue, config.ttl)?, config.peer_timeout);
         tracing::info!(interface = %venue.interface.name, group = %venue.target(), "waiting for a sender");
         let machine = receiver_config(config, accept, network.receive_buffer())?;
         let clock = Clock::start();
@@ -96,6 +96,7 @@ impl Work {
             let bytes = self.receiver.bytes();
             if let Some(rate) = ticker.tick(now, bytes) {
                 self.note_drops();
+                self.network.keep_membership(now, self.receiver.silence(now));
                 console.progress(self.progress(now, bytes, rate));
                 if !self.heed_signals(now) {
                     break;

@@ -76,7 +76,7 @@ impl Work {
         let waker = sleeper.waker();
         let reader = Reader::start(source, move || waker.wake()).map_err(launch::no_resource)?;
         let sender = Sender::new(machine, clock.now());
-        let network = SenderNetwork::new(&venue, sockets);
+        let network = SenderNetwork::new(&venue, sockets, config.peer_timeout);
         Ok(Self {
             clock,
             sender,
@@ -112,6 +112,7 @@ impl Work {
                 break;
             }
             if let Some(rate) = ticker.tick(now, self.acknowledged()) {
+                self.network.keep_membership(now);
                 console.progress(self.progress(now, rate));
                 if !self.heed_signals(now) {
                     break;

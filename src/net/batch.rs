@@ -110,6 +110,11 @@ impl BatchSocket {
         Ok(Received { datagrams, messages: filled, more: filled == offered })
     }
 
+    /// The socket itself, to set it up.
+    pub(super) const fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
     /// Bytes that the kernel keeps for this socket until they are read.
     pub fn receive_buffer(&self) -> usize {
         self.receive_buffer

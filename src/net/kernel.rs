@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::batch::{BatchSocket, Inbox, Received, SendError};
 use super::coalesce::Coalescing;
 use super::drops::DropCounter;
+use super::membership::GroupMembership;
 use super::socket::{ReceiverSockets, SenderSockets, Venue};
 use super::wake::Watch;
 use super::{Error, Trouble};
@@ -41,6 +42,7 @@ pub struct SenderNetwork {
     target: SocketAddr,
     inbox: Inbox,
     troubles: Troubles,
+    membership: GroupMembership,
 }
 
 /// The network of a receiver.
@@ -58,12 +60,27 @@ pub struct ReceiverNetwork {
     /// They came in batches, so that it is worth while to say where the next ones belong.
     batched: bool,
     landed: Vec<Landed>,
+    membership: GroupMembership,
 }
 
 impl SenderNetwork {
-    /// The network that `sockets` of this venue reach.
-    pub fn new(venue: &Venue, sockets: SenderSockets) -> Self {
-        Self { sockets, target: venue.target(), inbox: Inbox::new(), troubles: Troubles::default() }
+    /// The network that `sockets` of this venue reach. `peer_timeout` paces what keeps switches from forgetting the
+    /// group.
+    pub fn new(venue: &Venue, sockets: SenderSockets, peer_timeout: Duration) -> Self {
+        Self {
+            sockets,
+            target: venue.target(),
+            inbox: Inbox::new(),
+            troubles: Troubles::default(),
+            membership: GroupMembership::new(venue, peer_timeout),
+        }
+    }
+
+    /// Reminds switches, as long as other senders are listened to. To be called a few times a second.
+    pub fn keep_membership(&mut self, now: Time) {
+        if let Some(listen) = &self.sockets.listen {
+            self.membership.keep(listen, now, None);
+        }
     }
 
     /// From here on, nobody needs to know of other senders: the group is left, and what this host sends to it is no
@@ -86,8 +103,9 @@ impl SenderNetwork {
 }
 
 impl ReceiverNetwork {
-    /// The network that `sockets` reach.
-    pub fn new(sockets: ReceiverSockets) -> Self {
+    /// The network that `sockets` reach. `peer_timeout` paces what keeps switches from forgetting the group.
+    pub fn new(sockets: ReceiverSockets, peer_timeout: Duration) -> Self {
+        let membership = GroupMembership::new(&sockets.venue, peer_timeout);
         let coalescing = Coalescing::new(sockets.group.receive_buffer() / FULL_FRAME);
         Self {
             sockets,
@@ -100,6 +118,7 @@ impl ReceiverNetwork {
             drops: DropCounter::default(),
             batched: false,
             landed: Vec::new(),
+            membership,
         }
     }
 
@@ -135,6 +154,12 @@ impl ReceiverNetwork {
         }
         let sink = |from, datagram: &mut [u8]| endpoint.handle_datagram(now, from, datagram);
         group.receive(&mut self.inbox, BATCHES_A_TURN, sink)
+    }
+
+    /// Reminds switches that this host is a member, at once where the sender has fallen silent. To be called
+    /// a few times a second.
+    pub fn keep_membership(&mut self, now: Time, silence: Option<Duration>) {
+        self.membership.keep(&self.sockets.group, now, silence);
     }
 
     /// How long to leave the group's socket alone, now that there is nothing else to do.

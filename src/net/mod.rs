@@ -9,6 +9,7 @@ pub mod drops;
 mod error;
 pub mod interface;
 pub mod kernel;
+mod membership;
 pub mod socket;
 pub mod wake;
 

@@ -96,7 +96,7 @@ pub struct ReceiverSockets {
     pub group: BatchSocket,
     /// Answers the sender, once it is known.
     pub peer: Option<BatchSocket>,
-    venue: Venue,
+    pub(super) venue: Venue,
     ttl: Option<u8>,
 }
 
@@ -186,7 +186,8 @@ fn set_sending(socket: &Socket, venue: &Venue, ttl: u8) -> io::Result<()> {
     }
 }
 
-fn join(socket: &Socket, venue: &Venue) -> io::Result<()> {
+/// Joins the group; what the kernel has as the socket's first membership on the interface is reported to switches.
+pub(super) fn join(socket: &Socket, venue: &Venue) -> io::Result<()> {
     let index = venue.interface.index;
     // Without "all off", a socket also gets what other sockets of this host joined on other interfaces.
     match venue.destination {
@@ -198,6 +199,15 @@ fn join(socket: &Socket, venue: &Venue) -> io::Result<()> {
             socket.set_multicast_all_v6(false)?;
             socket.join_multicast_v6(&group, index)
         }
+    }
+}
+
+/// Leaves the group, which may be joined again.
+pub(super) fn leave(socket: &Socket, venue: &Venue) -> io::Result<()> {
+    let index = venue.interface.index;
+    match venue.destination {
+        IpAddr::V4(group) => socket.leave_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index)),
+        IpAddr::V6(group) => socket.leave_multicast_v6(&group, index),
     }
 }
 

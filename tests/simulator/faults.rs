@@ -274,6 +274,53 @@ fn a_pause_of_the_sender_is_forgiven_once() {
 }
 
 #[test]
+fn a_receiver_that_hears_and_is_not_heard_is_not_admitted_and_says_why() {
+    let mut scenario = ten_seconds(23);
+    scenario.receivers[2].mute = vec![(seconds(0), seconds(1_000))];
+    scenario.start.min_receivers = 2;
+    scenario.peer_timeout = seconds(3);
+    let history = scenario.run();
+    assert_eq!(
+        exits(&history),
+        (Some(Exit::Complete), vec![Some(Exit::Complete), Some(Exit::Complete), Some(Exit::NotStarted)])
+    );
+    let error = history.receivers[2].error.as_deref().unwrap_or_default();
+    assert!(error.contains("does not hear this host") && error.contains("firewall"), "{error}");
+    // It need not wait for --start-timeout.
+    assert!(history.receivers[2].ended.as_nanos() < 4_000_000_000, "{}", history.receivers[2].ended);
+    // Where the session never starts, it is the same reason.
+    let mut scenario = ten_seconds(24);
+    scenario.receivers[2].mute = vec![(seconds(0), seconds(1_000))];
+    scenario.start_timeout = Some(seconds(20));
+    let history = scenario.run();
+    assert_eq!(exits(&history), (Some(Exit::NotStarted), vec![Some(Exit::NotStarted); 3]));
+    let error = history.receivers[2].error.as_deref().unwrap_or_default();
+    assert!(error.contains("no start within") || error.contains("does not hear this host"), "{error}");
+}
+
+#[test]
+fn a_receiver_that_is_heard_and_does_not_hear_names_the_likely_causes() {
+    // It heard the sender once, and then the switch forgot the group.
+    let mut scenario = ten_seconds(25);
+    scenario.receivers[2].deaf = vec![(Duration::from_millis(300), seconds(1_000))];
+    scenario.receivers[1].launched = seconds(30);
+    scenario.start_timeout = Some(seconds(60));
+    scenario.start.min_receivers = 2;
+    scenario.start.min_wait = seconds(1);
+    let history = scenario.run();
+    assert_eq!(history.receivers[2].exit, Some(Exit::NotStarted));
+    let error = history.receivers[2].error.as_deref().unwrap_or_default();
+    assert!(error.contains("snooping"), "{error}");
+    // In mid-session it is a loss of the sender.
+    let mut scenario = ten_seconds(26);
+    scenario.receivers[0].deaf = vec![(seconds(2), seconds(1_000))];
+    let history = scenario.run();
+    for error in [&history.receivers[0].error, &history.sender_error] {
+        assert!(error.as_deref().is_some_and(|error| error.contains("snooping")), "{error:?}");
+    }
+}
+
+#[test]
 fn a_receiver_that_hears_nothing_more_says_so_before_it_goes() {
     let mut scenario = ten_seconds(20);
     scenario.receivers[0].deaf = vec![(seconds(2), seconds(1_000))];

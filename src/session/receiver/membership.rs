@@ -85,6 +85,8 @@ pub(super) struct Membership {
     step: Step,
     /// Whether the sender has admitted this receiver.
     admitted: bool,
+    /// Since when it has been known that the session has started, and no answer to the join.
+    excluded_at: Option<Time>,
     started: Option<Time>,
     found: Time,
     finished: Option<Time>,
@@ -194,6 +196,7 @@ impl Membership {
             symbol_missed_since: None,
             step: Step::Joining { asked: 0 },
             admitted: false,
+            excluded_at: None,
             started: None,
             found: now,
             finished: None,
@@ -438,8 +441,12 @@ impl Membership {
             Message::Announce(announce) => {
                 self.grtt = announce.grtt;
                 self.group_size = Self::plausible(announce.group_size);
-                if announce.phase == Phase::Started && self.admitted {
-                    self.start(now);
+                if announce.phase == Phase::Started {
+                    if self.admitted {
+                        self.start(now);
+                    } else {
+                        self.excluded_at.get_or_insert(now);
+                    }
                 }
                 BlockNumber(0)
             }
@@ -523,8 +530,10 @@ impl Membership {
             if self.admitted {
                 self.step = Step::Receiving;
                 self.events.push_back(Event::Started);
+            } else {
+                // The answer to the join is still on its way: blocks are kept, and nothing is given out.
+                self.excluded_at.get_or_insert(now);
             }
-            // Else the answer to the join is still on its way: blocks are kept, and nothing is given out.
         }
     }
 
@@ -532,6 +541,7 @@ impl Membership {
         match (standing, &mut self.step) {
             (Standing::Admitted, Step::Joining { .. }) => {
                 self.admitted = true;
+                self.excluded_at = None;
                 if self.started.is_some() {
                     self.step = Step::Receiving;
                     self.events.push_back(Event::Started);

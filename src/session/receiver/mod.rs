@@ -130,6 +130,8 @@ struct Hints {
     /// The first stream of another label, and where it came from.
     label: Option<(Label, SocketAddr)>,
     buffer: bool,
+    /// A sender that was heard, and then no more.
+    silent: Option<SocketAddr>,
 }
 
 impl Receiver {
@@ -233,6 +235,14 @@ impl Receiver {
         }
     }
 
+    /// For how long nothing has been heard from the sender; `None` where nobody waits for it.
+    pub fn silence(&self, now: Time) -> Option<Duration> {
+        match &self.state {
+            State::Member(member) => member.silence(now),
+            State::Searching | State::Ended(_) => None,
+        }
+    }
+
     /// Bytes that the sink has taken.
     pub fn bytes(&self) -> u64 {
         match &self.state {
@@ -316,8 +326,10 @@ impl Receiver {
                 self.state = State::Ended(Ended { exit: Exit::NotStarted, error: Some(error) });
             }
             State::Member(member) if !member.has_started() => {
-                let error =
-                    format!("the sender did not start the session within --start-timeout ({seconds} s)");
+                let error = format!(
+                    "the session did not start within --start-timeout ({seconds} s): {}",
+                    member.why_not_started()
+                );
                 member.leave(now, Exit::NotStarted, error, Membership::LEAVE_PATIENCE);
             }
             State::Member(_) | State::Ended(_) => {}
@@ -339,8 +351,13 @@ impl Receiver {
                 "a sender was heard that speaks another version of the protocol; use the same mcast on all hosts"
                     .to_owned()
             }
-            _ => "no sender was heard; check that it runs, that group, port and interface agree, and that switch \
-                  and firewall let multicast through"
+            (Hints { silent: Some(from), .. }, _) => format!(
+                "the sender {} was heard, and then no more; it ended, or a switch stopped to let the group through (IGMP \
+                 snooping needs a querier)",
+                from.ip()
+            ),
+            _ => "no sender was heard; check that it runs, that group, port and interface agree, that switches and this \
+                  host's firewall let multicast through, and the sender's --ttl where routers lie between"
                 .to_owned(),
         }
     }
@@ -372,6 +389,7 @@ impl Receiver {
             membership::Verdict::SearchOn => {
                 tracing::info!("the sender fell silent before the start, searching on");
                 self.next_number = member.next_number();
+                self.hinted.silent = Some(member.sender());
                 self.state = State::Searching;
             }
             membership::Verdict::End(ended) => {

@@ -381,6 +381,13 @@ impl Sender {
             if !missing.is_empty() {
                 error.push_str(&format!(", required and missing: {}", missing.join(", ")));
             }
+            if self.members.len() == 0 {
+                error.push_str(
+                    "; a receiver joins once it hears this sender: check that receivers run with the same group and port, \
+                     that switches and their firewalls let multicast through, --ttl where routers lie between, and that \
+                     UDP to this port gets through the firewall here",
+                );
+            }
             self.abort(now, AbortReason::NotStarted, Exit::NotStarted, error);
         }
     }

@@ -83,6 +83,18 @@ impl Host {
         command
     }
 
+    /// Brings its interface down, or up again, with the default route that goes with it.
+    pub(crate) fn set_link(&self, state: &str) {
+        let ip = |arguments: &str| {
+            let status = self.command("ip").args(arguments.split(' ')).status().unwrap();
+            assert!(status.success(), "ip {arguments}");
+        };
+        ip(&format!("link set eth0 {state}"));
+        if state == "up" {
+            ip("route replace default dev eth0");
+        }
+    }
+
     /// Frames that this host has sent so far.
     pub(crate) fn frames_sent(&self) -> u64 {
         let output = self.command("cat").arg("/proc/net/dev").output().unwrap();

@@ -1,4 +1,7 @@
-//! How long a receiver puts up with what: silence, blocks that nobody has any more, symbols that do not get through.
+//! How long a receiver puts up with what: silence, joins that are not answered, blocks that nobody has any more, symbols
+//! that do not get through; and what is to be said about the cause.
+
+use std::time::Duration;
 
 use super::{Membership, Step, Verdict};
 use crate::exit::Exit;
@@ -17,6 +20,12 @@ impl Membership {
             Step::Leaving { ended, until } if now >= *until || self.unreachable.is_some() => {
                 self.step = Step::Ended(ended.clone());
             }
+            Step::Joining { .. }
+                if self.excluded_at.is_some_and(|since| now >= since + self.peer_timeout) =>
+            {
+                let error = format!("the session started without this receiver: {}", self.unheard());
+                self.end_with(now, Exit::NotStarted, error);
+            }
             // Not before: while the sink is still at work, the sender is not needed, the data is all here.
             Step::Confirming { stage: Stage::Done, .. } if now >= self.silent_at() => {
                 tracing::warn!(sender = %self.sender, "the sender did not acknowledge that this receiver is done");
@@ -25,8 +34,14 @@ impl Membership {
             // Verifying, all the data is here too: what is left is between digest and sink.
             Step::Receiving if now >= self.silent_at() => {
                 let silence = now.since(self.last_heard).as_secs_f64();
+                let cause = if self.unreachable.is_some() {
+                    "its host says that it has ended"
+                } else {
+                    "it was killed or cut off, or a switch or firewall on the way stopped to let the group through \
+                     (IGMP snooping needs a querier)"
+                };
                 let error = format!(
-                    "sender {} lost in mid-session: nothing heard for {silence:.1} s; the output is incomplete",
+                    "sender {} lost in mid-session: nothing heard for {silence:.1} s; {cause}; the output is incomplete",
                     self.sender
                 );
                 // It may hear what we say although we do not hear it: then it need not find out by its own timeout.
@@ -54,6 +69,31 @@ impl Membership {
             }
             _ => {}
         }
+    }
+
+    /// Why the sender does not admit this receiver although it is heard, and the remedy.
+    fn unheard(&self) -> String {
+        format!(
+            "the sender {} is heard, but answered none of the joins for {:.1} s, so it does not hear this host; check that \
+             UDP from here to its port {} gets through (routes, and the firewall there)",
+            self.sender.ip(),
+            self.last_heard.since(self.found).as_secs_f64(),
+            self.sender.port()
+        )
+    }
+
+    /// The session did not start in time: why, as far as this receiver knows.
+    pub(in crate::session::receiver) fn why_not_started(&self) -> String {
+        match self.step {
+            Step::Joining { .. } => self.unheard(),
+            _ => "the sender did not start it; it waits for more receivers, or for its --min-wait".to_owned(),
+        }
+    }
+
+    /// For how long nothing has been heard from the sender, as long as something is expected.
+    pub(in crate::session::receiver) fn silence(&self, now: Time) -> Option<Duration> {
+        let expecting = !matches!(self.step, Step::Leaving { .. } | Step::Abandoned | Step::Ended(_));
+        expecting.then(|| now.since(self.last_heard))
     }
 
     /// When the sender will have been silent for too long.
@@ -85,7 +125,9 @@ impl Membership {
         let silent = self.silent_at();
         let maturing = self.horizon.next().unwrap_or(Time::NEVER);
         let own = match &self.step {
-            Step::Joining { .. } | Step::Admitted => silent,
+            Step::Joining { .. } | Step::Admitted => {
+                silent.min(self.excluded_at.map_or(Time::NEVER, |since| since + self.peer_timeout))
+            }
             Step::Receiving => {
                 let missed =
                     self.symbol_missed_since.map_or(Time::NEVER, |since| since + self.symbol_patience);
