@@ -9,6 +9,7 @@
 //! - [`Receiver`]: complete blocks come out in order of [`Receiver::poll_block`], their buffers go back with
 //!   [`Receiver::handle_consumed`] once the sink has taken them.
 
+mod ceiling;
 mod digest;
 mod grtt;
 mod number_window;
@@ -22,6 +23,7 @@ mod turn;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub use ceiling::REPORTS_PER_SECOND;
 pub use digest::{StreamDigest, StreamEnd};
 pub use pacer::Rate;
 pub use receiver::Receiver;
@@ -141,9 +143,6 @@ const CONTROL: usize = 1_232;
 
 /// Receivers in one session, at most.
 pub const MAX_RECEIVERS: usize = 4_096;
-
-/// Reports that all receivers together send in a second, at most: each keeps `group size ÷ this` between two of its own.
-pub const REPORTS_PER_SECOND: u32 = 2_000;
 
 /// Tells when this process was stopped or starved: then it was not others that fell silent.
 #[derive(Debug)]

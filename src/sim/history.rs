@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::exit::Exit;
 use crate::session::WireStats;
 use crate::time::Time;
+use crate::wire::Kind;
 
 /// How a simulation went.
 #[derive(Clone, Debug)]
@@ -30,6 +31,10 @@ pub struct History {
     pub receivers: Vec<ReceiverHistory>,
     /// Datagrams from receivers that reached the sender, by kind.
     pub feedback: BTreeMap<u8, u64>,
+    /// Reports with needs, as the sender counted them.
+    pub nacks: u64,
+    /// When reports reached the sender.
+    pub reports: Vec<Time>,
     /// The scenario's source symbols: how many the stream has.
     pub source_symbols: u64,
     /// How far things were, every tenth of a second in which something was sent.
@@ -75,6 +80,22 @@ impl History {
     /// Transmissions of source and repair symbols for each source symbol of the stream.
     pub fn transmissions(&self) -> f64 {
         (self.sent.source_symbols + self.sent.repair_symbols) as f64 / self.source_symbols.max(1) as f64
+    }
+
+    pub(super) fn note_heard(&mut self, heard: &[(Time, u8)]) {
+        for &(at, kind) in heard {
+            *self.feedback.entry(kind).or_default() += 1;
+            if kind == Kind::Report as u8 {
+                self.reports.push(at);
+            }
+        }
+    }
+
+    /// Reports that reached the sender in the second in which most did.
+    pub fn reports_in_a_second(&self) -> usize {
+        let until = |from: Time| self.reports.partition_point(|at| *at < from + Duration::from_secs(1));
+        let seconds = self.reports.iter().enumerate().map(|(index, from)| until(*from) - index);
+        seconds.max().unwrap_or(0)
     }
 
     /// How far things were at `at`; nowhere before the first sample.

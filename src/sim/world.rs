@@ -49,7 +49,8 @@ pub(super) struct World<'a> {
     wires: Wires<'a>,
     sender: SendingHost,
     receivers: Vec<ReceivingHost>,
-    feedback: BTreeMap<u8, u64>,
+    /// When which kind of datagram reached the sender.
+    heard: Vec<(Time, u8)>,
     /// When each host wants to be woken: beside each other, so that a crowd is looked through in no time.
     wakes: Vec<Time>,
     samples: Vec<Sample>,
@@ -126,7 +127,7 @@ impl<'a> World<'a> {
             wires,
             sender,
             receivers,
-            feedback: BTreeMap::new(),
+            heard: Vec::new(),
             wakes: vec![Time::NEVER; scenario.receivers.len() + 1],
             samples: Vec::new(),
             history: None,
@@ -229,7 +230,8 @@ impl<'a> World<'a> {
     pub(super) fn finish(self) -> History {
         let mut history = self.history.expect("the sender has ended");
         history.receivers = self.receivers.into_iter().filter_map(|receiver| receiver.history).collect();
-        (history.feedback, history.samples) = (self.feedback, self.samples);
+        history.samples = self.samples;
+        history.note_heard(&self.heard);
         check_promises(self.scenario, &history);
         history
     }
@@ -248,6 +250,8 @@ impl<'a> World<'a> {
             sender_ended: self.now,
             receivers: Vec::new(),
             feedback: BTreeMap::new(),
+            nacks: 0,
+            reports: Vec::new(),
             source_symbols,
             samples: Vec::new(),
         };
@@ -258,6 +262,7 @@ impl<'a> World<'a> {
         history.limited_by = limits(machine);
         history.started = machine.has_started().then(|| Time::ZERO + machine.times(self.now).0);
         for member in machine.members() {
+            history.nacks = history.nacks.saturating_add(member.nacks);
             history.admitted.push(member.name.clone());
             if matches!(&member.state, MemberState::Done(outcome) if outcome.exit == Exit::Complete) {
                 history.succeeded.push(member.name.clone());
@@ -305,7 +310,7 @@ impl<'a> World<'a> {
             let Some(Reverse(arrival)) = self.wires.under_way.pop() else { break };
             for to in arrival.to {
                 let (host, room, listens) = if to == SENDER {
-                    *self.feedback.entry(arrival.bytes.get(1).copied().unwrap_or(0)).or_default() += 1;
+                    self.heard.push((self.now, arrival.bytes.get(1).copied().unwrap_or(0)));
                     (&mut self.sender.host, 4 << 20, self.sender.machine.is_some())
                 } else {
                     let receiver = &mut self.receivers[to - 1];

@@ -1,6 +1,7 @@
 //! The promises, over the simulated network. `MCAST_SEED=n` replays one seed of any test that plays several.
 
 mod abuse;
+mod crowds;
 mod faults;
 mod landing;
 mod logic;

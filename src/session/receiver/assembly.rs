@@ -198,6 +198,19 @@ impl Assembly {
         self.next = self.next.max(next);
     }
 
+    /// The first incomplete block of those from `from` on and before `to`.
+    pub(super) fn first_missing(&self, from: BlockNumber, to: BlockNumber) -> Option<BlockNumber> {
+        let mut block = from.max(self.received);
+        while block < to {
+            let at = (block.0 - self.first.0) as usize;
+            if !matches!(self.slots.get(at), Some(Slot::Complete(_))) {
+                return Some(block);
+            }
+            block = block.plus(1);
+        }
+        None
+    }
+
     /// The next block of the stream, if it is complete.
     pub(super) fn poll_block(&mut self) -> Option<Block> {
         if !matches!(self.slots.front(), Some(Slot::Complete(_))) {

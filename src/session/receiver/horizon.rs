@@ -15,8 +15,8 @@ pub(super) struct Edge {
 
 /// Follows the sender's edge, and behind it the settled edge, by as much time as the network reorders.
 ///
-/// On most LANs nothing is reordered, and a gap is a loss at once. The delay grows when a datagram comes after it has
-/// been given up, and shrinks while none does.
+/// On most LANs nothing is reordered, and a gap is a loss at once. When a datagram comes after it has been given up, the
+/// delay grows to a little more than it was late by, and shrinks while none does.
 #[derive(Debug, Default)]
 pub(super) struct Horizon {
     current: Edge,
@@ -25,6 +25,8 @@ pub(super) struct Horizon {
     maturing: VecDeque<(Time, Time, Edge)>,
     delay: Duration,
     adapted: Time,
+    /// When a number was the highest, for telling how late others are; bounded by [`Horizon::MARKS`].
+    passed: VecDeque<(Time, DatagramNumber)>,
 }
 
 impl Horizon {
@@ -34,6 +36,11 @@ impl Horizon {
     const MIN_DELAY: Duration = Duration::from_micros(200);
     /// How finely edges are followed while they mature.
     const STEPS: u32 = 8;
+    /// Moments of which the highest number is remembered, and the time between them: [`Horizon::MAX_DELAY`] back.
+    const MARKS: usize = 500;
+    const MARK_EVERY: Duration = Duration::from_micros(500);
+    /// One datagram alone makes the delay this much longer at most: it may be an odd one.
+    const MOST_GROWTH: u32 = 4;
 
     pub(super) const fn highest(&self) -> DatagramNumber {
         self.current.number
@@ -45,6 +52,14 @@ impl Horizon {
 
     /// The datagram `number` shows that everything before `block` had been sent once.
     pub(super) fn handle_proof(&mut self, now: Time, number: DatagramNumber, block: BlockNumber) {
+        if number > self.current.number
+            && self.passed.back().is_none_or(|(last, _)| now.since(*last) >= Self::MARK_EVERY)
+        {
+            if self.passed.len() == Self::MARKS {
+                self.passed.pop_front();
+            }
+            self.passed.push_back((now, number));
+        }
         self.current.number = self.current.number.max(number);
         self.current.block = self.current.block.max(block);
         if self.delay.is_zero() {
@@ -58,12 +73,17 @@ impl Horizon {
         }
     }
 
-    /// A datagram came that was settled as lost.
+    /// A datagram came after one with a higher number.
     pub(super) fn handle_late(&mut self, now: Time, number: DatagramNumber) {
-        if number > self.settled.number || now.since(self.adapted) < self.delay {
+        let after = self.passed.partition_point(|(_, passed)| *passed <= number);
+        let passed = self.passed.get(after).or(self.passed.back()).map_or(now, |(at, _)| *at);
+        let wanted = now.since(passed) * 5 / 4;
+        // One that was not settled as lost did no harm.
+        if number > self.settled.number || wanted < self.delay {
             return;
         }
-        self.delay = (self.delay * 2).clamp(Self::FIRST_DELAY, Self::MAX_DELAY);
+        let most = (self.delay * Self::MOST_GROWTH).clamp(Self::FIRST_DELAY, Self::MAX_DELAY);
+        self.delay = wanted.clamp(Self::FIRST_DELAY, most);
         self.adapted = now;
     }
 

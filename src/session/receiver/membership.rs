@@ -3,12 +3,14 @@
 mod feedback;
 mod landed;
 mod patience;
+mod reporting;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 pub(super) use self::landed::Spilled;
+use self::reporting::Reporting;
 use super::super::number_window::{Arrival, NumberWindow};
 use super::super::{MAX_RECEIVERS, PauseWatch, StreamEnd, WireStats, symbol_datagram, wire_layout};
 use super::assembly::{Assembly, Taken};
@@ -117,20 +119,11 @@ pub(super) struct Membership {
     ask_due: Time,
     /// When the first join was due.
     asking_since: Time,
-    last_report: Time,
-    nack_due: Option<Time>,
-    /// The sender does not seem to know how far this receiver is: a report was lost, or somebody else is behind.
-    tell_due: Option<Time>,
+    reporting: Reporting,
     /// One more than the last block of which a source symbol has come.
     begun: BlockNumber,
     /// When the sink took the first block that no report has told of.
     taken_at: Option<Time>,
-    /// State of things at the last report.
-    reported_arrived: u64,
-    reported_position: BlockNumber,
-    reported_settled: DatagramNumber,
-    /// Reports in a row that had nothing new to tell.
-    repeats: u32,
     needs: Vec<Need>,
     bytes: u64,
     nacks: u64,
@@ -159,8 +152,6 @@ impl Membership {
     const HEARTBEAT: Duration = Duration::from_secs(1);
     /// A sender that this receiver's sink has brought to a stop hears that soon of what the sink takes.
     const TAKEN_DELAY: Duration = Duration::from_millis(10);
-    /// Needs are repeated no faster than this.
-    const NACK_AGAIN: Duration = Duration::from_millis(2);
     /// A join that is not answered within this time, a few copies, may have gone to a recording: another session that
     /// is announced is tried next.
     const UNANSWERED: Duration = Duration::from_secs(1);
@@ -219,15 +210,9 @@ impl Membership {
             next_number,
             ask_due: now + spread,
             asking_since: now + spread,
-            last_report: now,
-            nack_due: None,
-            tell_due: None,
+            reporting: Reporting::new(now),
             begun: BlockNumber(0),
             taken_at: None,
-            reported_arrived: 0,
-            reported_position: BlockNumber(0),
-            reported_settled: DatagramNumber(0),
-            repeats: 0,
             needs: Vec::new(),
             bytes: 0,
             nacks: 0,
@@ -316,6 +301,7 @@ impl Membership {
         self.bytes = self.bytes.saturating_add(block.len() as u64);
         self.assembly.handle_consumed(block);
         self.taken_at.get_or_insert(now);
+        self.note_news(now);
         self.watch_sink(now);
     }
 
@@ -332,7 +318,9 @@ impl Membership {
     pub(super) fn handle_verified(&mut self, now: Time) {
         if matches!(self.step, Step::Verifying) {
             self.step = Step::Confirming { stage: Stage::Verified, heard: None, asked: 0 };
-            self.ask_due = now;
+            // A crowd that is ready at the same moment spreads, as it did when it joined.
+            let spread = Duration::from_millis(u64::from(self.group_size / 10).min(1_000));
+            self.ask_due = now + spread.mul_f64(self.rng.f64());
         }
     }
 
@@ -415,7 +403,6 @@ impl Membership {
             }
             Arrival::Duplicate | Arrival::Ancient => {}
         }
-        let before = self.horizon.settled().block;
         let proof = match message {
             Message::Source(symbol) => {
                 stats.source_symbols += 1;
@@ -464,7 +451,7 @@ impl Membership {
             Message::Join(_) | Message::Report(_) | Message::Confirm(_) | Message::Leave(_) => BlockNumber(0),
         };
         self.horizon.handle_proof(now, number, proof);
-        self.settle(now, before);
+        self.settle(now);
     }
 
     /// Returns the block before which everything has been sent, as far as this symbol proves.
@@ -516,8 +503,7 @@ impl Membership {
             (status.released > self.assembly.received()).then(|| self.released_at.unwrap_or(now));
         // The sender would have let go of what all have, and would not stop in the middle of a block.
         if status.released < self.assembly.received() || status.next_block < self.begun {
-            let backoff = self.spacing().mul_f64(self.rng.f64());
-            self.tell_due.get_or_insert((now + backoff).max(self.last_report + self.grtt));
+            self.reporting.note_ignorance(now, self.grtt, self.group_size, &mut self.rng);
         }
         status.next_block
     }
@@ -526,7 +512,7 @@ impl Membership {
     fn start(&mut self, now: Time) {
         if matches!(self.step, Step::Joining { .. } | Step::Admitted) && self.started.is_none() {
             self.started = Some(now);
-            self.last_report = now;
+            self.reporting = Reporting::new(now);
             if self.admitted {
                 self.step = Step::Receiving;
                 self.events.push_back(Event::Started);

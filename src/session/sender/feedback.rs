@@ -82,7 +82,9 @@ impl Sender {
         member.lost_symbols = member.lost_symbols.max(report.lost_symbols);
         member.dropped = member.dropped.max(report.dropped);
         member.stalled = member.stalled.max(report.stalled);
+        member.credit = report.credit;
         member.credit_edge = member.credit_edge.max(report.highest.plus(1 + u64::from(report.credit)));
+        self.flow.answered |= report.highest >= self.flow.first;
         self.grtt.handle_echo(now, report.highest, report.held);
         self.rate.handle_report(
             now,

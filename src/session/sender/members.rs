@@ -41,6 +41,8 @@ pub struct Member {
     pub(super) moved: Time,
     /// Blocks from `position` on that it can hold.
     pub(super) window: u32,
+    /// Datagrams that its socket buffer holds.
+    pub(super) credit: u32,
     /// Datagrams may be sent up to this number, exclusive.
     pub(super) credit_edge: DatagramNumber,
     pub(super) path: PathLoss,
@@ -112,7 +114,7 @@ pub(super) struct Members {
     window_edge: Least<(BlockNumber, ReceiverId)>,
     credit_edge: Least<(DatagramNumber, ReceiverId)>,
     /// Of those from whom something is still expected, and how many those are.
-    last_heard: Least<Time>,
+    last_heard: Least<(Time, ReceiverId)>,
     alive: usize,
     /// The shortest time of silence after which one of them gives the sender up.
     patience: Option<Duration>,
@@ -157,6 +159,7 @@ impl Members {
                 last_heard: now,
                 moved: now,
                 window: join.window,
+                credit: join.credit,
                 credit_edge: DatagramNumber(u64::from(join.credit)),
                 path: PathLoss::new(),
             },
@@ -226,10 +229,16 @@ impl Members {
         }
     }
 
+    /// The one that has not been heard for the longest time.
+    pub(super) fn most_silent(&mut self) -> Option<&Member> {
+        self.look_again();
+        self.by_id.get(&self.last_heard.get()?.1)
+    }
+
     /// When the first receiver will have been silent for too long.
     pub(super) fn next_death(&mut self, timeout: Duration) -> Option<Time> {
         self.look_again();
-        self.last_heard.get().map(|heard| heard + timeout)
+        self.last_heard.get().map(|(heard, _)| heard + timeout)
     }
 
     /// Enters what has become of members that may have changed.
@@ -244,9 +253,9 @@ impl Members {
                 self.received.set(slot, Some(member.received));
                 self.window_edge.set(slot, Some((member.window_edge(), id)));
                 self.credit_edge.set(slot, Some((member.credit_edge, id)));
-                self.last_heard.set(slot, Some(member.last_heard));
+                self.last_heard.set(slot, Some((member.last_heard, id)));
             } else {
-                let heard = alive.then_some(member.last_heard);
+                let heard = alive.then_some((member.last_heard, id));
                 self.forget(slot);
                 self.last_heard.set(slot, heard);
             }

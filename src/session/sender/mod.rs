@@ -2,6 +2,7 @@
 //!
 //! What is sent is prepared in `prepare.rs`, what receivers say is taken in here.
 
+mod credit;
 mod eviction;
 mod feedback;
 mod least;
@@ -105,6 +106,15 @@ enum State {
     Ended(Ended),
 }
 
+/// Data that has flown without a break.
+#[derive(Clone, Copy, Debug)]
+struct Flow {
+    since: Time,
+    first: DatagramNumber,
+    /// A report has told of it.
+    answered: bool,
+}
+
 /// The sending side of a session; see the [module](self).
 #[derive(Debug)]
 pub struct Sender {
@@ -152,6 +162,9 @@ pub struct Sender {
     source_failure: Option<String>,
     /// Bytes sent and since when, for the rate of late.
     recent: (Time, u64, Option<Rate>),
+    /// The group size that receivers were told last: by this they space their reports.
+    group: u32,
+    flow: Flow,
     /// Joins counted in the current tenth of a second, to tell how far they should spread.
     joins: (Time, u32),
 }
@@ -219,6 +232,8 @@ impl Sender {
             held: None,
             source_failure: None,
             recent: (now, 0, None),
+            group: 0,
+            flow: Flow { since: now, first: DatagramNumber(0), answered: false },
             joins: (now, 0),
             rng: rng.fork(),
             config,
@@ -360,6 +375,7 @@ impl Sender {
             self.members.start(self.next_number);
             self.limiter = LimiterClock::new(now);
             self.recent = (now, 0, None);
+            self.flow = Flow { since: now, first: self.next_number, answered: false };
             self.last_status = now;
             self.announce_due = now;
             self.state = State::Streaming;

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::super::{CONTROL, Destination, Limiter, Transmit, symbol_datagram};
 use super::window::Sending;
-use super::{Sender, State};
+use super::{Flow, Sender, State};
 use crate::fec::Block;
 use crate::seal::Sealer;
+use crate::session::ceiling::spacing;
 use crate::session::pacer::Rate;
 use crate::time::Time;
 use crate::wire::{
@@ -124,6 +125,9 @@ impl Sender {
                 self.window.handle_sent(symbols.len());
             }
         }
+        if now.since(self.last_data) > spacing(self.group) {
+            self.flow = Flow { since: now, first: prepared.first, answered: false };
+        }
         self.last_data = now;
         self.quiet = self.first_quiet();
         self.pacer.handle_sent(now, wire_bytes);
@@ -225,7 +229,8 @@ impl Sender {
 
     /// Receivers that still report.
     fn group_size(&mut self) -> u32 {
-        u32::try_from(self.members.alive()).unwrap_or(u32::MAX)
+        self.group = u32::try_from(self.members.alive()).unwrap_or(u32::MAX);
+        self.group
     }
 
     fn prepare_answers(&mut self, now: Time) -> bool {
@@ -301,7 +306,7 @@ impl Sender {
         let limits = self.members.limits();
         let datagram =
             symbol_datagram(self.config.symbol_size, &self.config.seal) + self.config.overhead as usize;
-        let credit = limits.credit_edge.map_or(0, |(edge, _)| edge.0.saturating_sub(self.next_number.0));
+        let credit = self.credit(now, datagram, &limits);
         // A socket buffer's worth is under way: the line is full, or a receiver has stopped to answer.
         let overdue = Self::OVERDUE.max(self.grtt.get() * 4);
         let line = match limits.credit_edge {

@@ -2,53 +2,44 @@
 
 use std::time::Duration;
 
+use super::reporting::{self, Reported};
 use super::{Membership, Step};
 use crate::exit::Exit;
-use crate::session::{CONTROL, REPORTS_PER_SECOND};
+use crate::session::CONTROL;
 use crate::time::Time;
-use crate::wire::{BlockNumber, Confirm, Join, Leave, Message, Needs, Outcome, Report, Text};
+use crate::wire::{Confirm, Join, Leave, Message, Needs, Outcome, Report, Text};
 
 impl Membership {
     /// Settles losses, and sees to it that they are reported.
-    pub(super) fn settle(&mut self, now: Time, before: BlockNumber) {
+    pub(super) fn settle(&mut self, now: Time) {
         self.horizon.settle(now);
         let settled = self.horizon.settled().block;
-        if settled <= before && self.nack_due.is_some() {
-            return;
-        }
-        if self.assembly.received() >= settled {
-            self.nack_due = None;
-        } else if settled > before || self.nack_due.is_none() {
-            // At random, so that receivers that lost the same do not all speak at once (RFC 5401).
-            let backoff = self.spacing().min(self.grtt).mul_f64(self.rng.f64());
-            let due = (now + backoff).max(self.last_report + self.spacing());
-            self.nack_due = Some(self.nack_due.map_or(due, |earlier| earlier.min(due)));
-        }
+        let received = self.assembly.received();
+        let missing = self.assembly.first_missing(self.reporting.unasked(), settled);
+        let (group, grtt, rng) = (self.group_size, self.grtt, &mut self.rng);
+        let due = || now + reporting::backoff(group, grtt, rng.f64());
+        self.reporting.note_blocks(received, missing, settled, due);
+        self.note_news(now);
     }
 
-    /// Time between two reports of this receiver, so that all together stay below [`REPORTS_PER_SECOND`].
-    pub(super) fn spacing(&self) -> Duration {
-        Duration::from_secs(1) * self.group_size / REPORTS_PER_SECOND
+    /// Sees to it that the sender hears of a used quarter of the credit, or eighth of the window.
+    pub(super) fn note_news(&mut self, now: Time) {
+        let news = self.arrived - self.reporting.arrived;
+        let moved = self.assembly.position().0 - self.reporting.position.0;
+        if news >= u64::from(self.credit / 4).max(1) || moved >= (self.assembly.window() as u64 / 8).max(1) {
+            self.reporting.note_news(now, self.group_size, &mut self.rng);
+        }
     }
 
     /// When a report is due.
     fn report_due(&self) -> Time {
-        let allowed = self.last_report + self.spacing();
-        let news = self.arrived - self.reported_arrived;
-        let moved = self.assembly.position().0 - self.reported_position.0;
-        if news >= u64::from(self.credit / 4).max(1) || moved >= (self.assembly.window() as u64 / 8).max(1) {
-            return allowed;
-        }
-        let nack = self.nack_due.map_or(Time::NEVER, |due| due.max(allowed));
-        let tell = self.tell_due.map_or(Time::NEVER, |due| due.max(allowed));
         let room = self.taken_at.filter(|_| self.has_stopped_the_sender());
-        let room = room.map_or(Time::NEVER, |taken| allowed.max(taken + Self::TAKEN_DELAY));
-        nack.min(tell).min(room).min(self.last_report + self.heartbeat)
+        self.reporting.due(self.group_size, self.heartbeat, room.map(|taken| taken + Self::TAKEN_DELAY))
     }
 
     /// Everything that there was room for at the last report has come: the sender can send nothing more.
     fn has_stopped_the_sender(&self) -> bool {
-        self.assembly.received().0 >= self.reported_position.0 + self.assembly.window() as u64
+        self.assembly.received().0 >= self.reporting.position.0 + self.assembly.window() as u64
     }
 
     pub(in crate::session::receiver) fn poll_transmit(&mut self, now: Time) -> Option<&[u8]> {
@@ -162,19 +153,15 @@ impl Membership {
         };
         // `write` takes `self` whole; the report borrows only `needs`.
         self.write(&Message::Report(report));
-        self.last_report = now;
-        self.tell_due = None;
+        let reported = Reported {
+            arrived: self.arrived,
+            position: self.assembly.position(),
+            settled: settled.number,
+            settled_block: settled.block,
+            needs: !needs.is_empty(),
+        };
+        self.reporting.handle_report(now, self.group_size, self.grtt, &reported);
         self.taken_at = None;
-        self.reported_arrived = self.arrived;
-        self.reported_position = self.assembly.position();
-        self.repeats =
-            if settled.number > self.reported_settled { 0 } else { self.repeats.saturating_add(1) };
-        self.reported_settled = settled.number;
-        self.nack_due = (!needs.is_empty()).then(|| {
-            let again = Self::NACK_AGAIN.max(self.spacing()).max(self.grtt / 2);
-            // Nothing heard since the last time: the sender will not hear more of it if it is asked faster.
-            now + (again * 2_u32.saturating_pow(self.repeats.min(10))).min(Self::ASK_MAX)
-        });
         self.needs = needs;
     }
 

@@ -52,14 +52,13 @@ impl Membership {
         self.arrived += count;
         self.highest_at = now;
         self.start(now);
-        let before = self.horizon.settled().block;
         self.assembly.take_run(run);
         self.begun = self.begun.max(run.block.plus(1));
         self.watch_sink_if_waiting(now);
         self.symbol_missed_since = None;
         let proof = BlockNumber(run.block.0.saturating_add(u64::from(run.ends_block)));
         self.horizon.handle_proof(now, run.number.plus(count - 1), proof);
-        self.settle(now, before);
+        self.settle(now);
     }
 }
 

@@ -14,8 +14,7 @@ impl Membership {
             // Of what came while it was paused, some has been read already.
             self.last_heard = (self.last_heard + pause).min(now);
         }
-        let before = self.horizon.settled().block;
-        self.settle(now, before);
+        self.settle(now);
         match &self.step {
             Step::Leaving { ended, until } if now >= *until || self.unreachable.is_some() => {
                 self.step = Step::Ended(ended.clone());
