@@ -24,7 +24,7 @@ fn crowd(seed: u64, receivers: usize, bytes: u64, line: u64, socket_buffer: usiz
 
 /// Bytes of stream per second from the start to the last byte at the last receiver, as a share of what the line carries.
 fn utilization(history: &History, bytes: u64, line: u64) -> f64 {
-    let took = last_byte(history).since(history.started.expect("it has")).as_secs_f64();
+    let took = last_byte(history).since(history.started.unwrap_or_default()).as_secs_f64();
     // 1,428 of 1,514 bytes are stream, as the simulated line counts.
     bytes as f64 * 8.0 / took / (line as f64 * 1_428.0 / 1_514.0)
 }
