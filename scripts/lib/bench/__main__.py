@@ -4,6 +4,7 @@ import argparse
 import os
 import platform
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,10 +13,13 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+import instructions
 import picture
 import summary
+import table
+import targets
 from cases import CASES, MIB
-from programs import PROGRAMS, Setting, address
+from programs import PROGRAMS, Setting, address, make_key
 from trial import Failed, run
 
 LAB = str(Path(__file__).resolve().parents[2] / "lab")
@@ -37,17 +41,18 @@ def main():
     finally:
         bench.close()
     results = summary.summarise(bench.cases, bench.runs, facts)
+    results["targets"] = targets.held_against(results["cases"])
     if options.json:
         summary.write_json(options.json, results, bench.runs)
     if options.svg:
         picture.write_svg(options.svg, results)
-    print(summary.table(results))
+    print(table.table(results))
 
 
 class Bench:
     def __init__(self, options):
         self.options = options
-        self.cases = [case for case in CASES if case.name in options.cases]
+        self.cases = [case for case in CASES if case.name in options.cases and all(map(shutil.which, case.needs))]
         self.deadline = time.monotonic() + options.limit * 60
         self.runs = []
         self.opened = ExitStack()
@@ -62,6 +67,8 @@ class Bench:
         self.names = Path(scripts) / "hosts"
         self.names.write_text("127.0.0.1 localhost\n" + "".join(f"{address(host)} host{host}\n" for host in range(201)))
         self.payloads = {}
+        self.key = str(Path(scripts) / "key")
+        subprocess.run(make_key(self.key), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def close(self):
         self.opened.close()
@@ -89,6 +96,8 @@ class Bench:
     def size_of(self, case):
         if case.measure == "life":
             return case.size
+        if case.measure == "instructions":
+            return case.size // (2 if self.options.quick else 1)
         size = self.options.size or case.size // (8 if self.options.quick else 1)
         return min(size, case.size) if case.measure == "tail" else size
 
@@ -121,19 +130,15 @@ class Measurement:
     def turn(self, number, rounds, contender, lab_name, size):
         program, variant = contender
         verify = number == 0
-        if verify and program.output == "null":
-            return  # The same program is verified with a pipe.
+        if verify and (program.output in ("null", "count") or self.case.measure == "instructions"):
+            return  # The same program is verified with a pipe; and raw multicast promises nothing.
         if not self.may_run(number, rounds, contender):
             return
         size = max(size // 4, min(size, MIB)) if verify else size
-        lab = self.case.labs()[variant]
-        directory = f"{self.bench.directory}/run"
-        setting = Setting(lab.receivers, lab.rate_mbit, lab.mtu, str(self.bench.payload(size)), directory,
-                          str(self.bench.marker), str(self.bench.names))
         line = {"case": self.case.name, "program": program.name, "variant": variant, "round": number}
         started = time.monotonic()
         try:
-            line |= run(program, lab_name, LAB, setting, limit(lab, size), verify=verify, measure=self.case.measure)
+            line |= self.transfer(contender, lab_name, size, verify)
         except Failed as failure:
             line |= {"payload_bytes": size, "outcome": "failed", "note": str(failure)}
         took = time.monotonic() - started
@@ -142,8 +147,22 @@ class Measurement:
         self.bench.runs.append(line)
         name = " ".join(filter(None, (program.name, variant)))
         label = "verification" if verify else f"round {number}/{rounds}"
-        tell(f"  {self.case.name:8} {label:12} {name:16} {summary.figure(self.case, line):>14}  {line['outcome']}"
+        tell(f"  {self.case.name:8} {label:12} {name:16} {table.figure(self.case, line):>14}  {line['outcome']}"
              f"{'  ' + line['note'] if line['note'] else ''}")
+
+    def transfer(self, contender, lab_name, size, verify):
+        program, variant = contender
+        lab, measure = self.case.labs()[variant], self.case.measure
+
+        def once(size, seconds=None):
+            setting = Setting(receivers=lab.receivers, rate_mbit=lab.rate_mbit, mtu=lab.mtu,
+                              source=str(self.bench.payload(size)), directory=f"{self.bench.directory}/run",
+                              marker=str(self.bench.marker), names=str(self.bench.names), key=self.bench.key, size=size)
+            return run(program, lab_name, LAB, setting, seconds or limit(lab, size), verify=verify, measure=measure)
+
+        if measure == "instructions":
+            return instructions.per_byte(lambda size: once(size, instructions.LIMIT), size)
+        return once(size)
 
     def may_run(self, number, rounds, contender):
         """A program that hung twice is not tried again; and in short time peers give up rounds to mcast."""

@@ -28,8 +28,8 @@ class Lab:
         """Bytes of payload a second that a full line carries in symbols of that size, or None where it is unshaped."""
         if not self.rate_mbit:
             return None
-        # Ethernet 14, IPv4 20, UDP 8, and 44 bytes of mcast's own header and CRC; the shaper counts no more than that.
-        return self.rate_mbit * 1e6 / 8 * symbol_bytes / (symbol_bytes + 86)
+        # A symbol fills an IP datagram as large as the MTU; the shaper counts that and the 14 bytes of Ethernet's header.
+        return self.rate_mbit * 1e6 / 8 * symbol_bytes / (self.mtu + 14)
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,10 @@ class Case:
     lab: Lab
     size: int
     programs: tuple
-    # What is measured: "goodput" in bytes a second, "life" and "tail" in seconds.
+    # What is measured: "goodput" in bytes a second, "life" and "tail" in seconds, "instructions" a byte.
     measure: str = "goodput"
     default: bool = True
+    needs: tuple = ()
 
     def labs(self):
         """The labs of this case by the name of the variant; programs run once in each."""
@@ -54,13 +55,15 @@ PIPES = ("mcast", "udpcast", "uftp", "mbuffer")
 # A lab loses UDP datagrams only: TCP would look as if loss were nothing to it.
 LOSSY = ("mcast", "udpcast", "uftp")
 # mbuffer writes to a device itself; beside it mcast does the same.
-UNSHAPED = ("mcast", "mcast-null", "udpcast", "uftp", "mbuffer", "mbuffer-null")
+UNSHAPED = ("mcast", "mcast-null", "udpcast", "uftp", "mbuffer", "mbuffer-null", "raw")
+# Neighbours in a round are compared most fairly.
+KEYED = ("mcast", "mcast-key")
 GIGABIT = "3 receivers, 1 Gbit/s, offload off"
 
 CASES = (
     Case("one", "1 receiver, unshaped, offload on", Lab(1, True), GIB, UNSHAPED),
-    Case("three", "3 receivers, unshaped, offload on", Lab(3, True), GIB, UNSHAPED),
-    Case("gigabit", GIGABIT, Lab(3, False, rate_mbit=1000), 256 * MIB, PIPES),
+    Case("three", "3 receivers, unshaped, offload on", Lab(3, True), GIB, KEYED + UNSHAPED[1:]),
+    Case("gigabit", GIGABIT, Lab(3, False, rate_mbit=1000), 256 * MIB, KEYED + PIPES[1:]),
     Case("loss1", GIGABIT + ", 1 % loss at each", Lab(3, False, rate_mbit=1000, loss_percent=1), 256 * MIB, LOSSY),
     Case("loss5", GIGABIT + ", 5 % loss at each", Lab(3, False, rate_mbit=1000, loss_percent=5), 256 * MIB, LOSSY),
     Case("eight", "8 receivers, 300 Mbit/s, offload off", Lab(8, False, rate_mbit=300), 128 * MIB, PIPES),
@@ -69,16 +72,14 @@ CASES = (
     Case("tiny", "3 waiting receivers, the sender's whole life", Lab(3, True), KIB, PIPES, "life"),
     Case("tail", "3 receivers, last byte in the pipe to the sender's exit", Lab(3, True), 64 * MIB,
          ("mcast", "udpcast", "mbuffer"), "tail"),
+    Case("instructions", "1 receiver, offload on, user-space instructions per byte", Lab(1, True), 32 * MIB,
+         KEYED, "instructions", needs=("valgrind",)),
     Case("eight5", "8 receivers, 300 Mbit/s, offload off, 5 % loss at each",
          Lab(8, False, rate_mbit=300, loss_percent=5), 128 * MIB, LOSSY, default=False),
 )
 
 
-# Source symbols in a full coding block of mcast-send at an MTU of 1500: two GSO batches of 44.
-BLOCK_SYMBOLS = 88
-
-
-def least_transmissions(receivers, loss_percent, k=BLOCK_SYMBOLS):
+def least_transmissions(receivers, loss_percent, k):
     """The least possible transmissions per source symbol with independent loss and blocks of k source symbols:
     1 + 1/k · Σ_{m≥0} [1 − F(m)^N], F the negative binomial distribution function of the extra symbols that one
     receiver needs until k have arrived."""

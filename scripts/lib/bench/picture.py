@@ -3,7 +3,7 @@
 from html import escape
 
 from programs import PROGRAMS
-from summary import machine, size, written
+from table import machine, size, written
 
 WIDTH, MARGIN, COLUMNS = 960, 24, 2
 LABEL, BAR, PITCH, TITLE, GAP = 150, 16, 22, 26, 22
@@ -19,11 +19,12 @@ def write_svg(path, results):
 
 
 def svg(results):
+    cases = [drawn(case) for case in results["cases"] if case["measure"] != "instructions"]
     wide = (WIDTH - 2 * MARGIN - (COLUMNS - 1) * GAP) / COLUMNS
-    heights = [TITLE + PITCH * len(case["programs"]) for case in results["cases"]]
+    heights = [TITLE + PITCH * len(case["programs"]) for case in cases]
     tops = [MARGIN + 24] * COLUMNS
     panels = []
-    for case, height in zip(results["cases"], heights):
+    for case, height in zip(cases, heights):
         column = tops.index(min(tops))
         panels += panel(case, MARGIN + column * (wide + GAP), tops[column], wide)
         tops[column] += height + GAP
@@ -40,9 +41,16 @@ def svg(results):
         "</svg>", ""])
 
 
+def drawn(case):
+    """The case without the ceiling, beside which the bars would be short; it goes into the title."""
+    raw = next((one for one in case["programs"] if one["program"] == "raw" and one["median"]), None)
+    return {**case, "programs": [one for one in case["programs"] if one["program"] != "raw"],
+            "ceiling": f"; raw multicast {written(case['measure'], raw['median'])}" if raw else ""}
+
+
 def panel(case, left, top, wide):
     goodput = case["measure"] == "goodput"
-    title = f"{'' if goodput else 'time, '}{case['title']}, {size(case['payload_bytes'])}"
+    title = f"{'' if goodput else 'time, '}{case['title']}, {size(case['payload_bytes'])}{case['ceiling']}"
     longest = max((one["median"] for one in case["programs"] if one["median"]), default=1)
     parts = [text(left, top + 12, case["case"], weight=600, after=title)]
     for index, one in enumerate(case["programs"]):

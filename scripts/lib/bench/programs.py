@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Callable
 
 BIN = os.environ.get("MCAST_BIN", "")
@@ -19,6 +21,8 @@ class Setting:
     directory: str  # of this run, for reports and received files
     marker: str  # a script that leaves a mark beside a received file
     names: str  # a file like /etc/hosts with the hosts of the lab
+    key: str  # a key file of mcast
+    size: int  # bytes of the payload
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,8 @@ class Program:
     # A receiver is ready when this port shows in that table of its host's /proc/net.
     table: str
     port: int
-    # Where a receiver's stream goes: "pipe" (its stdout), "null" (/dev/null), "file" (a file that it makes).
+    # Where a receiver's stream goes: "pipe" (its stdout), "null" (/dev/null), "file" (a file that it makes), "count" (no
+    # stream, at neither end: it reports how many bytes arrived, and how fast).
     output: str = "pipe"
     needs: tuple = ()
 
@@ -44,14 +49,28 @@ def address(host):
     return f"10.77.0.{host + 1}"
 
 
-def mcast_send(setting):
-    return [f"{BIN}/mcast-send", "-q", "-n", str(setting.receivers), "--start-timeout", "60s",
-            "--report", f"{setting.directory}/sender.json"]
+def mcast_send(setting, trust=("--no-key",)):
+    # Not quiet: its log tells how long its coding blocks are.
+    return [f"{BIN}/mcast-send", "-n", str(setting.receivers), "--start-timeout", "60s", "--progress", "never",
+            "--report", f"{setting.directory}/sender.json", *trust]
 
 
-def mcast_recv(setting, host):
+def mcast_recv(setting, host, trust=("--no-key",)):
     return [f"{BIN}/mcast-recv", "-q", "--name", f"host{host}", "--start-timeout", "60s",
-            "--report", f"{setting.directory}/host{host}.json"]
+            "--report", f"{setting.directory}/host{host}.json", *trust]
+
+
+def mcast_send_key(setting):
+    return mcast_send(setting, ("-k", setting.key))
+
+
+def mcast_recv_key(setting, host):
+    return mcast_recv(setting, host, ("-k", setting.key))
+
+
+def make_key(path):
+    """The argv that makes a key file there."""
+    return [f"{BIN}/mcast", "keygen", path]
 
 
 def udp_sender(setting):
@@ -96,14 +115,26 @@ def mbuffer_recv_null(_setting, _host):
     return ["mbuffer", "-q", "-f", "-I", "7777", "-o", "/dev/null"]
 
 
-# The ceiling, raw multicast with GSO and GRO and without any protocol, would be one more entry here, and its share one
-# more column in summary.py.
+RAW = [sys.executable, "-B", "-I", str(Path(__file__).with_name("raw.py"))]
+
+
+def raw_send(setting):
+    # IPv4 takes 20 bytes of each packet, UDP 8.
+    return [*RAW, "send", str(setting.size), str(setting.mtu - 28)]
+
+
+def raw_receive(setting, host):
+    return [*RAW, "receive", f"{setting.directory}/host{host}.json"]
+
+
 PROGRAMS = {program.name: program for program in (
     Program("mcast", "mcast", "#0b6e4f", mcast_send, mcast_recv, "udp", 7767),
     Program("mcast-null", "mcast >/dev/null", "#3fa37d", mcast_send, mcast_recv, "udp", 7767, "null"),
+    Program("mcast-key", "mcast -k KEY", "#2b7a8c", mcast_send_key, mcast_recv_key, "udp", 7767),
     Program("udpcast", "udpcast", "#c8553d", udp_sender, udp_receiver, "udp", 9000, needs=("udp-sender", "udp-receiver")),
     Program("uftp", "UFTP (files)", "#d9a441", uftp, uftpd, "udp", 1044, "file", needs=("uftp", "uftpd")),
     Program("mbuffer", "mbuffer (TCP)", "#5b7db1", mbuffer_send, mbuffer_recv, "tcp", 7777, needs=("mbuffer",)),
     Program("mbuffer-null", "mbuffer -o /dev/null", "#8fa9d0", mbuffer_send, mbuffer_recv_null, "tcp", 7777, "null",
             needs=("mbuffer",)),
+    Program("raw", "raw GSO multicast", "#9aa5b1", raw_send, raw_receive, "udp", 7799, "count"),
 )}

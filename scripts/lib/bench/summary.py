@@ -1,32 +1,21 @@
-"""Medians and ratios of the runs, as a table and as JSON."""
+"""Medians and ratios of the runs, and both as JSON."""
 
 import json
 from statistics import median
 
-from cases import BLOCK_SYMBOLS, least_transmissions
+from cases import least_transmissions
 from programs import PROGRAMS
-
-MB = 1e6
 
 
 def value_of(case_measure, run):
-    """What the case measures, of one run: bytes a second, or seconds."""
+    """What the case measures, of one run: bytes a second, seconds, or instructions a byte at both ends."""
+    if case_measure == "instructions":
+        return sum(run["instructions_per_byte"].values()) if run.get("instructions_per_byte") else None
+    if run.get("arrived_bytes_per_s"):
+        return run["arrived_bytes_per_s"]
     if case_measure == "goodput":
         return run["payload_bytes"] / run["data_s"] if run.get("data_s") else None
     return run.get("sender_life_s" if case_measure == "life" else "tail_s")
-
-
-def figure(case, run):
-    """The same for people."""
-    return written(case.measure, value_of(case.measure, run))
-
-
-def written(measure, value):
-    if value is None:
-        return "–"
-    if measure == "goodput":
-        return f"{value / MB:,.{0 if value >= 1000 * MB else 1}f} MB/s"
-    return f"{value * 1000:,.1f} ms"
 
 
 def summarise(cases, runs, facts):
@@ -65,6 +54,12 @@ def entry(case, name, variant, lab, runs):
     if case.measure == "goodput":
         summary |= usage(right or timed)
         summary |= symbols(lab, right)
+    if case.measure == "instructions" and right:
+        summary["instructions_per_byte"] = {side: round(median(run["instructions_per_byte"][side] for run in right), 3)
+                                            for side in ("sender", "receiver")}
+    if arrived := [one["bytes"] / run["payload_bytes"] for run in right if "arrived_bytes_per_s" in run
+                   for one in run["receivers"]]:
+        summary["arrived"] = round(median(arrived), 3)
     return summary
 
 
@@ -91,10 +86,12 @@ def symbols(lab, runs):
         return {}
     symbol_bytes = median(run["payload_bytes"] / run["wire"]["source_symbols"] for run in sent)
     line = lab.payload_rate(symbol_bytes)
+    k = sent[0]["block_symbols"]
     return {
         "sent_per_source_symbol": round(median(
             1 + run["wire"]["repair_symbols"] / run["wire"]["source_symbols"] for run in sent), 4),
-        "least_possible": round(least_transmissions(lab.receivers, lab.loss_percent), 4),
+        "block_symbols": k,
+        "least_possible": round(least_transmissions(lab.receivers, lab.loss_percent, k), 4) if k else None,
         "line_payload_rate": round(line) if line else None,
     }
 
@@ -111,12 +108,20 @@ def notes(runs):
 
 
 def compare(case, entries):
-    """How many times better the mcast that writes to the same kind of output is; between variants, the first one."""
+    """How many times better the mcast that writes to the same kind of output is, between variants the first one; and
+    which share of the ceiling mcast reaches, and of its own speed without a key."""
+    medians = {one["program"]: one["median"] for one in entries}
     for one in entries:
+        mcast = one["program"].startswith("mcast") and one["median"]
+        if mcast and medians.get("raw"):
+            one["share_of_raw"] = round(one["median"] / medians["raw"], 4)
+        if one["program"] == "mcast-key" and mcast and medians.get("mcast") and case.measure == "goodput":
+            one["share_of_plain"] = round(one["median"] / medians["mcast"], 4)
         beside = "mcast-null" if one["program"].endswith("-null") else "mcast"
         base = next((other for other in entries if other["program"] == beside), None)
         one["mcast_is_times_better"] = None
-        if base and base is not one and base["median"] and one["median"] and one["program"] != "mcast-null":
+        peer = one["program"] not in ("mcast-null", "raw")
+        if base and base is not one and base["median"] and one["median"] and peer:
             ratio = base["median"] / one["median"] if case.measure == "goodput" else one["median"] / base["median"]
             one["mcast_is_times_better"] = round(ratio, 3)
 
@@ -125,67 +130,3 @@ def write_json(path, results, runs):
     with open(path, "w", encoding="utf-8") as file:
         json.dump({"schema": 1, **results, "runs": runs}, file, indent=1, ensure_ascii=False)
         file.write("\n")
-
-
-# --- the table
-
-def table(results):
-    lines = []
-    for case in results["cases"]:
-        lines += ["", f"{case['case']}: {case['title']}, {size(case['payload_bytes'])}", *rows(case)]
-    lines += ["", "median and range of right runs; ×: how many times better mcast does; right: runs with every byte right at",
-              "every receiver and every exit code 0; MiB (peak resident) and CPU s/GiB: sender / receiver",
-              machine(results["machine"])]
-    return "\n".join(lines).lstrip("\n")
-
-
-def rows(case):
-    goodput = case["measure"] == "goodput"
-    head = ["", "median", "range", "×", "right"] + (["MiB", "CPU s/GiB"] if goodput else [])
-    cells, below = [head], []
-    for one in case["programs"]:
-        row = [one["label"], written(case["measure"], one["median"]), spread(case["measure"], one),
-               number(one["mcast_is_times_better"], 2), f"{one['right']}/{one['runs']}"]
-        if goodput:
-            row += [pair(one, "peak_mib", 0), pair(one, "cpu_s_per_gib", 2)]
-        cells.append(row)
-        below += [f"    {one['label']}: {note}" for note in one["notes"]]
-        if one["verified"] not in ("right", None):
-            below.append(f"    {one['label']}: the verification was not right")
-        if one.get("sent_per_source_symbol"):
-            below.append(f"    {one['label']}: {one['sent_per_source_symbol']:.4f} symbols sent per source symbol;"
-                         f" least possible {one['least_possible']:.4f} (k = {BLOCK_SYMBOLS})")
-            if one["line_payload_rate"] and one["median"]:
-                share = one["median"] / one["line_payload_rate"]
-                below.append(f"    {one['label']}: {share:.1%} of the line's payload rate,"
-                             f" {one['line_payload_rate'] / MB:.1f} MB/s")
-    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
-    return ["  " + "  ".join(cell.ljust(width) if column == 0 else cell.rjust(width)
-                             for column, (cell, width) in enumerate(zip(row, widths))) for row in cells] + below
-
-
-def spread(measure, one):
-    if one["median"] is None or one["runs"] < 2:
-        return ""
-    low, high = (written(measure, one[key]).split()[0] for key in ("least", "most"))
-    return f"{low} to {high}"
-
-
-def pair(one, key, digits):
-    return f"{number(one['sender_' + key], digits)} / {number(one['receiver_' + key], digits)}"
-
-
-def number(value, digits):
-    return "–" if value is None else f"{value:,.{digits}f}"
-
-
-def size(payload):
-    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB")):
-        if payload >= unit:
-            return f"{payload / unit:g} {name}"
-    return f"{payload / 1024:g} KiB"
-
-
-def machine(facts):
-    return (f"machine: {facts['cpu']}, {facts['cores']} cores, {facts['kernel']};"
-            f" load at start {facts['load_at_start']}; {facts['date']}")

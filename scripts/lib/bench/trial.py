@@ -10,6 +10,10 @@ import subprocess
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from statistics import mean
+
+from instructions import PATIENCE
+from weigh import Callgrind, GnuTime
 
 # Host 0 has sent so much: greetings are over, data flows. Small beside any payload that is timed by it.
 START_OF_DATA = 64 << 10
@@ -24,8 +28,8 @@ class Failed(Exception):
 class Process:
     """A program that this bench started, in a process group of its own."""
 
-    def __init__(self, name, argv, log, measured=None, **streams):
-        self.name, self.log, self.measured = name, log, measured
+    def __init__(self, name, argv, log, scales=None, measured=None, **streams):
+        self.name, self.log, self.scales, self.measured = name, log, scales, measured
         with open(log, "wb") as errors:
             self.popen = subprocess.Popen(argv, stderr=errors, start_new_session=True,
                                           env={**os.environ, "LC_ALL": "C"}, **streams)
@@ -56,11 +60,10 @@ class Process:
         os.close(self.pidfd)
 
     def usage(self):
-        """CPU seconds and the peak resident set as GNU time saw them."""
+        """What it took, as far as that was measured."""
         try:
-            user, system, peak = Path(self.measured).read_text().split("\n")[0].split()
-            return {"cpu_s": round(float(user) + float(system), 2), "peak_kib": int(peak)}
-        except (OSError, TypeError, ValueError):
+            return self.scales.read(self.measured) if self.scales else {}
+        except (OSError, ValueError):
             return {}
 
     def said(self):
@@ -90,7 +93,7 @@ class Trial:
         self.directory, self.started = Path(setting.directory), started
         self.deadline = time.monotonic() + limit
         # GNU time costs a millisecond, which counts where milliseconds are measured.
-        self.weighed = measure == "goodput"
+        self.scales = {"goodput": GnuTime, "instructions": Callgrind}.get(measure)
         self.receivers, self.takers, self.marked = [], [], {}
         self.feeder = self.sender = None
 
@@ -108,15 +111,17 @@ class Trial:
 
     # --- start
 
-    def start(self, name, argv, host=None, weigh=False, gate=None, **streams):
-        measured = str(self.directory / f"{name}.usage") if weigh else None
-        if measured:
-            argv = ["/usr/bin/time", "-q", "-f", "%U %S %M", "-o", measured, *argv]
+    def start(self, name, argv, host=None, scales=None, gate=None, **streams):
+        measured = str(self.directory / f"{name}.usage")
+        if scales is Callgrind:
+            argv = [*argv, *PATIENCE]
+        if scales:
+            argv = scales.around(argv, measured)
         if gate:
             argv = ["sh", "-c", 'read -r go <"$0" && exec "$@"', str(gate), *argv]
         if host is not None:
             argv = [self.lab_script, "exec", self.lab, str(host), *argv]
-        process = Process(name, argv, str(self.directory / f"{name}.log"), measured, **streams)
+        process = Process(name, argv, str(self.directory / f"{name}.log"), scales, measured, **streams)
         self.started.callback(process.close)
         return process
 
@@ -129,7 +134,7 @@ class Trial:
             # One way, as `>/dev/null` opens it.
             output = os.open(os.devnull, os.O_WRONLY)
             (self.directory / name).mkdir()
-        self.receivers.append(self.start(name, argv, host, self.weighed, stdin=subprocess.DEVNULL, stdout=output))
+        self.receivers.append(self.start(name, argv, host, self.scales, stdin=subprocess.DEVNULL, stdout=output))
         os.close(output)
         if taker_end is not None:
             taker = ["cmp", "-", str(self.payload)] if self.verify else ["dd", "of=/dev/null", "bs=256k"]
@@ -149,11 +154,11 @@ class Trial:
         gate = self.directory / "gate"
         os.mkfifo(gate)
         source = subprocess.DEVNULL
-        if self.program.output != "file":
+        if self.program.output not in ("file", "count"):
             source, feeding = os.pipe()
             self.feeder = self.start("feeder", ["cat", str(self.payload)], stdin=subprocess.DEVNULL, stdout=feeding)
             os.close(feeding)
-        self.sender = self.start("sender", self.program.sender(self.setting), 0, self.weighed, gate,
+        self.sender = self.start("sender", self.program.sender(self.setting), 0, self.scales, gate,
                                  stdin=source, stdout=subprocess.DEVNULL)
         if source != subprocess.DEVNULL:
             os.close(source)
@@ -242,7 +247,10 @@ class Trial:
             wire = report.get("wire", {})
             # Its own account of the time, to hold against data_s.
             result["reported_elapsed_s"] = report.get("elapsed_s")
+            result["block_symbols"] = self.block_symbols()
             result["wire"] = {key: wire.get(key) for key in ("source_symbols", "repair_symbols", "feedback_datagrams")}
+        if self.program.output == "count":
+            result["arrived_bytes_per_s"] = mean(one["bytes_per_s"] for one in result["receivers"])
         self.judge(result, cut_off)
         return result
 
@@ -269,6 +277,10 @@ class Trial:
             got = path.stat().st_size if path.exists() else 0
             same = got > 0 and subprocess.run(["cmp", "-s", path, self.payload], check=False).returncode == 0
             return {"bytes": got, "right": same}
+        if self.program.output == "count":
+            report = self.report(process.name) or {"bytes": 0}
+            rate = report["bytes"] / report["elapsed_s"] if report["bytes"] else 0
+            return {"bytes": report["bytes"], "bytes_per_s": round(rate), "right": rate > 0}
         if self.program.output == "null":
             report = self.report(process.name)
             if report is not None:
@@ -280,6 +292,11 @@ class Trial:
         counted = re.search(r"^(\d+) bytes?", Path(taker.log).read_text(), re.MULTILINE)
         got = int(counted[1]) if counted else 0
         return {"bytes": got, "right": got == self.size}
+
+    def block_symbols(self):
+        """Source symbols in a full coding block, as mcast-send's log has it."""
+        found = re.search(r"\bblock_symbols=(\d+)", Path(self.sender.log).read_text(errors="replace"))
+        return int(found[1]) if found else None
 
     def report(self, name):
         try:

@@ -1,0 +1,105 @@
+"""The summary for people, as a table."""
+
+import targets
+from summary import value_of
+
+MB = 1e6
+
+
+def table(results):
+    lines = []
+    for case in results["cases"]:
+        lines += ["", f"{case['case']}: {case['title']}, {size(case['payload_bytes'])}", *rows(case)]
+    if results["targets"]:
+        lines += ["", "what the project wants of itself", *columns(list(targets.rows(results["targets"])), left=2)]
+    lines += ["", "median and range of right runs; ×: how many times better mcast does; right: runs with every byte right at",
+              "every receiver and every exit code 0; MiB (peak resident) and CPU s/GiB: sender / receiver",
+              machine(results["machine"])]
+    return "\n".join(lines).lstrip("\n")
+
+
+def rows(case):
+    goodput = case["measure"] == "goodput"
+    head = ["", "median", "range", "×", "right"] + (["MiB", "CPU s/GiB"] if goodput else [])
+    cells, below = [head], []
+    for one in case["programs"]:
+        row = [one["label"], written(case["measure"], one["median"]), spread(case["measure"], one),
+               number(one["mcast_is_times_better"], 2), f"{one['right']}/{one['runs']}"]
+        if goodput:
+            row += [pair(one, "peak_mib", 0), pair(one, "cpu_s_per_gib", 2)]
+        cells.append(row)
+        below += [f"    {one['label']}: {note}" for note in one["notes"]]
+        if one["verified"] not in ("right", None):
+            below.append(f"    {one['label']}: the verification was not right")
+        below += [f"    {one['label']}: {remark}" for remark in remarks(one)]
+    return columns(cells) + below
+
+
+def columns(cells, left=1):
+    """Rows of words as lines; so many columns are flush left, the others flush right."""
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    return ["  " + "  ".join(cell.ljust(width) if column < left else cell.rjust(width)
+                             for column, (cell, width) in enumerate(zip(row, widths))).rstrip() for row in cells]
+
+
+def remarks(one):
+    """What the columns have no room for."""
+    if one.get("sent_per_source_symbol"):
+        least = f"; least possible {one['least_possible']:.4f} (k = {one['block_symbols']})" if one["least_possible"] else ""
+        yield f"{one['sent_per_source_symbol']:.4f} symbols sent per source symbol{least}"
+    if one.get("line_payload_rate") and one["median"]:
+        share = one["median"] / one["line_payload_rate"]
+        yield f"{share:.1%} of the line's payload rate, {one['line_payload_rate'] / MB:.1f} MB/s"
+    if "share_of_raw" in one:
+        yield f"{one['share_of_raw']:.1%} of raw GSO multicast"
+    if "share_of_plain" in one:
+        yield f"{one['share_of_plain']:.1%} of plain mcast"
+    if "arrived" in one:
+        yield f"{one['arrived']:.1%} of the bytes arrived at a receiver; only they count"
+    if "instructions_per_byte" in one:
+        sides = ", ".join(f"{side} {count:.2f}" for side, count in one["instructions_per_byte"].items())
+        yield f"user-space instructions per byte: {sides}"
+
+
+def spread(measure, one):
+    if one["median"] is None or one["runs"] < 2:
+        return ""
+    low, high = (written(measure, one[key]).split()[0] for key in ("least", "most"))
+    return f"{low} to {high}"
+
+
+def pair(one, key, digits):
+    return f"{number(one['sender_' + key], digits)} / {number(one['receiver_' + key], digits)}"
+
+
+def number(value, digits):
+    return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def size(payload):
+    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB")):
+        if payload >= unit:
+            return f"{payload / unit:g} {name}"
+    return f"{payload / 1024:g} KiB"
+
+
+def machine(facts):
+    return (f"machine: {facts['cpu']}, {facts['cores']} cores, {facts['kernel']};"
+            f" load at start {facts['load_at_start']}; {facts['date']}")
+
+
+# --- figures
+
+def figure(case, run):
+    """What the case measures, of one run."""
+    return written(case.measure, value_of(case.measure, run))
+
+
+def written(measure, value):
+    if value is None:
+        return "–"
+    if measure == "goodput":
+        return f"{value / MB:,.{0 if value >= 1000 * MB else 1}f} MB/s"
+    if measure == "instructions":
+        return f"{value:.2f} a byte"
+    return f"{value * 1000:,.1f} ms"

@@ -1,0 +1,108 @@
+"""What the project wants of itself, held against the medians of one run."""
+
+from dataclasses import dataclass
+from typing import Callable
+
+# How a unit is written: by what a figure is multiplied, and digits behind the point.
+UNITS = {"×": (1, 2), "%": (100, 1), "MB/s": (1e-6, 1), "ms": (1000, 1), "MiB": (1, 1), "s": (1, 2), "": (1, 2)}
+
+
+@dataclass(frozen=True)
+class Target:
+    case: str
+    what: str
+    unit: str
+    # (figures) -> number or None; figures are the entries of summary.py by (case, program, variant).
+    measure: Callable
+    # One of them, or none where a figure is only to be told.
+    least: float | None = None
+    most: float | None = None
+
+    def against(self, figures):
+        value = self.measure(figures)
+        met = None
+        if value is not None and (self.least is not None or self.most is not None):
+            met = value >= self.least if self.least is not None else value <= self.most
+        return {"case": self.case, "what": self.what, "unit": self.unit, "value": value, "least": self.least,
+                "most": self.most, "met": met}
+
+
+def held_against(cases):
+    """A dictionary for each target whose case was measured."""
+    figures = {(case["case"], one["program"], one["variant"]): one for case in cases for one in case["programs"]}
+    measured = {case["case"] for case in cases}
+    return [target.against(figures) for target in TARGETS if target.case in measured | {"all"}] if figures else []
+
+
+def rows(targets):
+    """The same for people: a head, and a line for each."""
+    yield ["", "", "reached", "wanted", ""]
+    for one in targets:
+        sign, bound = ("≥", one["least"]) if one["least"] is not None else ("≤", one["most"])
+        verdict = {True: "met", False: "missed", None: ""}[one["met"]]
+        yield [one["case"], one["what"], written(one["unit"], one["value"]),
+               "told" if bound is None else f"{sign} {written(one['unit'], bound)}", verdict]
+
+
+def written(unit, value):
+    if value is None:
+        return "–"
+    factor, digits = UNITS[unit]
+    return f"{value * factor:,.{digits}f} {unit}".rstrip()
+
+
+# --- what is measured
+
+def of(case, program, key="median", variant=""):
+    return lambda figures: figures.get((case, program, variant), {}).get(key)
+
+
+def times(over, under):
+    """How many times the second figure the first one is."""
+    def measure(figures):
+        one, other = over(figures), under(figures)
+        return round(one / other, 4) if one and other else None
+    return measure
+
+
+def instructions(side):
+    return lambda figures: (of("instructions", "mcast", "instructions_per_byte")(figures) or {}).get(side)
+
+
+def highest_peak(figures):
+    peaks = [one.get(f"{side}_peak_mib") for (_, program, _), one in figures.items() if program.startswith("mcast")
+             for side in ("sender", "receiver")]
+    return max(filter(None, peaks), default=None)
+
+
+def beside_peers(case, mbuffer, udpcast, raw):
+    """What is wanted on a line without a limit. mbuffer and raw multicast write to no pipe, so mcast does not either."""
+    return (
+        Target(case, "mcast >/dev/null ÷ mbuffer -o /dev/null", "×",
+               times(of(case, "mcast-null"), of(case, "mbuffer-null")), least=mbuffer),
+        Target(case, "mcast ÷ udpcast", "×", times(of(case, "mcast"), of(case, "udpcast")), least=udpcast),
+        Target(case, "mcast >/dev/null, share of raw GSO multicast", "%", of(case, "mcast-null", "share_of_raw"), least=raw),
+        Target(case, "mcast, share of raw GSO multicast", "%", of(case, "mcast", "share_of_raw")),
+        Target(case, "mcast, CPU seconds per GiB, sender", "s", of(case, "mcast", "sender_cpu_s_per_gib")),
+        Target(case, "mcast, CPU seconds per GiB, receiver", "s", of(case, "mcast", "receiver_cpu_s_per_gib")),
+    )
+
+
+TARGETS = (
+    *beside_peers("one", mbuffer=0.9, udpcast=10, raw=0.35),
+    *beside_peers("three", mbuffer=1.1, udpcast=14, raw=0.3),
+    Target("three", "mcast with a key ÷ without", "%", of("three", "mcast-key", "share_of_plain"), least=0.6),
+    Target("gigabit", "mcast", "MB/s", of("gigabit", "mcast"), least=116e6),
+    Target("gigabit", "mcast, share of the line's payload rate", "%",
+           times(of("gigabit", "mcast"), of("gigabit", "mcast", "line_payload_rate"))),
+    Target("gigabit", "mcast with a key ÷ without", "%", of("gigabit", "mcast-key", "share_of_plain"), least=0.99),
+    Target("eight", "mcast, share of the line's payload rate", "%",
+           times(of("eight", "mcast"), of("eight", "mcast", "line_payload_rate")), least=0.98),
+    Target("jumbo", "mcast, MTU 9000 ÷ MTU 1500", "×",
+           times(of("jumbo", "mcast", variant="mtu9000"), of("jumbo", "mcast", variant="mtu1500")), least=3),
+    Target("tiny", "mcast-send, whole life", "ms", of("tiny", "mcast"), most=0.025),
+    Target("tail", "mcast, last byte in the pipe to the sender's exit", "ms", of("tail", "mcast"), most=0.025),
+    Target("instructions", "mcast, user-space instructions per byte, sender", "", instructions("sender")),
+    Target("instructions", "mcast, user-space instructions per byte, receiver", "", instructions("receiver")),
+    Target("all", "mcast, highest peak memory of any process", "MiB", highest_peak, most=64),
+)
