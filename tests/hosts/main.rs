@@ -16,6 +16,7 @@ mod bad_input;
 mod commands;
 mod commands_killed;
 mod deaths;
+mod degraded;
 mod multicast;
 mod network;
 mod pauses;
