@@ -238,6 +238,7 @@ const SLOT: usize = 1 << 16;
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
     use rustix::io::Errno;
@@ -260,10 +261,10 @@ mod tests {
     }
 
     #[test]
-    fn where_segmentation_is_refused_datagrams_go_out_one_by_one() {
+    fn where_segmentation_is_refused_datagrams_go_out_one_by_one_and_one_line_says_so() {
         let segments = Cell::new(64);
         let mut out = Vec::new();
-        let refusing = |batch: &[u8]| {
+        let mut refusing = |batch: &[u8]| {
             if batch.len() > 10 {
                 segments.set(1);
                 return Err(Errno::IO.into());
@@ -271,10 +272,19 @@ mod tests {
             out.push(batch.to_vec());
             Ok(())
         };
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let subscriber = tracing_subscriber::fmt().with_writer(Arc::clone(&log)).finish();
         let contents: Vec<u8> = (0..95).collect();
-        send_in_batches(&contents, 10, || segments.get(), refusing).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            for contents in contents.chunks(50) {
+                send_in_batches(contents, 10, || segments.get(), &mut refusing).unwrap();
+            }
+        });
         assert_eq!(out.len(), 10);
         assert_eq!(out.concat(), contents);
+        let said = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+        assert_eq!(said.matches("WARN").count(), 1, "{said}");
+        assert!(said.contains("segmentation offload refused") && said.contains("datagram by datagram"));
     }
 
     #[test]
