@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::keys::KeySource;
+use super::template::Template;
 use crate::command::CommandLine;
 
 /// The group that is used where none is named: site-local (RFC 2365), "MC" in its last two bytes.
@@ -79,6 +80,8 @@ pub struct RecvConfig {
     pub name: String,
     /// Give up when no session starts; `None`: wait for ever.
     pub start_timeout: Option<Duration>,
+    /// After a session, wait for the next.
+    pub repeat: bool,
     /// Silence after which the sender counts as dead.
     pub peer_timeout: Duration,
     /// Memory for data that the sink has not taken yet, in bytes.
@@ -135,8 +138,10 @@ pub enum SinkConfig {
     Stdout,
     /// This file, which appears under its name once it is verified.
     File {
-        /// Its name.
-        path: PathBuf,
+        /// Its name, perhaps with places that the session fills in.
+        path: Template,
+        /// It takes the place of a file of that name.
+        overwrite: bool,
         /// A line for the shell that is run once the file is there.
         then: Option<String>,
     },

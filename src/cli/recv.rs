@@ -7,12 +7,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use clap::builder::BoolishValueParser;
 
 use super::args::{Asked, NetworkArgs, OutputArgs, command_line, parse, path, runnable};
-use super::config::{RecvConfig, SinkConfig};
+use super::config::{DEFAULT_START_TIMEOUT, RecvConfig, SinkConfig};
 use super::error::Failure;
 use super::keys::KeyArgs;
-use super::receiving;
+use super::receiving::Receiving;
+use super::template::Template;
 use super::values::{self, ForEver};
 use crate::command::CommandLine;
 
@@ -20,9 +22,14 @@ use crate::command::CommandLine;
 #[derive(Debug, Parser)]
 #[command(name = "mcast-recv", version, max_term_width = 100, help_template = super::HELP_TEMPLATE, before_help = EXAMPLES)]
 struct RecvArgs {
-    /// Write the stream to this file, which appears once it is verified, instead of standard output
+    /// Write the stream to this file, which appears once it is verified; {label}, {name} and {start:%Y-%m-%d} are
+    /// filled in
     #[arg(short, long, env = "MCAST_OUTPUT", value_name = "PATH", value_parser = path())]
     output: Option<PathBuf>,
+
+    /// With -o: replace a file of that name
+    #[arg(long, env = "MCAST_OVERWRITE", value_parser = BoolishValueParser::new())]
+    overwrite: bool,
 
     /// With -o: run this line in the shell once the file is there, {file} standing for its path; its status counts
     #[arg(long, env = "MCAST_THEN", value_name = "LINE")]
@@ -36,13 +43,17 @@ struct RecvArgs {
     #[arg(long, env = "MCAST_EXPECT", value_name = "LABEL", value_parser = values::label)]
     expect: Option<String>,
 
+    /// After a session, wait for the next one, until a signal comes
+    #[arg(long, env = "MCAST_REPEAT", value_parser = BoolishValueParser::new())]
+    repeat: bool,
+
     /// How the sender's report calls this receiver [default: the host name]
     #[arg(long, env = "MCAST_NAME", value_name = "NAME", value_parser = values::name)]
     name: Option<String>,
 
-    /// Give up when no session starts within this time; 0: never
-    #[arg(long, env = "MCAST_START_TIMEOUT", value_name = "DUR", default_value = "10m", value_parser = values::duration_or_for_ever)]
-    start_timeout: ForEver,
+    /// Give up when no session starts within this time; 0: never [default: 10m, or 0 with --repeat]
+    #[arg(long, env = "MCAST_START_TIMEOUT", value_name = "DUR", value_parser = values::duration_or_for_ever)]
+    start_timeout: Option<ForEver>,
 
     #[command(flatten)]
     network: NetworkArgs,
@@ -76,11 +87,13 @@ Examples:
 
 /// The program.
 pub fn main() -> ExitCode {
+    let mut receiving = Receiving::default();
     super::run(
         "mcast-recv",
         |args| config(args, io::stdout().is_terminal()),
         |config| (config.output.clone(), config.sinks.contains(&SinkConfig::Stdout)),
-        receiving::work,
+        |config, console| receiving.work(config, console),
+        Receiving::goes_on,
     )
 }
 
@@ -102,7 +115,11 @@ fn config(
     }
     let mut sinks = Vec::new();
     match (args.output, then) {
-        (Some(path), then) if path != Path::new("-") => sinks.push(SinkConfig::File { path, then }),
+        (Some(path), then) if path != Path::new("-") => {
+            let template = Template::parse(&path)
+                .map_err(|error| Failure::usage(format!("--output {}: {error}", path.display())))?;
+            sinks.push(SinkConfig::File { path: template, overwrite: args.overwrite, then });
+        }
         (_, Some(line)) => {
             return Err(Failure::usage(format!(
                 "--then \"{line}\" needs a file to work on; name it with -o"
@@ -117,6 +134,9 @@ fn config(
             "standard output is a terminal; name a command after --, a file with -o, or redirect it",
         ));
     }
+    if args.repeat {
+        check_repeat(&sinks)?;
+    }
     sinks.extend(command_line(args.command)?.map(SinkConfig::Command));
     Ok(Asked::Run(RecvConfig {
         network: args.network.config()?,
@@ -125,18 +145,43 @@ fn config(
         sinks,
         expect: args.expect,
         name: args.name.unwrap_or_else(values::host_name),
-        start_timeout: args.start_timeout.0,
+        start_timeout: match args.start_timeout {
+            Some(given) => given.0,
+            None if args.repeat => None,
+            None => Some(DEFAULT_START_TIMEOUT),
+        },
+        repeat: args.repeat,
         peer_timeout: args.peer_timeout,
         buffer: args.buffer,
         output: args.messages.config()?,
     }))
 }
 
+/// What several sessions would do to each other's output.
+fn check_repeat(sinks: &[SinkConfig]) -> Result<(), Failure> {
+    for sink in sinks {
+        match sink {
+            SinkConfig::Stdout => {
+                return Err(Failure::usage(
+                    "--repeat: streams would run into each other on standard output; give a command after --, or -o",
+                ));
+            }
+            SinkConfig::File { path, overwrite: false, .. } if path.fixed().is_some() => {
+                return Err(Failure::usage(
+                    "--repeat: each session needs a file of its own; put {start} or {label} into --output, or give --overwrite",
+                ));
+            }
+            SinkConfig::File { .. } | SinkConfig::Command(_) => {}
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::args::tests::{every_option_has_its_variable, help};
     use super::*;
-    use crate::cli::config::{DEFAULT_BUFFER, DEFAULT_PEER_TIMEOUT, DEFAULT_START_TIMEOUT};
+    use crate::cli::config::{DEFAULT_BUFFER, DEFAULT_PEER_TIMEOUT};
     use crate::exit::Exit;
 
     fn asked(line: &str, stdout_is_terminal: bool) -> Result<Asked<RecvConfig>, Failure> {
@@ -150,6 +195,10 @@ mod tests {
             Ok(Asked::Print(text)) => panic!("{line}: {text}"),
             Err(failure) => panic!("{line}: {failure}"),
         }
+    }
+
+    fn template(text: &str) -> Template {
+        Template::parse(Path::new(text)).unwrap()
     }
 
     #[test]
@@ -169,7 +218,10 @@ mod tests {
             right("-o a.dump --expect prod --name db2 --ttl 4 --buffer 1M --start-timeout 0 -i eth1 -p 7000");
         assert_eq!(
             (config.sinks, config.expect),
-            (vec![SinkConfig::File { path: "a.dump".into(), then: None }], Some("prod".to_owned()))
+            (
+                vec![SinkConfig::File { path: template("a.dump"), overwrite: false, then: None }],
+                Some("prod".to_owned())
+            )
         );
         assert_eq!((config.name.as_str(), config.ttl, config.buffer), ("db2", Some(4), 1 << 20));
         assert_eq!((config.start_timeout, config.network.interface.as_deref()), (None, Some("eth1")));
@@ -184,7 +236,11 @@ mod tests {
 
     #[test]
     fn several_sinks_may_be_given_at_once() {
-        let file = |then: Option<&str>| SinkConfig::File { path: "a".into(), then: then.map(str::to_owned) };
+        let file = |then: Option<&str>| SinkConfig::File {
+            path: template("a"),
+            overwrite: then.is_some(),
+            then: then.map(str::to_owned),
+        };
         let command = SinkConfig::Command(CommandLine {
             program: "sh".into(),
             arguments: vec!["-c".into(), "x".into()],
@@ -192,8 +248,19 @@ mod tests {
         assert_eq!(right("-- sh -c x").sinks, std::slice::from_ref(&command));
         assert_eq!(right("-o a -- sh -c x").sinks, [file(None), command.clone()]);
         assert_eq!(right("-o - -- sh -c x").sinks, [SinkConfig::Stdout, command]);
-        assert_eq!(right("-o a --then true").sinks, [file(Some("true"))]);
-        for line in ["--then true", "-o - --then true", "-- no-such-program", "-- --then"] {
+        assert_eq!(right("-o a --then true --overwrite").sinks, [file(Some("true"))]);
+        for line in ["--then true", "-o - --then true", "-- no-such-program", "-- --then", "-o {x}"] {
+            assert!(asked(line, false).is_err_and(|failure| failure.exit == Exit::Usage), "{line}");
+        }
+    }
+
+    #[test]
+    fn sessions_that_repeat_need_places_of_their_own() {
+        let config = right("--repeat -o {start}.dump");
+        assert_eq!((config.repeat, config.start_timeout), (true, None));
+        assert_eq!(right("--repeat --start-timeout 5s -- sh").start_timeout, Some(Duration::from_secs(5)));
+        assert!(right("--repeat -o a --overwrite").repeat);
+        for line in ["--repeat", "--repeat -o a", "--repeat -o - -- sh"] {
             assert!(asked(line, false).is_err_and(|failure| failure.exit == Exit::Usage), "{line}");
         }
     }

@@ -13,13 +13,17 @@
 )]
 
 mod bad_input;
+mod clocks;
 mod commands;
 mod commands_killed;
 mod deaths;
 mod degraded;
+mod files;
 mod multicast;
 mod network;
 mod pauses;
+mod phases;
+mod repeat;
 mod signals;
 mod sinks;
 mod sizes;
