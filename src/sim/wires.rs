@@ -90,8 +90,10 @@ impl<'a> Wires<'a> {
         if from == SENDER && self.trunk.is_full(now, frames) {
             return Sent::Blocked;
         }
-        if from != SENDER && transmit.to != Destination::Peer(address(SENDER)) {
-            // To a stranger.
+        let elsewhere =
+            matches!(transmit.to, Destination::Peer(peer) if from == SENDER || peer != address(SENDER));
+        if elsewhere {
+            // To a stranger. What receivers say to the group is of use to the sender only.
             return Sent::Done;
         }
         for datagram in transmit.datagrams() {

@@ -451,7 +451,11 @@ impl Membership {
                 BlockNumber(0)
             }
             // Not the sender's to say.
-            Message::Join(_) | Message::Report(_) | Message::Confirm(_) | Message::Leave(_) => BlockNumber(0),
+            Message::Join(_)
+            | Message::Report(_)
+            | Message::Confirm(_)
+            | Message::Leave(_)
+            | Message::Seek(_) => BlockNumber(0),
         };
         self.horizon.handle_proof(now, number, proof);
         self.settle(now);
@@ -574,6 +578,14 @@ impl Membership {
                 );
                 self.end_with(now, Exit::Evicted, error);
             }
+            (Standing::Left | Standing::Done, Step::Receiving) => {
+                // To go on asking would get this answer again and again, and use up the credit of all.
+                let error = format!(
+                    "the sender {} counts on this receiver no more: somebody has said in its name that it has ended; a key prevents that",
+                    self.sender
+                );
+                self.end_with(now, Exit::Evicted, error);
+            }
             (Standing::Verified, Step::Confirming { heard, .. }) => {
                 *heard = (*heard).max(Some(Stage::Verified));
             }
@@ -613,6 +625,10 @@ impl Membership {
                     _ => Exit::Aborted,
                 };
                 let error = format!("aborted by the sender {}: {}", self.sender.ip(), abort.text);
+                if !self.admitted {
+                    // Not proven to be there: nothing is said to an address that may be anyone's.
+                    return self.end_with(now, exit, error);
+                }
                 self.leave(now, exit, error, Self::ABORTED_PATIENCE);
             }
         }

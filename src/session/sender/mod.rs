@@ -9,6 +9,7 @@ mod least;
 mod limiting;
 mod members;
 mod prepare;
+mod rivals;
 mod start_window;
 mod voices;
 mod window;
@@ -22,6 +23,7 @@ pub use start_window::{StartRules, Verdict};
 
 use self::members::Members;
 use self::prepare::Prepared;
+use self::rivals::Outsiders;
 use self::voices::{Unheard, Voices};
 use self::window::SendWindow;
 use super::grtt::GrttEstimator;
@@ -140,6 +142,7 @@ pub struct Sender {
     next_number: DatagramNumber,
     sealer: Sealer,
     voices: Voices,
+    outsiders: Outsiders,
     scratch: Vec<u8>,
     prepared: Option<Prepared>,
     /// Data is ready, and the pacer lets it go at this time.
@@ -148,6 +151,7 @@ pub struct Sender {
     answers: BTreeMap<ReceiverId, Standing>,
     answers_due: Time,
     announce_due: Time,
+    announced: Time,
     announce_every: Duration,
     abort_due: Time,
     close_due: Time,
@@ -216,12 +220,14 @@ impl Sender {
             next_number: DatagramNumber(0),
             sealer: config.seal.sealer(config.session, Party::Sender),
             voices: Voices::new(config.seal.clone(), config.session),
+            outsiders: Outsiders::new(),
             scratch: Vec::new(),
             prepared: None,
             paced: None,
             answers: BTreeMap::new(),
             answers_due: now,
             announce_due: now,
+            announced: now,
             announce_every: Self::ANNOUNCE_MIN,
             abort_due: now,
             close_due: now,
@@ -398,14 +404,18 @@ impl Sender {
             if !missing.is_empty() {
                 error.push_str(&format!(", required and missing: {}", missing.join(", ")));
             }
-            if self.members.len() == 0 {
+            let strangers = self.describe_strangers();
+            let exit = if strangers.is_some() { Exit::Authentication } else { Exit::NotStarted };
+            if let Some(strangers) = strangers {
+                error.push_str(&format!("; {strangers}"));
+            } else if self.members.len() == 0 {
                 error.push_str(
                     "; a receiver joins once it hears this sender: check that receivers run with the same group and port, \
                      that switches and their firewalls let multicast through, --ttl where routers lie between, and that \
                      UDP to this port gets through the firewall here",
                 );
             }
-            self.abort(now, AbortReason::NotStarted, Exit::NotStarted, error);
+            self.abort(now, AbortReason::NotStarted, exit, error);
         }
     }
 
@@ -492,6 +502,9 @@ fn describe_failure(member: &Member, exit: Exit) -> String {
 impl Endpoint for Sender {
     fn handle_datagram(&mut self, now: Time, from: SocketAddr, datagram: &mut [u8]) {
         let Some(header) = Header::peek(datagram) else { return self.drop_malformed(from, datagram.len()) };
+        if header.kind == Kind::Seek {
+            return self.handle_seek(now, from, &header, datagram);
+        }
         if header.session != self.config.session {
             if header.kind == Kind::Announce {
                 self.handle_foreign_announce(now, from, header.session, datagram);

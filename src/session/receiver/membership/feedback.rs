@@ -99,7 +99,9 @@ impl Membership {
                     now + (self.grtt * 2).clamp(Duration::from_millis(20), Duration::from_millis(200));
                 let ended = ended.clone();
                 let outcome = self.outcome(ended.exit);
-                let text = Text::truncated(ended.error.as_deref().unwrap_or_default());
+                // What the sender has said itself it need not be told.
+                let reason = ended.error.as_deref().filter(|_| ended.exit != Exit::Aborted);
+                let text = Text::truncated(reason.unwrap_or_default());
                 self.write(&Message::Leave(Leave { receiver: self.id, outcome, text }));
             }
             Step::Abandoned | Step::Ended(_) => {}
