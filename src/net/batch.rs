@@ -238,7 +238,8 @@ const SLOT: usize = 1 << 16;
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
-    use std::sync::{Arc, Mutex};
+    use std::io::{Read, Seek};
+    use std::sync::Mutex;
     use std::time::Duration;
 
     use rustix::io::Errno;
@@ -272,8 +273,8 @@ mod tests {
             out.push(batch.to_vec());
             Ok(())
         };
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let subscriber = tracing_subscriber::fmt().with_writer(Arc::clone(&log)).finish();
+        let mut log = tempfile::tempfile().unwrap();
+        let subscriber = tracing_subscriber::fmt().with_writer(Mutex::new(log.try_clone().unwrap())).finish();
         let contents: Vec<u8> = (0..95).collect();
         tracing::subscriber::with_default(subscriber, || {
             for contents in contents.chunks(50) {
@@ -282,7 +283,9 @@ mod tests {
         });
         assert_eq!(out.len(), 10);
         assert_eq!(out.concat(), contents);
-        let said = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+        let mut said = String::new();
+        log.rewind().unwrap();
+        log.read_to_string(&mut said).unwrap();
         assert_eq!(said.matches("WARN").count(), 1, "{said}");
         assert!(said.contains("segmentation offload refused") && said.contains("datagram by datagram"));
     }
