@@ -48,6 +48,7 @@ impl Session {
             id: ID,
             name: Name::new("db2").expect("a name"),
             expect: None,
+            over: Vec::new(),
             seed: 1,
             start_timeout: None,
             peer_timeout: Duration::from_secs(10),
@@ -73,6 +74,7 @@ impl Session {
             age: Duration::ZERO,
             grtt: Duration::ZERO,
             group_size: 1,
+            echo: ID,
             label: Label::new("x").expect("a label"),
         }));
         session.receiver.handle_timeout(Time::ZERO);

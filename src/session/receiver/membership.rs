@@ -148,6 +148,8 @@ impl Membership {
     /// Pauses between copies of a join, confirmation or leave: doubled from the first to the last.
     const ASK_MIN: Duration = Duration::from_millis(5);
     const ASK_MAX: Duration = Duration::from_millis(500);
+    /// The last pause between joins, once data flows and the session waits for this receiver.
+    const ASK_STARTED: Duration = Duration::from_millis(50);
     /// Signs of life, at the slowest.
     const HEARTBEAT: Duration = Duration::from_secs(1);
     /// A sender that this receiver's sink has brought to a stop hears that soon of what the sink takes.

@@ -3,6 +3,7 @@
 //! A session that the receiver has locked on to lives in `membership.rs`; here is the search for one, and the end.
 
 mod assembly;
+mod config;
 mod horizon;
 mod membership;
 mod seeking;
@@ -10,6 +11,8 @@ mod tried;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+
+pub use config::Config;
 
 use self::membership::{Found, Membership, Spilled};
 use self::seeking::Seeking;
@@ -20,34 +23,7 @@ use crate::exit::Exit;
 use crate::fec::Block;
 use crate::seal::{self, Accept, Party, Stranger};
 use crate::time::Time;
-use crate::wire::{
-    self, DatagramNumber, Header, Kind, Label, Message, Name, Phase, ReceiverId, SessionId, VERSION,
-};
-
-/// What a receiver is to do.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// 64 random bits.
-    pub id: ReceiverId,
-    /// How the sender's report is to call it.
-    pub name: Name,
-    /// The only label that is accepted; `None`: any.
-    pub expect: Option<Label>,
-    /// Sessions that are not joined: what this receiver has to do with them is over.
-    pub over: Vec<SessionId>,
-    /// For jitter.
-    pub seed: u64,
-    /// Time after launch at which to give up waiting for a session to start; `None`: never.
-    pub start_timeout: Option<Duration>,
-    /// Silence after which the sender counts as lost.
-    pub peer_timeout: Duration,
-    /// Bytes for blocks that the sink has not taken.
-    pub buffer: usize,
-    /// Bytes of datagrams that the socket buffer holds.
-    pub socket_buffer: usize,
-    /// How what is believed must be sealed.
-    pub accept: Accept,
-}
+use crate::wire::{self, DatagramNumber, Header, Kind, Label, Message, Phase, SessionId, VERSION};
 
 /// How a session ended for the receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -552,7 +528,7 @@ impl Endpoint for Receiver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Announce, Status};
+    use crate::wire::{Announce, Name, ReceiverId, Status};
 
     #[test]
     fn the_highest_number_of_all_is_a_number_like_any_other() {

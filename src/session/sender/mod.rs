@@ -2,6 +2,7 @@
 //!
 //! What is sent is prepared in `prepare.rs`, what receivers say is taken in here.
 
+mod config;
 mod credit;
 mod eviction;
 mod feedback;
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub use config::Config;
 pub use members::{Member, MemberState};
 pub use start_window::{StartRules, Verdict};
 
@@ -33,46 +35,9 @@ use super::stats::LimiterClock;
 use super::{Endpoint, Limiter, PauseWatch, Rate, StreamEnd, Transmit, WireStats, layout};
 use crate::exit::Exit;
 use crate::fec::{Block, Codec};
-use crate::seal::{Party, Seal, Sealer};
+use crate::seal::{Party, Sealer};
 use crate::time::Time;
-use crate::wire::{
-    AbortReason, DatagramNumber, Header, Kind, Label, Message, ReceiverId, SessionId, Standing,
-};
-
-/// What a sender is to do.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Name of the stream.
-    pub label: Label,
-    /// 128 random bits.
-    pub session: SessionId,
-    /// For jitter.
-    pub seed: u64,
-    /// When to start.
-    pub start: StartRules,
-    /// Time after launch at which to give up waiting for the start; `None`: never.
-    pub start_timeout: Option<Duration>,
-    /// Silence after which a receiver counts as lost.
-    pub peer_timeout: Duration,
-    /// Time without a byte taken after which a living receiver that holds up the session is evicted; `None`: never.
-    pub max_stall: Option<Duration>,
-    /// Success although a receiver failed, as long as one succeeded.
-    pub partial_ok: bool,
-    /// Upper bound; `None`: what the network takes.
-    pub rate: Option<Rate>,
-    /// Bytes of stream in a source symbol.
-    pub symbol_size: u16,
-    /// Source symbols in a full coding block, 1 to 255.
-    pub block_symbols: u8,
-    /// Blocks that exist at the same time: being filled, under way, or not yet had by every receiver.
-    pub window: usize,
-    /// Datagrams in one transmission, at most.
-    pub batch: usize,
-    /// Bytes of IP and UDP headers around each datagram, which count for the rate.
-    pub overhead: u32,
-    /// How everything is sealed, both ways.
-    pub seal: Seal,
-}
+use crate::wire::{AbortReason, DatagramNumber, Header, Kind, Message, ReceiverId, Standing};
 
 /// How a session ended for the sender.
 #[derive(Clone, Debug, PartialEq, Eq)]

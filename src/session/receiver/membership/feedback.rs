@@ -6,6 +6,7 @@ use super::reporting::{self, Reported};
 use super::{Membership, Step};
 use crate::exit::Exit;
 use crate::session::CONTROL;
+use crate::session::ceiling::spacing;
 use crate::time::Time;
 use crate::wire::{Confirm, Join, Leave, Message, Needs, Outcome, Report, Text};
 
@@ -60,7 +61,11 @@ impl Membership {
                     return;
                 }
                 *asked += 1;
-                let pause = backoff(*asked, Self::ASK_MIN.max(self.grtt * 2)).min(self.heartbeat);
+                let most = match self.started {
+                    Some(_) => Self::ASK_STARTED.max(spacing(self.group_size)),
+                    None => Self::ASK_MAX,
+                };
+                let pause = backoff(*asked, Self::ASK_MIN.max(self.grtt * 2)).min(self.heartbeat).min(most);
                 self.ask_due = now + pause.mul_f64(0.75 + 0.5 * self.rng.f64());
                 self.prepare_join();
             }
