@@ -75,7 +75,7 @@ fn guard(mut arguments: ArgsOs) -> io::Result<()> {
     let control = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut descriptors = wires::receive(&control)?.into_iter();
     let (input, output) = descriptors.next().zip(descriptors.next()).ok_or(io::ErrorKind::UnexpectedEof)?;
-    let held = Held { end: descriptors.next(), in_socket: descriptors.next() };
+    let held = Held(descriptors.next());
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         // Who stops a service sends TERM to all of its processes at once. The program decides what that means.
         let _deaf = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
@@ -99,21 +99,16 @@ fn guard(mut arguments: ArgsOs) -> io::Result<()> {
     })
 }
 
-/// The writing end of the command's input.
-struct Held {
-    end: Option<OwnedFd>,
-    /// The socket in which a copy waits; the command has it too.
-    in_socket: Option<OwnedFd>,
-}
+/// The socket in which the writing end of the command's input waits; the command has it too.
+struct Held(Option<OwnedFd>);
 
 impl Held {
     /// Lets the command see the end of its input.
     fn release(&mut self) {
-        if let Some(socket) = self.in_socket.take() {
+        if let Some(socket) = self.0.take() {
             // Closes what it receives.
             wires::receive(&socket).ok();
         }
-        self.end = None;
     }
 }
 
@@ -124,7 +119,7 @@ fn spawn(
     output: OwnedFd,
     held: &Held,
 ) -> io::Result<tokio::process::Child> {
-    if let Some(socket) = &held.in_socket {
+    if let Some(socket) = &held.0 {
         fcntl_setfd(socket, FdFlags::empty())?;
     }
     let own = getpid().as_raw_nonzero().to_string();
@@ -217,7 +212,7 @@ async fn kill_all(leader: Pid, held: &Held, survives: impl FnOnce()) {
             if let Some(survives) = survives.take() {
                 survives();
             }
-            if held.end.is_none() {
+            if held.0.is_none() {
                 return;
             }
         }

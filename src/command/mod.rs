@@ -4,20 +4,21 @@
 //! as long as it takes to kill the command.
 //!
 //! ```text
-//!   mcast-recv ──stream──▶ pipe ──▶ pg_restore
-//!       │                  ▲ ▲          ▲
-//!       │ control          │ │ in its   │ parent, subreaper, death signal
-//!       └──────────▶ guard─┘ │ socket   │
-//!                      └─────┴──────────┘
+//!   mcast-recv ──────stream──────▶ pipe ──────▶ pg_restore
+//!       │                            ▲              │ ▲
+//!       │ control                    └── socket ◀───┘ │
+//!       └──────────▶ guard ────────────────▲          │
+//!                      └──────────────────────────────┘ parent, subreaper, signal at its death
 //! ```
 //! A command that reads must not see the end of its input unless the stream is complete: `psql -1` would commit what it
 //! has. The kernel closes the files of a killed process before it tells anybody of the death, so no signal to the command
-//! can be early enough. Therefore the pipe's writing end is held in three places: here, by the guard, and in a message
-//! that waits in a socket which the command itself inherits. The last one is never read but by the guard, when the stream
-//! is complete; so whoever is killed, and in whatever order, the command waits for more input until it is killed too.
+//! can be early enough. Therefore a copy of the pipe's writing end lies in a message that waits in a socket, and both the
+//! guard and the command itself have that socket. Only the guard reads the message, and only when the stream is complete; so
+//! whoever is killed, and in whatever order, the command waits for more input until it is killed too.
 //!
-//! What remains: a command that closes descriptors it does not know (`sudo` does) has the guard's copy only, and sees an
-//! end of input if guard and program are killed at the same moment. A command of another user cannot be killed by this
+//! What remains: a command that closes descriptors it does not know (`sudo` does) relies on the guard, and sees an
+//! end of input if guard and program are killed at the same moment; then, too, only the command itself is killed, and what
+//! it has started waits for input for ever. A command of another user cannot be killed by this
 //! one: its guard keeps its input open until it ends by itself. Whoever leaves the group and is not killed with it (a
 //! daemon) stays after a success; after a failure it is killed all the same, as long as /proc shows who it descends from.
 

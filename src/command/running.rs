@@ -106,7 +106,7 @@ impl Commands {
                 let (read, write) = io::pipe()?;
                 let (ours, theirs) = UnixStream::pair()?;
                 wires::send(&ours, &[write.as_fd()])?;
-                descriptors.extend([read.into(), output, write.try_clone()?.into(), theirs.into()]);
+                descriptors.extend([read.into(), output, theirs.into()]);
                 pipe = Some(OwnedFd::from(write));
             }
             Stream::Neither(output) => {

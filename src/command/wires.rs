@@ -65,7 +65,7 @@ impl News {
 }
 
 /// Descriptors in one message, at most.
-pub(super) const MOST_DESCRIPTORS: usize = 4;
+pub(super) const MOST_DESCRIPTORS: usize = 3;
 
 /// Sends descriptors, at most [`MOST_DESCRIPTORS`]; copies of them stay here.
 pub(super) fn send(socket: impl AsFd, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
