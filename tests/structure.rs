@@ -55,6 +55,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("rustix", &["cli", "command", "net", "sink", "source"]),
     ("clap", &["cli"]),
     ("tokio", &["command"]),
+    ("jiff", &["cli"]),
 ];
 
 /// Lines that a file may have before it is asked which two ideas it holds.

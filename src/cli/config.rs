@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::keys::KeySource;
+use super::template::Template;
 use crate::command::CommandLine;
 
 /// The group that is used where none is named: site-local (RFC 2365), "MC" in its last two bytes.
@@ -135,8 +136,10 @@ pub enum SinkConfig {
     Stdout,
     /// This file, which appears under its name once it is verified.
     File {
-        /// Its name.
-        path: PathBuf,
+        /// Its name, perhaps with places that the session fills in.
+        path: Template,
+        /// It takes the place of a file of that name.
+        overwrite: bool,
         /// A line for the shell that is run once the file is there.
         then: Option<String>,
     },

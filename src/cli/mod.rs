@@ -13,6 +13,8 @@ pub mod recv;
 pub mod report;
 pub mod send;
 mod sending;
+mod sinks;
+pub mod template;
 pub mod tool;
 pub mod values;
 

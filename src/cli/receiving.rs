@@ -1,16 +1,13 @@
 //! The receiver at work: protocol, sockets, sink and signals on one thread's loop.
 
-use std::io;
-use std::os::fd::AsFd;
-
 use super::Ended;
-use super::config::{RecvConfig, SinkConfig};
+use super::config::RecvConfig;
 use super::console::Console;
 use super::error::Failure;
 use super::launch::{self, Ticker};
 use super::progress::{Phase, Progress};
 use super::report::{ReceiverReport, Seconds, Wire};
-use crate::command::Commands;
+use super::sinks::SinkPlans;
 use crate::exit::Exit;
 use crate::net::clock::Clock;
 use crate::net::kernel::ReceiverNetwork;
@@ -19,9 +16,6 @@ use crate::net::wake::{Signals, Sleeper, Watch, signal_name};
 use crate::seal::Accept;
 use crate::session::receiver::{self, Event};
 use crate::session::{Receiver, turn};
-use crate::sink::file::OutputFile;
-use crate::sink::pipe::OutputPipe;
-use crate::sink::several::{Launch, Plan, Then};
 use crate::sink::writer::{Writer, Written};
 use crate::time::Time;
 use crate::wire::{Label, Name, ReceiverId};
@@ -45,14 +39,14 @@ struct Work {
     stopped_by: u8,
     /// Losses known when the kernel was last asked which of them were its own.
     lost_symbols: u64,
-    /// The thread that waits for sinks that are commands.
-    commands: Option<Commands>,
+    /// What is opened when a session starts.
+    sinks: SinkPlans,
 }
 
 impl Work {
     fn prepare(config: &RecvConfig) -> Result<Self, Failure> {
         let accept = config.keys.accept()?;
-        let (plans, commands) = plans(&config.sinks)?;
+        let sinks = SinkPlans::prepare(config)?;
         let venue = super::venue(&config.network)?;
         let network = ReceiverNetwork::new(ReceiverSockets::open(&venue, config.ttl)?, config.peer_timeout);
         tracing::info!(interface = %venue.interface.name, group = %venue.target(), "waiting for a sender");
@@ -61,19 +55,9 @@ impl Work {
         let sleeper = Sleeper::new().map_err(launch::no_resource)?;
         let signals = Signals::catch().map_err(launch::no_resource)?;
         let waker = sleeper.waker();
-        let writer = Writer::start(plans, move || waker.wake()).map_err(launch::no_resource)?;
+        let writer = Writer::start(move || waker.wake()).map_err(launch::no_resource)?;
         let receiver = Receiver::new(machine, clock.now());
-        Ok(Self {
-            clock,
-            receiver,
-            network,
-            writer,
-            sleeper,
-            signals,
-            stopped_by: 0,
-            lost_symbols: 0,
-            commands,
-        })
+        Ok(Self { clock, receiver, network, writer, sleeper, signals, stopped_by: 0, lost_symbols: 0, sinks })
     }
 
     fn run(mut self, config: &RecvConfig, console: &Console) -> Ended<ReceiverReport> {
@@ -83,7 +67,7 @@ impl Work {
         loop {
             self.serve_sink(now, written.take());
             let wake = turn(&mut self.receiver, &mut self.network, now);
-            let news = self.feed_sink();
+            let news = self.feed_sink(now);
             if self.network.take_unreachable() {
                 self.receiver.handle_unreachable(now);
             }
@@ -147,17 +131,17 @@ impl Work {
     }
 
     /// Gives the sink what is complete. True if the protocol wants another turn at once.
-    fn feed_sink(&mut self) -> bool {
+    fn feed_sink(&mut self, now: Time) -> bool {
         // The start comes before the first block, the end after the last one.
-        let started = self.heed_events();
+        let started = self.heed_events(now);
         while let Some(block) = self.receiver.poll_block() {
             self.writer.give(block);
         }
-        self.heed_events() || started
+        self.heed_events(now) || started
     }
 
     /// True if there were any.
-    fn heed_events(&mut self) -> bool {
+    fn heed_events(&mut self, now: Time) -> bool {
         let mut news = false;
         while let Some(event) = self.receiver.poll_event() {
             news = true;
@@ -169,7 +153,11 @@ impl Work {
                 }
                 Event::Started => {
                     tracing::info!("receiving");
-                    self.writer.open();
+                    let label = self.receiver.summary().map(|summary| summary.label);
+                    match self.sinks.plans(label) {
+                        Ok(plans) => self.writer.open(plans),
+                        Err(failure) => self.receiver.fail(now, failure.exit, failure.message),
+                    }
                 }
             }
         }
@@ -189,9 +177,7 @@ impl Work {
         let Some((signal, count)) = self.signals.take() else { return true };
         self.stopped_by = signal;
         self.writer.cancel();
-        if let Some(commands) = &self.commands {
-            commands.kill_all();
-        }
+        self.sinks.kill();
         self.receiver.fail(now, Exit::Signal(signal), format!("stopped by {}", signal_name(signal)));
         count < 2
     }
@@ -221,7 +207,7 @@ impl Work {
 
     fn end(self, config: &RecvConfig, now: Time) -> Ended<ReceiverReport> {
         self.writer.cancel();
-        launch::end_commands(self.commands.as_ref());
+        self.sinks.end();
         let mut report = ReceiverReport::new(&config.name);
         let ended = self.receiver.ended();
         let complete = matches!(ended, Some(receiver::Ended { exit: Exit::Complete, .. }));
@@ -261,48 +247,8 @@ impl Work {
     }
 }
 
-/// What is to be opened at the start, and the thread that waits for commands if there are any.
-fn plans(sinks: &[SinkConfig]) -> Result<(Vec<Plan>, Option<Commands>), Failure> {
-    let has_command =
-        |sink: &SinkConfig| matches!(sink, SinkConfig::Command(_) | SinkConfig::File { then: Some(_), .. });
-    let commands = sinks.iter().any(has_command).then(launch::commands).transpose()?;
-    // Nothing but the stream goes to standard output where that is a sink.
-    let output = || {
-        let copy = if sinks.contains(&SinkConfig::Stdout) {
-            io::stderr().as_fd().try_clone_to_owned()
-        } else {
-            io::stdout().as_fd().try_clone_to_owned()
-        };
-        copy.map_err(launch::no_resource)
-    };
-    let mut plans = Vec::new();
-    for sink in sinks {
-        plans.push(match (sink, &commands) {
-            (SinkConfig::Stdout, _) => Plan::Pipe(OutputPipe::stdout()?),
-            (SinkConfig::File { path, then: Some(line) }, Some(commands)) => {
-                let then = Then { line: line.clone(), commands: commands.clone(), output: output()? };
-                Plan::File { path: path.clone(), then: Some(then) }
-            }
-            (SinkConfig::File { path, .. }, _) => Plan::File { path: path.clone(), then: None },
-            (SinkConfig::Command(line), Some(commands)) => {
-                Plan::Command(Launch { line: line.clone(), commands: commands.clone(), output: output()? })
-            }
-            // There is a thread where there is a command.
-            (SinkConfig::Command(_), None) => continue,
-        });
-        if let SinkConfig::File { path, .. } = sink {
-            // What cannot be made now cannot be made when the session starts.
-            OutputFile::create(path)?;
-        }
-    }
-    Ok((plans, commands))
-}
-
-fn receiver_config(
-    config: &RecvConfig,
-    accept: Accept,
-    receive_buffer: usize,
-) -> Result<receiver::Config, Failure> {
+        let accept = config.keys.accept()?;
+        let sinks = SinkPlans::prepare(config)?;
     let label = |text: &String| {
         Label::new(text).ok_or_else(|| {
             Failure::usage(format!("--expect {text}: use letters, digits, dot, underscore, dash"))

@@ -7,12 +7,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use clap::builder::BoolishValueParser;
 
 use super::args::{Asked, NetworkArgs, OutputArgs, command_line, parse, path, runnable};
 use super::config::{RecvConfig, SinkConfig};
 use super::error::Failure;
 use super::keys::KeyArgs;
 use super::receiving;
+use super::template::Template;
 use super::values::{self, ForEver};
 use crate::command::CommandLine;
 
@@ -20,9 +22,14 @@ use crate::command::CommandLine;
 #[derive(Debug, Parser)]
 #[command(name = "mcast-recv", version, max_term_width = 100, help_template = super::HELP_TEMPLATE, before_help = EXAMPLES)]
 struct RecvArgs {
-    /// Write the stream to this file, which appears once it is verified, instead of standard output
+    /// Write the stream to this file, which appears once it is verified; {label}, {name} and {start:%Y-%m-%d} are
+    /// filled in
     #[arg(short, long, env = "MCAST_OUTPUT", value_name = "PATH", value_parser = path())]
     output: Option<PathBuf>,
+
+    /// With -o: replace a file of that name
+    #[arg(long, env = "MCAST_OVERWRITE", value_parser = BoolishValueParser::new())]
+    overwrite: bool,
 
     /// With -o: run this line in the shell once the file is there, {file} standing for its path; its status counts
     #[arg(long, env = "MCAST_THEN", value_name = "LINE")]
@@ -102,7 +109,11 @@ fn config(
     }
     let mut sinks = Vec::new();
     match (args.output, then) {
-        (Some(path), then) if path != Path::new("-") => sinks.push(SinkConfig::File { path, then }),
+        (Some(path), then) if path != Path::new("-") => {
+            let template = Template::parse(&path)
+                .map_err(|error| Failure::usage(format!("--output {}: {error}", path.display())))?;
+            sinks.push(SinkConfig::File { path: template, overwrite: args.overwrite, then });
+        }
         (_, Some(line)) => {
             return Err(Failure::usage(format!(
                 "--then \"{line}\" needs a file to work on; name it with -o"
@@ -152,6 +163,10 @@ mod tests {
         }
     }
 
+    fn template(text: &str) -> Template {
+        Template::parse(Path::new(text)).unwrap()
+    }
+
     #[test]
     fn without_flags_the_defaults_are_those_of_the_design() {
         let config = right("");
@@ -169,7 +184,10 @@ mod tests {
             right("-o a.dump --expect prod --name db2 --ttl 4 --buffer 1M --start-timeout 0 -i eth1 -p 7000");
         assert_eq!(
             (config.sinks, config.expect),
-            (vec![SinkConfig::File { path: "a.dump".into(), then: None }], Some("prod".to_owned()))
+            (
+                vec![SinkConfig::File { path: template("a.dump"), overwrite: false, then: None }],
+                Some("prod".to_owned())
+            )
         );
         assert_eq!((config.name.as_str(), config.ttl, config.buffer), ("db2", Some(4), 1 << 20));
         assert_eq!((config.start_timeout, config.network.interface.as_deref()), (None, Some("eth1")));
@@ -184,7 +202,11 @@ mod tests {
 
     #[test]
     fn several_sinks_may_be_given_at_once() {
-        let file = |then: Option<&str>| SinkConfig::File { path: "a".into(), then: then.map(str::to_owned) };
+        let file = |then: Option<&str>| SinkConfig::File {
+            path: template("a"),
+            overwrite: then.is_some(),
+            then: then.map(str::to_owned),
+        };
         let command = SinkConfig::Command(CommandLine {
             program: "sh".into(),
             arguments: vec!["-c".into(), "x".into()],
@@ -192,8 +214,8 @@ mod tests {
         assert_eq!(right("-- sh -c x").sinks, std::slice::from_ref(&command));
         assert_eq!(right("-o a -- sh -c x").sinks, [file(None), command.clone()]);
         assert_eq!(right("-o - -- sh -c x").sinks, [SinkConfig::Stdout, command]);
-        assert_eq!(right("-o a --then true").sinks, [file(Some("true"))]);
-        for line in ["--then true", "-o - --then true", "-- no-such-program", "-- --then"] {
+        assert_eq!(right("-o a --then true --overwrite").sinks, [file(Some("true"))]);
+        for line in ["--then true", "-o - --then true", "-- no-such-program", "-- --then", "-o {x}"] {
             assert!(asked(line, false).is_err_and(|failure| failure.exit == Exit::Usage), "{line}");
         }
     }

@@ -1,43 +1,58 @@
 //! A file that appears under its name once it is complete.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat};
-use rustix::io::Errno;
-
+use super::disk::{Disk, Kernel};
 use super::{SinkError, write_all};
+
+/// What becomes of a file that has the name already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// It keeps its name, and the new one fails.
+    Refuse,
+    /// The new one takes its name, and its owner and mode.
+    Replace,
+}
 
 /// A file in the making. It has no name at all where the file system can do that, else a temporary one in the same
 /// directory; dropped before [`OutputFile::commit`], it leaves nothing behind.
 #[derive(Debug)]
-pub struct OutputFile {
-    file: File,
+pub struct OutputFile<D: Disk = Kernel> {
+    disk: D,
+    file: D::File,
     path: PathBuf,
-    temporary: Option<Temporary>,
+    existing: Existing,
+    temporary: Option<Temporary<D>>,
 }
 
 impl OutputFile {
-    /// Begins a file that is to be called `path`; whatever has that name stays until [`OutputFile::commit`].
+    /// Begins a file that is to be called `path`; whatever has that name keeps it until [`OutputFile::commit`].
     ///
     /// # Errors
-    /// When `path` is a directory, a device or a pipe, or its directory is not there or not writable.
-    pub fn create(path: &Path) -> Result<Self, SinkError> {
+    /// When `path` is a directory, a device or a pipe, its directory is not there or not writable, or there is such a
+    /// file and it is not to be replaced.
+    pub fn create(path: &Path, existing: Existing) -> Result<Self, SinkError> {
         let failed = |error| SinkError::new(format!("cannot create file \"{}\"", path.display()), error);
-        let target = target(path).map_err(failed)?;
-        let (file, temporary) = match unnamed(parent(&target)) {
+        let target = target(path, existing).map_err(failed)?;
+        Self::create_on(Kernel, target, existing).map_err(failed)
+    }
+}
+
+impl<D: Disk> OutputFile<D> {
+    pub(super) fn create_on(disk: D, path: PathBuf, existing: Existing) -> io::Result<Self> {
+        let (file, temporary) = match disk.create_unnamed(parent(&path)) {
             Some(file) => (file, None),
             None => {
-                let (file, temporary) = Temporary::create(&target).map_err(failed)?;
+                let (file, temporary) = Temporary::first_free(&disk, &path, |path| disk.create_new(path))?;
                 (file, Some(temporary))
             }
         };
-        Ok(Self { file, path: target, temporary })
+        Ok(Self { disk, file, path, existing, temporary })
     }
 
     /// Where the file will appear.
@@ -50,34 +65,48 @@ impl OutputFile {
     /// # Errors
     /// When there is no space, the quota is used up, or the disk fails.
     pub fn write_all(&mut self, slices: &mut [IoSlice<'_>]) -> Result<(), SinkError> {
-        write_all(self.file.as_fd(), slices).map_err(|error| self.error("cannot write file", error))
+        self.disk.write_all(&self.file, slices).map_err(|error| self.error("cannot write file", error))
     }
 
-    /// Brings the content to the disk, gives the file its name in place of what had it before, with that one's owner
-    /// and mode, and brings the name to the disk.
+    /// Brings the content to the disk, gives the file its name, and brings the name to the disk: in this order, so that
+    /// the name never stands for a part.
     ///
     /// # Errors
-    /// When any of this fails; then the name belongs to what had it before, unless only the last step failed.
+    /// When any of this fails; then the name belongs to what had it before. Only where a file is replaced and the last
+    /// step fails it may stand for either.
     pub fn commit(mut self) -> Result<(), SinkError> {
-        // As a redirection would: a dump that only its owner could read does not become everybody's.
-        if let Ok(there) = fs::metadata(&self.path) {
-            // Only root may give files away; the mode counts either way.
-            let _ = fchown(&self.file, Some(there.uid()), Some(there.gid()));
-            self.file
-                .set_permissions(Permissions::from_mode(there.mode() & 0o777))
-                .map_err(|error| self.error("cannot set the mode of file", error))?;
+        if self.existing == Existing::Replace {
+            // As a redirection would: a dump that only its owner could read does not become everybody's.
+            let done = self.disk.take_after(&self.file, &self.path);
+            done.map_err(|error| self.error("cannot set the mode of file", error))?;
         }
-        self.file.sync_data().map_err(|error| self.error("cannot bring to the disk file", error))?;
-        let temporary = match self.temporary.take() {
-            Some(temporary) => temporary,
-            None => Temporary::link(&self.file, &self.path)
-                .map_err(|error| self.error("cannot give its name to file", error))?,
+        self.disk.sync(&self.file).map_err(|error| self.error("cannot bring to the disk file", error))?;
+        self.name().map_err(|error| self.error("cannot give its name to file", error))?;
+        self.disk.sync_directory(parent(&self.path)).map_err(|error| {
+            if self.existing == Existing::Refuse {
+                // A name that may be gone tomorrow is none today.
+                let _ = self.disk.remove(&self.path);
+            }
+            self.error("cannot bring to the disk the name of file", error)
+        })
+    }
+
+    fn name(&mut self) -> io::Result<()> {
+        let temporary = match (self.existing, self.temporary.take()) {
+            (Existing::Refuse, None) => return self.disk.link(&self.file, &self.path),
+            (_, Some(temporary)) => temporary,
+            // No system call gives a file without a name that of another.
+            (Existing::Replace, None) => {
+                let link = |path: &Path| self.disk.link(&self.file, path);
+                Temporary::first_free(&self.disk, &self.path, link)?.1
+            }
         };
-        fs::rename(&temporary.path, &self.path)
-            .map_err(|error| self.error("cannot give its name to file", error))?;
+        match self.existing {
+            Existing::Refuse => self.disk.rename_new(&temporary.path, &self.path)?,
+            Existing::Replace => self.disk.rename(&temporary.path, &self.path)?,
+        }
         temporary.forget();
-        sync_directory(parent(&self.path))
-            .map_err(|error| self.error("cannot bring to the disk the name of file", error))
+        Ok(())
     }
 
     fn error(&self, action: &str, error: io::Error) -> SinkError {
@@ -103,31 +132,25 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), SinkError> {
         let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
         return write_all(file.as_fd(), &mut [IoSlice::new(content)]).map_err(failed);
     }
-    let mut file = OutputFile::create(path)?;
+    let mut file = OutputFile::create(path, Existing::Replace)?;
     file.write_all(&mut [IoSlice::new(content)])?;
     file.commit()
 }
 
 /// A name that exists only until its file is complete. Dropped, it is removed.
 #[derive(Debug)]
-struct Temporary {
+struct Temporary<D: Disk> {
+    disk: D,
     path: PathBuf,
 }
 
-impl Temporary {
-    fn create(target: &Path) -> io::Result<(File, Self)> {
-        Self::first_free(target, |path| OpenOptions::new().write(true).create_new(true).open(path))
-    }
-
-    /// Names a file that has no name yet.
-    fn link(file: &File, target: &Path) -> io::Result<Self> {
-        let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let link = |path: &Path| Ok(linkat(CWD, unnamed.as_str(), CWD, path, AtFlags::SYMLINK_FOLLOW)?);
-        Self::first_free(target, link).map(|((), temporary)| temporary)
-    }
-
+impl<D: Disk> Temporary<D> {
     /// Tries names until one is free. The process id keeps programs apart, the number what an earlier one left behind.
-    fn first_free<T>(target: &Path, create: impl Fn(&Path) -> io::Result<T>) -> io::Result<(T, Self)> {
+    fn first_free<T>(
+        disk: &D,
+        target: &Path,
+        create: impl Fn(&Path) -> io::Result<T>,
+    ) -> io::Result<(T, Self)> {
         let mut attempt = 0_u32;
         loop {
             let mut name = OsString::from(".");
@@ -136,7 +159,7 @@ impl Temporary {
             let path = parent(target).join(name);
             // Entered first: an exit between the two must not leave the file behind.
             UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).push(path.clone());
-            let temporary = Self { path };
+            let temporary = Self { disk: disk.clone(), path };
             match create(&temporary.path) {
                 Ok(created) => return Ok((created, temporary)),
                 Err(error) => {
@@ -161,10 +184,10 @@ impl Temporary {
     }
 }
 
-impl Drop for Temporary {
+impl<D: Disk> Drop for Temporary<D> {
     fn drop(&mut self) {
         if !self.path.as_os_str().is_empty() {
-            let _ = fs::remove_file(&self.path);
+            let _ = self.disk.remove(&self.path);
             self.strike_off();
         }
     }
@@ -173,19 +196,24 @@ impl Drop for Temporary {
 /// Temporary names in use; a handful, one for each sink.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// The file to replace: behind a symbolic link, what it points to.
-fn target(path: &Path) -> io::Result<PathBuf> {
+/// The file to make or to replace: behind a symbolic link, what it points to.
+fn target(path: &Path, existing: Existing) -> io::Result<PathBuf> {
     match fs::metadata(path) {
         Ok(there) if there.is_dir() => Err(io::Error::other("it is a directory; add a file name")),
         // Renaming over /dev/null would be the end of /dev/null.
         Ok(there) if !there.is_file() => {
             Err(io::Error::other("it is a device or a pipe; redirect standard output to it instead"))
         }
+        Ok(_) if existing == Existing::Refuse => Err(io::ErrorKind::AlreadyExists.into()),
         Ok(_) => fs::canonicalize(path),
         Err(_) if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
             Err(io::Error::other("no file name"))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(path.to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::symlink_metadata(path) {
+            // A link to nowhere has the name all the same.
+            Ok(_) if existing == Existing::Refuse => Err(io::ErrorKind::AlreadyExists.into()),
+            _ => Ok(path.to_owned()),
+        },
         Err(error) => Err(error),
     }
 }
@@ -202,23 +230,6 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-/// A file without a name, which the kernel removes however the process ends. `None` where the file system cannot do
-/// that, or nothing could name the file later.
-fn unnamed(directory: &Path) -> Option<File> {
-    let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
-    let file = rustix::fs::open(directory, flags, Mode::from_raw_mode(0o666)).ok()?;
-    let file = File::from(file);
-    Path::new("/proc/self/fd").join(file.as_raw_fd().to_string()).exists().then_some(file)
-}
-
-fn sync_directory(directory: &Path) -> io::Result<()> {
-    match rustix::fs::fsync(File::open(directory)?) {
-        // Some file systems have nothing to sync in a directory.
-        Ok(()) | Err(Errno::INVAL | Errno::NOTSUP) => Ok(()),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
 /// So much of a name that the additions still fit into what a directory takes.
 fn shortened(name: &OsStr) -> &OsStr {
     let text = name.to_string_lossy();
@@ -231,9 +242,58 @@ const LONGEST_NAME: usize = 200;
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
+
+    /// The system's file system, but every file has a name.
+    #[derive(Clone, Debug)]
+    struct Named;
+
+    impl Disk for Named {
+        type File = fs::File;
+
+        fn create_unnamed(&self, _: &Path) -> Option<fs::File> {
+            None
+        }
+
+        fn create_new(&self, path: &Path) -> io::Result<fs::File> {
+            Kernel.create_new(path)
+        }
+
+        fn write_all(&self, file: &fs::File, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+            Kernel.write_all(file, slices)
+        }
+
+        fn take_after(&self, file: &fs::File, path: &Path) -> io::Result<()> {
+            Kernel.take_after(file, path)
+        }
+
+        fn sync(&self, file: &fs::File) -> io::Result<()> {
+            Kernel.sync(file)
+        }
+
+        fn link(&self, file: &fs::File, path: &Path) -> io::Result<()> {
+            Kernel.link(file, path)
+        }
+
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            Kernel.rename(from, to)
+        }
+
+        fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+            Kernel.rename_new(from, to)
+        }
+
+        fn remove(&self, path: &Path) -> io::Result<()> {
+            Kernel.remove(path)
+        }
+
+        fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+            Kernel.sync_directory(directory)
+        }
+    }
 
     fn entries(directory: &Path) -> Vec<OsString> {
         let mut names: Vec<_> =
@@ -247,7 +307,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("nightly.dump");
         fs::write(&path, "old").unwrap();
-        let mut file = OutputFile::create(&path).unwrap();
+        let mut file = OutputFile::create(&path, Existing::Replace).unwrap();
         file.write_all(&mut [IoSlice::new(b""), IoSlice::new(b"ne"), IoSlice::new(b""), IoSlice::new(b"w")])
             .unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"old");
@@ -257,9 +317,24 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_taken_is_refused_at_once_and_also_when_it_is_taken_in_between() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("nightly.dump");
+        let late = OutputFile::create(&path, Existing::Refuse).unwrap();
+        fs::write(&path, "other").unwrap();
+        assert!(late.commit().unwrap_err().to_string().contains("--overwrite"));
+        assert!(OutputFile::create(&path, Existing::Refuse).unwrap_err().to_string().contains("--overwrite"));
+        assert_eq!(fs::read(&path).unwrap(), b"other");
+        let link = directory.path().join("link");
+        symlink("nowhere", &link).unwrap();
+        assert!(OutputFile::create(&link, Existing::Refuse).is_err());
+        assert_eq!(entries(directory.path()), ["link", "nightly.dump"]);
+    }
+
+    #[test]
     fn a_file_that_is_not_committed_leaves_nothing_behind() {
         let directory = tempfile::tempdir().unwrap();
-        let mut file = OutputFile::create(&directory.path().join("a")).unwrap();
+        let mut file = OutputFile::create(&directory.path().join("a"), Existing::Refuse).unwrap();
         file.write_all(&mut [IoSlice::new(b"half")]).unwrap();
         drop(file);
         assert!(entries(directory.path()).is_empty());
@@ -269,15 +344,13 @@ mod tests {
     fn where_files_need_names_the_name_is_temporary_and_removed_again() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a");
-        let named = || {
-            let (file, temporary) = Temporary::create(&path).unwrap();
-            OutputFile { file, path: path.clone(), temporary: Some(temporary) }
-        };
+        let named = || OutputFile::create_on(Named, path.clone(), Existing::Refuse).unwrap();
         let first = named();
         let second = named();
         assert_eq!(entries(directory.path()).len(), 2);
         first.commit().unwrap();
-        drop(second);
+        // Too late for the name.
+        assert!(second.commit().unwrap_err().to_string().contains("--overwrite"));
         assert_eq!(entries(directory.path()), ["a"]);
         let _third = named();
         remove_unfinished();
@@ -291,25 +364,25 @@ mod tests {
         fs::write(&path, "old").unwrap();
         let usual = fs::metadata(&path).unwrap().permissions().mode();
         symlink("file", &link).unwrap();
-        OutputFile::create(&link).unwrap().commit().unwrap();
+        OutputFile::create(&link, Existing::Replace).unwrap().commit().unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         let written = fs::metadata(&path).unwrap();
         assert_eq!((written.permissions().mode(), written.len()), (usual, 0));
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        OutputFile::create(&path).unwrap().commit().unwrap();
+        OutputFile::create(&path, Existing::Replace).unwrap().commit().unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]
     fn what_cannot_be_a_file_is_refused_with_the_remedy() {
         let directory = tempfile::tempdir().unwrap();
-        let message = |path: &Path| OutputFile::create(path).unwrap_err().to_string();
+        let message = |path: &Path| OutputFile::create(path, Existing::Refuse).unwrap_err().to_string();
         assert!(message(directory.path()).contains("directory"));
         assert!(message(Path::new("/dev/null")).contains("redirect"));
         assert!(message(&directory.path().join("missing/a")).contains("create the directory"));
         assert!(message(&directory.path().join("new/")).contains("no file name"));
         let long = directory.path().join("x".repeat(250));
-        OutputFile::create(&long).unwrap().commit().unwrap();
+        OutputFile::create(&long, Existing::Refuse).unwrap().commit().unwrap();
         assert!(long.exists());
     }
 

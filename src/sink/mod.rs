@@ -3,8 +3,11 @@
 //! Sinks block and belong on a thread of their own.
 
 pub mod command;
+pub mod disk;
 pub mod file;
 pub mod pipe;
+#[cfg(test)]
+mod power_cut;
 pub mod several;
 pub mod writer;
 
@@ -145,6 +148,7 @@ pub(crate) fn wait(fd: BorrowedFd<'_>, flags: PollFlags) -> io::Result<()> {
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => "; create the directory first",
+        io::ErrorKind::AlreadyExists => "; choose another name, or give --overwrite",
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "; choose a directory that this user may write to"
         }

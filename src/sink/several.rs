@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use super::command::{CommandSink, run};
-use super::file::OutputFile;
+use super::file::{Existing, OutputFile};
 use super::pipe::OutputPipe;
 use super::{Sink, SinkError};
 use crate::command::{CommandLine, Commands};
@@ -19,6 +19,8 @@ pub enum Plan {
     File {
         /// Its name.
         path: PathBuf,
+        /// What becomes of a file that has it.
+        existing: Existing,
         /// What to run once it is there.
         then: Option<Then>,
     },
@@ -50,7 +52,7 @@ pub struct Then {
 
 impl Then {
     pub(super) fn run(self, path: &Path) -> Result<(), SinkError> {
-        let line = CommandLine::shell(self.line.replace("{file}", &quoted(path)));
+        let line = CommandLine::shell(self.line.replace("{file}", &quoted(&absolute(path))));
         run(&line, &self.commands, self.output)
     }
 }
@@ -59,7 +61,7 @@ impl Plan {
     fn open(self, notify: impl FnOnce() + Send + 'static) -> Result<Sink, SinkError> {
         Ok(match self {
             Self::Pipe(pipe) => Sink::Pipe(pipe),
-            Self::File { path, then } => Sink::File(OutputFile::create(&path)?, then),
+            Self::File { path, existing, then } => Sink::File(OutputFile::create(&path, existing)?, then),
             Self::Command(Launch { line, commands, output }) => {
                 Sink::Command(CommandSink::start(&line, &commands, output, notify)?)
             }
@@ -145,6 +147,11 @@ impl Sinks {
     fn reasons(&self) -> String {
         self.failed.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     }
+}
+
+/// So that no file's name is taken for an option.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// A path as a word for the shell. Ordinary ones stay as they are, so that quotes which a user puts around `{file}` do

@@ -34,7 +34,7 @@ pub struct Writer {
 
 #[derive(Debug)]
 enum Work {
-    Open,
+    Open(Vec<Plan>),
     Block(Block),
     /// A command has ended.
     Check,
@@ -42,11 +42,11 @@ enum Work {
 }
 
 impl Writer {
-    /// Gets ready to write what it is given. `wake` is called after each handover.
+    /// Gets ready to write what it is given, to what [`Writer::open`] names. `wake` is called after each handover.
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub fn start(plans: Vec<Plan>, wake: impl Fn() + Send + 'static) -> io::Result<Self> {
+    pub fn start(wake: impl Fn() + Send + 'static) -> io::Result<Self> {
         let (work, todo) = channel();
         let (done, written) = channel();
         let cancelled = Arc::new(AtomicBool::new(false));
@@ -54,13 +54,13 @@ impl Writer {
         let notice = work.clone();
         // Who is not there any more needs no notice.
         let notify = move || _ = notice.send(Work::Check);
-        thread::Builder::new().name("sink".to_owned()).spawn(move || thread.run(plans, notify))?;
+        thread::Builder::new().name("sink".to_owned()).spawn(move || thread.run(notify))?;
         Ok(Self { work, written, cancelled })
     }
 
     /// The session has started: files are made and commands started.
-    pub fn open(&self) {
-        let _ = self.work.send(Work::Open);
+    pub fn open(&self, plans: Vec<Plan>) {
+        let _ = self.work.send(Work::Open(plans));
     }
 
     /// The next block of the stream, after [`Writer::open`]. The queue is bounded by the buffers that exist.
@@ -93,14 +93,13 @@ struct Thread<W> {
 }
 
 impl<W: Fn()> Thread<W> {
-    fn run(&self, plans: Vec<Plan>, notify: impl Fn() + Clone + Send + 'static) {
-        let mut plans = Some(plans);
+    fn run(&self, notify: impl Fn() + Clone + Send + 'static) {
         let mut sinks = Sinks::default();
         let mut digest = StreamDigest::default();
         while let Ok(work) = self.todo.recv() {
             let done = match work {
-                Work::Open => {
-                    sinks = Sinks::open(plans.take().unwrap_or_default(), notify.clone());
+                Work::Open(plans) => {
+                    sinks = Sinks::open(plans, notify.clone());
                     sinks.check()
                 }
                 Work::Block(block) => {
@@ -162,6 +161,7 @@ mod tests {
     use std::sync::mpsc::{Receiver, sync_channel};
     use std::time::Duration;
 
+    use super::super::file::Existing;
     use super::*;
     use crate::fec::Layout;
 
@@ -175,8 +175,8 @@ mod tests {
     }
 
     fn start(path: &Path, wake: impl Fn() + Send + 'static) -> Writer {
-        let writer = Writer::start(vec![Plan::File { path: path.to_owned(), then: None }], wake).unwrap();
-        writer.open();
+        let writer = Writer::start(wake).unwrap();
+        writer.open(vec![Plan::File { path: path.to_owned(), existing: Existing::Refuse, then: None }]);
         writer
     }
 

@@ -1,0 +1,146 @@
+//! The few things that a file sink asks of a file system, so that a test can play one that loses what was not synced.
+
+use std::fmt::Debug;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, linkat, renameat_with};
+use rustix::io::Errno;
+
+use super::write_all;
+
+/// A file system. What it has done is lost with the power unless it was synced: data with [`Disk::sync`], names with
+/// [`Disk::sync_directory`].
+pub trait Disk: Clone + Debug {
+    /// An open file.
+    type File: Debug;
+
+    /// A file without a name, which is gone when it is closed. `None` where there is no such thing.
+    fn create_unnamed(&self, directory: &Path) -> Option<Self::File>;
+
+    /// A file of this name.
+    ///
+    /// # Errors
+    /// When the name is taken, or the file system does not take it.
+    fn create_new(&self, path: &Path) -> io::Result<Self::File>;
+
+    /// Appends all bytes of all slices, in order.
+    ///
+    /// # Errors
+    /// When there is no space, the quota is used up, or the device fails.
+    fn write_all(&self, file: &Self::File, slices: &mut [IoSlice<'_>]) -> io::Result<()>;
+
+    /// Gives the file owner and mode of the one at `path`, if there is one.
+    ///
+    /// # Errors
+    /// When the mode cannot be set.
+    fn take_after(&self, file: &Self::File, path: &Path) -> io::Result<()>;
+
+    /// Brings the file's content to the device.
+    ///
+    /// # Errors
+    /// When the device does not take it.
+    fn sync(&self, file: &Self::File) -> io::Result<()>;
+
+    /// Gives a file without a name this one.
+    ///
+    /// # Errors
+    /// When the name is taken.
+    fn link(&self, file: &Self::File, path: &Path) -> io::Result<()>;
+
+    /// Gives the file called `from` the name `to`, and takes it away from whatever has it.
+    ///
+    /// # Errors
+    /// When that cannot be.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Gives the file called `from` the name `to`.
+    ///
+    /// # Errors
+    /// When the name is taken.
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Takes a file's name away.
+    ///
+    /// # Errors
+    /// When there is no such name.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Brings the names in a directory to the device.
+    ///
+    /// # Errors
+    /// When the device does not take them.
+    fn sync_directory(&self, directory: &Path) -> io::Result<()>;
+}
+
+/// The system's file systems.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernel;
+
+impl Disk for Kernel {
+    type File = File;
+
+    fn create_unnamed(&self, directory: &Path) -> Option<File> {
+        let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::open(directory, flags, Mode::from_raw_mode(0o666)).ok()?);
+        // Without /proc nothing could name it later.
+        Path::new(&by_descriptor(&file)).exists().then_some(file)
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().write(true).create_new(true).open(path)
+    }
+
+    fn write_all(&self, file: &File, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+        write_all(file.as_fd(), slices)
+    }
+
+    fn take_after(&self, file: &File, path: &Path) -> io::Result<()> {
+        let Ok(there) = fs::metadata(path) else { return Ok(()) };
+        // Only root may give files away; the mode counts either way.
+        let _ = fchown(file, Some(there.uid()), Some(there.gid()));
+        file.set_permissions(Permissions::from_mode(there.mode() & 0o777))
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        file.sync_data()
+    }
+
+    fn link(&self, file: &File, path: &Path) -> io::Result<()> {
+        Ok(linkat(CWD, by_descriptor(file), CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // Not every file system can do that (NFS cannot); a second name can be given on most.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                linkat(CWD, from, CWD, to, AtFlags::empty())?;
+                fs::remove_file(from)
+            }
+            renamed => Ok(renamed?),
+        }
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        match rustix::fs::fsync(File::open(directory)?) {
+            // Some file systems have nothing to sync in a directory.
+            Ok(()) | Err(Errno::INVAL | Errno::NOTSUP) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+fn by_descriptor(file: &File) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}
