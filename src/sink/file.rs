@@ -5,6 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::disk::{Disk, Kernel};
@@ -73,14 +74,17 @@ impl<D: Disk> OutputFile<D> {
     ///
     /// # Errors
     /// When any of this fails; then the name belongs to what had it before. Only where a file is replaced and the last
-    /// step fails it may stand for either.
-    pub fn commit(mut self) -> Result<(), SinkError> {
+    /// step fails it may stand for either. Also when `given_up` is set before the file has its name: then it gets none.
+    pub fn commit(mut self, given_up: &AtomicBool) -> Result<(), SinkError> {
         if self.existing == Existing::Replace {
             // As a redirection would: a dump that only its owner could read does not become everybody's.
             let done = self.disk.take_after(&self.file, &self.path);
             done.map_err(|error| self.error("cannot set the mode of file", error))?;
         }
         self.disk.sync(&self.file).map_err(|error| self.error("cannot bring to the disk file", error))?;
+        if given_up.load(Ordering::SeqCst) {
+            return Err(self.error("no name for file", io::Error::other("the stream was given up")));
+        }
         self.name().map_err(|error| self.error("cannot give its name to file", error))?;
         self.disk.sync_directory(parent(&self.path)).map_err(|error| {
             if self.existing == Existing::Refuse {
@@ -134,7 +138,7 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), SinkError> {
     }
     let mut file = OutputFile::create(path, Existing::Replace)?;
     file.write_all(&mut [IoSlice::new(content)])?;
-    file.commit()
+    file.commit(&AtomicBool::new(false))
 }
 
 /// A name that exists only until its file is complete. Dropped, it is removed.
@@ -247,6 +251,9 @@ mod tests {
 
     use super::*;
 
+    /// Nobody gives up.
+    static KEPT: AtomicBool = AtomicBool::new(false);
+
     /// The system's file system, but every file has a name.
     #[derive(Clone, Debug)]
     struct Named;
@@ -311,7 +318,7 @@ mod tests {
         file.write_all(&mut [IoSlice::new(b""), IoSlice::new(b"ne"), IoSlice::new(b""), IoSlice::new(b"w")])
             .unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"old");
-        file.commit().unwrap();
+        file.commit(&KEPT).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(entries(directory.path()), ["nightly.dump"]);
     }
@@ -322,7 +329,7 @@ mod tests {
         let path = directory.path().join("nightly.dump");
         let late = OutputFile::create(&path, Existing::Refuse).unwrap();
         fs::write(&path, "other").unwrap();
-        assert!(late.commit().unwrap_err().to_string().contains("--overwrite"));
+        assert!(late.commit(&KEPT).unwrap_err().to_string().contains("--overwrite"));
         assert!(OutputFile::create(&path, Existing::Refuse).unwrap_err().to_string().contains("--overwrite"));
         assert_eq!(fs::read(&path).unwrap(), b"other");
         let link = directory.path().join("link");
@@ -348,9 +355,9 @@ mod tests {
         let first = named();
         let second = named();
         assert_eq!(entries(directory.path()).len(), 2);
-        first.commit().unwrap();
+        first.commit(&KEPT).unwrap();
         // Too late for the name.
-        assert!(second.commit().unwrap_err().to_string().contains("--overwrite"));
+        assert!(second.commit(&KEPT).unwrap_err().to_string().contains("--overwrite"));
         assert_eq!(entries(directory.path()), ["a"]);
         let _third = named();
         remove_unfinished();
@@ -364,12 +371,12 @@ mod tests {
         fs::write(&path, "old").unwrap();
         let usual = fs::metadata(&path).unwrap().permissions().mode();
         symlink("file", &link).unwrap();
-        OutputFile::create(&link, Existing::Replace).unwrap().commit().unwrap();
+        OutputFile::create(&link, Existing::Replace).unwrap().commit(&KEPT).unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         let written = fs::metadata(&path).unwrap();
         assert_eq!((written.permissions().mode(), written.len()), (usual, 0));
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        OutputFile::create(&path, Existing::Replace).unwrap().commit().unwrap();
+        OutputFile::create(&path, Existing::Replace).unwrap().commit(&KEPT).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
@@ -382,7 +389,7 @@ mod tests {
         assert!(message(&directory.path().join("missing/a")).contains("create the directory"));
         assert!(message(&directory.path().join("new/")).contains("no file name"));
         let long = directory.path().join("x".repeat(250));
-        OutputFile::create(&long, Existing::Refuse).unwrap().commit().unwrap();
+        OutputFile::create(&long, Existing::Refuse).unwrap().commit(&KEPT).unwrap();
         assert!(long.exists());
     }
 

@@ -13,6 +13,7 @@ pub mod writer;
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::AtomicBool;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat, major, minor};
@@ -62,16 +63,17 @@ impl Sink {
         }
     }
 
-    /// Brings the sink to its end, after [`Sink::end_of_stream`].
+    /// Brings the sink to its end, after [`Sink::end_of_stream`]. What has no name by the time that `given_up` is set gets
+    /// none.
     ///
     /// # Errors
     /// When the sink cannot be brought to the disk, the file not be given its name, or a command fails.
-    pub fn finish(self) -> Result<(), SinkError> {
+    pub fn finish(self, given_up: &AtomicBool) -> Result<(), SinkError> {
         match self {
             Self::Pipe(pipe) => pipe.finish(),
             Self::File(file, then) => {
                 let path = file.path().to_owned();
-                file.commit()?;
+                file.commit(given_up)?;
                 then.map_or(Ok(()), |then| then.run(&path))
             }
             Self::Command(command) => command.finish(),

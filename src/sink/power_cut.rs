@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::atomic::AtomicBool;
 
 use super::disk::Disk;
 use super::file::{Existing, OutputFile};
@@ -198,7 +199,7 @@ fn write(disk: &Frail, existing: Existing) -> Result<(), String> {
     for part in NEW {
         file.write_all(&mut [IoSlice::new(part)]).map_err(|error| error.to_string())?;
     }
-    file.commit().map_err(|error| error.to_string())
+    file.commit(&AtomicBool::new(false)).map_err(|error| error.to_string())
 }
 
 fn every_way(mut check: impl FnMut(bool, Existing, u32)) {

@@ -3,6 +3,7 @@
 use std::io::IoSlice;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use super::command::{CommandSink, run};
 use super::file::{Existing, OutputFile};
@@ -108,16 +109,16 @@ impl Sinks {
         self.each(Sink::check)
     }
 
-    /// The stream is complete and verified: brings every sink to its end.
+    /// The stream is complete and verified: brings every sink to its end, unless `given_up` is set in between.
     ///
     /// # Errors
     /// With all reasons, when one has failed; what the others have made of the stream stays.
-    pub fn finish(mut self) -> Result<(), String> {
+    pub fn finish(mut self, given_up: &AtomicBool) -> Result<(), String> {
         self.open.iter_mut().for_each(Sink::end_of_stream);
         // Commands may take hours. Files come first.
         self.open.sort_by_key(|sink| matches!(sink, Sink::Command(_)));
         for sink in std::mem::take(&mut self.open) {
-            if let Err(error) = sink.finish() {
+            if let Err(error) = sink.finish(given_up) {
                 self.fail(error);
             }
         }

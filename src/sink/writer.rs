@@ -133,7 +133,7 @@ impl<W: Fn()> Thread<W> {
         if self.cancelled.load(Ordering::SeqCst) {
             return;
         }
-        let finished = sinks.finish();
+        let finished = sinks.finish(&self.cancelled);
         self.say(finished.map_or_else(|error| Written::Failed(Exit::SinkFailed, error), |()| Written::Done));
     }
 
