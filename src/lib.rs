@@ -89,6 +89,7 @@
 //!         id: ReceiverId(1),
 //!         name: Name::new("db2").ok_or("no name")?,
 //!         expect: None,
+//!         over: Vec::new(),
 //!         seed: 2,
 //!         start_timeout: None,
 //!         peer_timeout: Duration::from_secs(10),

@@ -80,6 +80,8 @@ pub struct RecvConfig {
     pub name: String,
     /// Give up when no session starts; `None`: wait for ever.
     pub start_timeout: Option<Duration>,
+    /// After a session, wait for the next.
+    pub repeat: bool,
     /// Silence after which the sender counts as dead.
     pub peer_timeout: Duration,
     /// Memory for data that the sink has not taken yet, in bytes.

@@ -13,6 +13,7 @@ pub mod recv;
 pub mod report;
 pub mod send;
 mod sending;
+mod service;
 mod sinks;
 pub mod template;
 pub mod tool;
@@ -20,6 +21,7 @@ pub mod values;
 
 use std::env::ArgsOs;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use args::Asked;
@@ -49,7 +51,8 @@ fn run<C, R: Report>(
     program: &str,
     config: impl FnOnce(ArgsOs) -> Result<Asked<C>, Failure>,
     output: impl FnOnce(&C) -> (OutputConfig, bool),
-    work: impl FnOnce(C, &Console) -> Ended<R>,
+    mut work: impl FnMut(&C, &Console) -> Ended<R>,
+    again: impl Fn(&C, &Ended<R>) -> bool,
 ) -> ExitCode {
     if let Some(code) = guard::main_if_asked(std::env::args_os()) {
         return code;
@@ -79,27 +82,40 @@ fn run<C, R: Report>(
             return failure.exit.code().into();
         }
     };
-    let Ended { mut report, mut result } = work(config, &console);
+    let tell = |failure: &Failure| say(&console, &output, program, failure);
+    let exit = loop {
+        let ended = work(&config, &console);
+        let again = again(&config, &ended);
+        let exit = conclude(ended, output.report.as_deref(), tell);
+        if !again {
+            break exit;
+        }
+    };
+    console.finish();
+    exit.code().into()
+}
+
+/// What is left to do when a session has ended: its report, and its last word.
+fn conclude<R: Report>(ended: Ended<R>, path: Option<&Path>, tell: impl Fn(&Failure)) -> Exit {
+    let Ended { mut report, mut result } = ended;
     remove_unfinished();
     report.end(result.as_ref().copied());
-    if let Some(path) = &output.report
+    if let Some(path) = path
         && let Err(failure) = report::write(path, &report)
     {
         match &result {
             Ok(()) => result = Err(failure),
             // The session's own failure is what the exit code must tell.
-            Err(_) => say(&console, &output, program, &failure),
+            Err(_) => tell(&failure),
         }
     }
-    let exit = match result {
+    match result {
         Ok(()) => Exit::Complete,
         Err(failure) => {
-            say(&console, &output, program, &failure);
+            tell(&failure);
             failure.exit
         }
-    };
-    console.finish();
-    exit.code().into()
+    }
 }
 
 /// Chooses the interface.

@@ -1,5 +1,7 @@
 //! The receiver at work: protocol, sockets, sink and signals on one thread's loop.
 
+use std::collections::VecDeque;
+
 use super::Ended;
 use super::config::RecvConfig;
 use super::console::Console;
@@ -7,6 +9,7 @@ use super::error::Failure;
 use super::launch::{self, Ticker};
 use super::progress::{Phase, Progress};
 use super::report::{ReceiverReport, Seconds, Wire};
+use super::service::Service;
 use super::sinks::SinkPlans;
 use crate::exit::Exit;
 use crate::net::clock::Clock;
@@ -18,23 +21,55 @@ use crate::session::receiver::{self, Event};
 use crate::session::{Receiver, turn};
 use crate::sink::writer::{Writer, Written};
 use crate::time::Time;
-use crate::wire::{Label, Name, ReceiverId};
+use crate::wire::{Label, Name, ReceiverId, SessionId};
 
-/// A receiver from the search for a sender to its report.
-pub(super) fn work(config: RecvConfig, console: &Console) -> Ended<ReceiverReport> {
-    match Work::prepare(&config) {
-        Ok(work) => work.run(&config, console),
-        Err(failure) => Ended { report: ReceiverReport::new(&config.name), result: Err(failure) },
+/// What lasts from one session to the next.
+#[derive(Debug)]
+pub(super) struct Receiving {
+    signals: Option<Signals>,
+    service: Service,
+    /// Sessions that this receiver has taken part in, or was refused by.
+    over: VecDeque<SessionId>,
+}
+
+impl Default for Receiving {
+    fn default() -> Self {
+        Self { signals: None, service: Service::from_environment(), over: VecDeque::new() }
     }
 }
 
-struct Work {
+impl Receiving {
+    /// A receiver from the search for a sender to its report.
+    pub(super) fn work(&mut self, config: &RecvConfig, console: &Console) -> Ended<ReceiverReport> {
+        match Work::prepare(config, self) {
+            Ok(work) => work.run(config, console),
+            Err(failure) => Ended { report: ReceiverReport::new(&config.name), result: Err(failure) },
+        }
+    }
+
+    /// Whether there is a next session after one that ended like this.
+    pub(super) fn goes_on(config: &RecvConfig, ended: &Ended<ReceiverReport>) -> bool {
+        let here = |exit| matches!(exit, Exit::Signal(_) | Exit::LocalResource | Exit::Internal);
+        // What fails before there is a session would fail again.
+        let had_session = ended.report.session.is_some();
+        config.repeat && had_session && !ended.result.as_ref().is_err_and(|failure| here(failure.exit))
+    }
+
+    fn forget_session(&mut self, session: SessionId) {
+        self.over.push_back(session);
+        if self.over.len() > MOST_OVER {
+            self.over.pop_front();
+        }
+    }
+}
+
+struct Work<'a> {
+    lasting: &'a mut Receiving,
     clock: Clock,
     receiver: Receiver,
     network: ReceiverNetwork,
     writer: Writer,
     sleeper: Sleeper,
-    signals: Signals,
     /// The last signal that came.
     stopped_by: u8,
     /// Losses known when the kernel was last asked which of them were its own.
@@ -43,21 +78,24 @@ struct Work {
     sinks: SinkPlans,
 }
 
-impl Work {
-    fn prepare(config: &RecvConfig) -> Result<Self, Failure> {
+impl<'a> Work<'a> {
+    fn prepare(config: &RecvConfig, lasting: &'a mut Receiving) -> Result<Self, Failure> {
         let accept = config.keys.accept()?;
         let sinks = SinkPlans::prepare(config)?;
         let venue = super::venue(&config.network)?;
         let network = ReceiverNetwork::new(ReceiverSockets::open(&venue, config.ttl)?, config.peer_timeout);
         tracing::info!(interface = %venue.interface.name, group = %venue.target(), "waiting for a sender");
-        let machine = receiver_config(config, accept, network.receive_buffer())?;
+        let machine = receiver_config(config, accept, network.receive_buffer(), &lasting.over)?;
         let clock = Clock::start();
         let sleeper = Sleeper::new().map_err(launch::no_resource)?;
-        let signals = Signals::catch().map_err(launch::no_resource)?;
+        if lasting.signals.is_none() {
+            lasting.signals = Some(Signals::catch().map_err(launch::no_resource)?);
+        }
         let waker = sleeper.waker();
         let writer = Writer::start(move || waker.wake()).map_err(launch::no_resource)?;
         let receiver = Receiver::new(machine, clock.now());
-        Ok(Self { clock, receiver, network, writer, sleeper, signals, stopped_by: 0, lost_symbols: 0, sinks })
+        lasting.service.waiting();
+        Ok(Self { lasting, clock, receiver, network, writer, sleeper, stopped_by: 0, lost_symbols: 0, sinks })
     }
 
     fn run(mut self, config: &RecvConfig, console: &Console) -> Ended<ReceiverReport> {
@@ -81,6 +119,7 @@ impl Work {
             if let Some(rate) = ticker.tick(now, bytes) {
                 self.note_drops();
                 self.network.keep_membership(now, self.receiver.silence(now));
+                self.lasting.service.alive(now);
                 console.progress(self.progress(now, bytes, rate));
                 if !self.heed_signals(now) {
                     break;
@@ -93,7 +132,8 @@ impl Work {
                     deadline = deadline.min(now + pause);
                 }
                 let [group, peer] = self.network.watches(!pause.is_zero());
-                let watched = [group, peer, Watch::readable(&self.signals)];
+                let signals = self.lasting.signals.as_ref().map_or(group, Watch::readable);
+                let watched = [group, peer, signals];
                 let ready = self.sleeper.wait(watched, &self.clock, deadline, || {
                     written = self.writer.take();
                     written.is_none()
@@ -154,6 +194,7 @@ impl Work {
                 Event::Started => {
                     tracing::info!("receiving");
                     let label = self.receiver.summary().map(|summary| summary.label);
+                    self.lasting.service.receiving(label.as_ref().map_or("", Label::as_str));
                     match self.sinks.plans(label) {
                         Ok(plans) => self.writer.open(plans),
                         Err(failure) => self.receiver.fail(now, failure.exit, failure.message),
@@ -174,7 +215,9 @@ impl Work {
 
     /// False if the process is to end at once.
     fn heed_signals(&mut self, now: Time) -> bool {
-        let Some((signal, count)) = self.signals.take() else { return true };
+        let Some((signal, count)) = self.lasting.signals.as_mut().and_then(Signals::take) else {
+            return true;
+        };
         self.stopped_by = signal;
         self.writer.cancel();
         self.sinks.kill();
@@ -208,12 +251,16 @@ impl Work {
     fn end(self, config: &RecvConfig, now: Time) -> Ended<ReceiverReport> {
         self.writer.cancel();
         self.sinks.end();
+        if !config.repeat || self.receiver.ended().is_none_or(|ended| matches!(ended.exit, Exit::Signal(_))) {
+            self.lasting.service.stopping();
+        }
         let mut report = ReceiverReport::new(&config.name);
         let ended = self.receiver.ended();
         let complete = matches!(ended, Some(receiver::Ended { exit: Exit::Complete, .. }));
         if let Some(summary) = self.receiver.summary() {
             report.label = Some(summary.label.to_string());
             report.session = Some(summary.session.to_string());
+            self.lasting.forget_session(summary.session);
             report.sender = Some(summary.sender.to_string());
             report.bytes = summary.bytes;
             report.digest = summary.end.filter(|_| complete).map(|end| end.digest.to_string());
@@ -247,8 +294,12 @@ impl Work {
     }
 }
 
-        let accept = config.keys.accept()?;
-        let sinks = SinkPlans::prepare(config)?;
+fn receiver_config(
+    config: &RecvConfig,
+    accept: Accept,
+    receive_buffer: usize,
+    over: &VecDeque<SessionId>,
+) -> Result<receiver::Config, Failure> {
     let label = |text: &String| {
         Label::new(text).ok_or_else(|| {
             Failure::usage(format!("--expect {text}: use letters, digits, dot, underscore, dash"))
@@ -269,5 +320,10 @@ impl Work {
         // and allows twice what it was asked for.
         socket_buffer: receive_buffer / 3 * 2,
         accept,
+        over: over.iter().copied().collect(),
     })
 }
+
+/// Sessions that are remembered as over. A sender announces for some seconds after the end at most, and a group and port
+/// has one sender at a time.
+const MOST_OVER: usize = 64;

@@ -10,10 +10,10 @@ use clap::Parser;
 use clap::builder::BoolishValueParser;
 
 use super::args::{Asked, NetworkArgs, OutputArgs, command_line, parse, path, runnable};
-use super::config::{RecvConfig, SinkConfig};
+use super::config::{DEFAULT_START_TIMEOUT, RecvConfig, SinkConfig};
 use super::error::Failure;
 use super::keys::KeyArgs;
-use super::receiving;
+use super::receiving::Receiving;
 use super::template::Template;
 use super::values::{self, ForEver};
 use crate::command::CommandLine;
@@ -43,13 +43,17 @@ struct RecvArgs {
     #[arg(long, env = "MCAST_EXPECT", value_name = "LABEL", value_parser = values::label)]
     expect: Option<String>,
 
+    /// After a session, wait for the next one, until a signal comes
+    #[arg(long, env = "MCAST_REPEAT", value_parser = BoolishValueParser::new())]
+    repeat: bool,
+
     /// How the sender's report calls this receiver [default: the host name]
     #[arg(long, env = "MCAST_NAME", value_name = "NAME", value_parser = values::name)]
     name: Option<String>,
 
-    /// Give up when no session starts within this time; 0: never
-    #[arg(long, env = "MCAST_START_TIMEOUT", value_name = "DUR", default_value = "10m", value_parser = values::duration_or_for_ever)]
-    start_timeout: ForEver,
+    /// Give up when no session starts within this time; 0: never [default: 10m, or 0 with --repeat]
+    #[arg(long, env = "MCAST_START_TIMEOUT", value_name = "DUR", value_parser = values::duration_or_for_ever)]
+    start_timeout: Option<ForEver>,
 
     #[command(flatten)]
     network: NetworkArgs,
@@ -83,11 +87,13 @@ Examples:
 
 /// The program.
 pub fn main() -> ExitCode {
+    let mut receiving = Receiving::default();
     super::run(
         "mcast-recv",
         |args| config(args, io::stdout().is_terminal()),
         |config| (config.output.clone(), config.sinks.contains(&SinkConfig::Stdout)),
-        receiving::work,
+        |config, console| receiving.work(config, console),
+        Receiving::goes_on,
     )
 }
 
@@ -128,6 +134,9 @@ fn config(
             "standard output is a terminal; name a command after --, a file with -o, or redirect it",
         ));
     }
+    if args.repeat {
+        check_repeat(&sinks)?;
+    }
     sinks.extend(command_line(args.command)?.map(SinkConfig::Command));
     Ok(Asked::Run(RecvConfig {
         network: args.network.config()?,
@@ -136,18 +145,43 @@ fn config(
         sinks,
         expect: args.expect,
         name: args.name.unwrap_or_else(values::host_name),
-        start_timeout: args.start_timeout.0,
+        start_timeout: match args.start_timeout {
+            Some(given) => given.0,
+            None if args.repeat => None,
+            None => Some(DEFAULT_START_TIMEOUT),
+        },
+        repeat: args.repeat,
         peer_timeout: args.peer_timeout,
         buffer: args.buffer,
         output: args.messages.config()?,
     }))
 }
 
+/// What several sessions would do to each other's output.
+fn check_repeat(sinks: &[SinkConfig]) -> Result<(), Failure> {
+    for sink in sinks {
+        match sink {
+            SinkConfig::Stdout => {
+                return Err(Failure::usage(
+                    "--repeat: streams would run into each other on standard output; give a command after --, or -o",
+                ));
+            }
+            SinkConfig::File { path, overwrite: false, .. } if path.fixed().is_some() => {
+                return Err(Failure::usage(
+                    "--repeat: each session needs a file of its own; put {start} or {label} into --output, or give --overwrite",
+                ));
+            }
+            SinkConfig::File { .. } | SinkConfig::Command(_) => {}
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::args::tests::{every_option_has_its_variable, help};
     use super::*;
-    use crate::cli::config::{DEFAULT_BUFFER, DEFAULT_PEER_TIMEOUT, DEFAULT_START_TIMEOUT};
+    use crate::cli::config::{DEFAULT_BUFFER, DEFAULT_PEER_TIMEOUT};
     use crate::exit::Exit;
 
     fn asked(line: &str, stdout_is_terminal: bool) -> Result<Asked<RecvConfig>, Failure> {
@@ -216,6 +250,17 @@ mod tests {
         assert_eq!(right("-o - -- sh -c x").sinks, [SinkConfig::Stdout, command]);
         assert_eq!(right("-o a --then true --overwrite").sinks, [file(Some("true"))]);
         for line in ["--then true", "-o - --then true", "-- no-such-program", "-- --then", "-o {x}"] {
+            assert!(asked(line, false).is_err_and(|failure| failure.exit == Exit::Usage), "{line}");
+        }
+    }
+
+    #[test]
+    fn sessions_that_repeat_need_places_of_their_own() {
+        let config = right("--repeat -o {start}.dump");
+        assert_eq!((config.repeat, config.start_timeout), (true, None));
+        assert_eq!(right("--repeat --start-timeout 5s -- sh").start_timeout, Some(Duration::from_secs(5)));
+        assert!(right("--repeat -o a --overwrite").repeat);
+        for line in ["--repeat", "--repeat -o a", "--repeat -o - -- sh"] {
             assert!(asked(line, false).is_err_and(|failure| failure.exit == Exit::Usage), "{line}");
         }
     }

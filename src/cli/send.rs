@@ -129,6 +129,7 @@ pub fn main() -> ExitCode {
         |args| config(args, io::stdin().is_terminal()),
         |config| (config.output.clone(), false),
         sending::work,
+        |_, _| false,
     )
 }
 

@@ -22,9 +22,9 @@ use crate::time::Time;
 use crate::wire::{AbortReason, Announce, Label, SYMBOL_HEADER_LEN, SessionId};
 
 /// A sender from its first announce to its report.
-pub(super) fn work(config: SendConfig, console: &Console) -> Ended<SenderReport> {
-    match Work::prepare(&config) {
-        Ok(work) => work.run(&config, console),
+pub(super) fn work(config: &SendConfig, console: &Console) -> Ended<SenderReport> {
+    match Work::prepare(config) {
+        Ok(work) => work.run(config, console),
         Err(failure) => Ended { report: SenderReport::new(&config.label), result: Err(failure) },
     }
 }

@@ -36,6 +36,7 @@ pub(super) fn receiver_config(scenario: &Scenario, index: usize) -> receiver::Co
         id: ReceiverId(0x1000 + index as u64),
         name: name(&plan.name),
         expect: None,
+        over: Vec::new(),
         seed: scenario.seed.wrapping_mul(31).wrapping_add(index as u64),
         start_timeout: scenario.start_timeout,
         peer_timeout: plan.peer_timeout.unwrap_or(scenario.peer_timeout),

@@ -37,6 +37,7 @@ fn member() -> Receiver {
             id: ID,
             name: Name::new("db2").unwrap(),
             expect: None,
+            over: Vec::new(),
             seed: 1,
             start_timeout: None,
             peer_timeout: Duration::from_secs(10),

@@ -30,6 +30,8 @@ pub struct Config {
     pub name: Name,
     /// The only label that is accepted; `None`: any.
     pub expect: Option<Label>,
+    /// Sessions that are not joined: what this receiver has to do with them is over.
+    pub over: Vec<SessionId>,
     /// For jitter.
     pub seed: u64,
     /// Time after launch at which to give up waiting for a session to start; `None`: never.
@@ -283,6 +285,9 @@ impl Receiver {
     fn handle_announce(&mut self, now: Time, found: Found) {
         let Found { sender: from, session, announce, .. } = &found;
         let (from, session, announce) = (*from, *session, *announce);
+        if self.config.over.contains(&session) {
+            return;
+        }
         if let Some(expected) = self.config.expect
             && expected != announce.label
         {
@@ -501,6 +506,7 @@ mod tests {
             id: ReceiverId(1),
             name: Name::new("db2").unwrap(),
             expect: None,
+            over: Vec::new(),
             seed: 0,
             start_timeout: None,
             peer_timeout: Duration::from_secs(10),

@@ -134,7 +134,12 @@ impl Sender {
             member.nacks = confirm.outcome.nacks;
             member.stalled = confirm.outcome.stalled;
             match confirm.stage {
-                Stage::Verified => member.state = MemberState::Verified,
+                Stage::Verified => {
+                    if member.state != MemberState::Verified {
+                        tracing::debug!(name = %member.name, address = %member.address, "all of it is verified there");
+                    }
+                    member.state = MemberState::Verified;
+                }
                 Stage::Done => {
                     let code = confirm.outcome.exit.code();
                     tracing::info!(name = %member.name, address = %member.address, code, "receiver done");
