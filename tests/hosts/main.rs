@@ -13,12 +13,16 @@
 )]
 
 mod bad_input;
+mod clocks;
 mod commands;
 mod commands_killed;
 mod deaths;
+mod files;
 mod multicast;
 mod network;
 mod pauses;
+mod phases;
+mod repeat;
 mod signals;
 mod sinks;
 mod sizes;

@@ -118,6 +118,13 @@ impl Host {
             .args(&["-v", "--name", name])
     }
 
+    /// `WRAPPER… mcast-recv --name NAME`, to be started on this host.
+    pub(crate) fn recv_under(&self, wrapper: &[&str], name: &str) -> Launch {
+        let mut command = self.command(wrapper[0]);
+        command.args(&wrapper[1..]).arg(env!("CARGO_BIN_EXE_mcast-recv"));
+        Launch::new(command, &format!("receiver {name}")).args(&["-v", "--name", name])
+    }
+
     /// A socket of this host, in the hands of the test.
     pub(crate) fn socket(&self, bind: SocketAddr) -> UdpSocket {
         let namespace = std::fs::File::open(self.namespace()).unwrap();

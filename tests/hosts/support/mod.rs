@@ -9,7 +9,7 @@ pub(crate) mod wait;
 
 use std::time::Duration;
 
-pub(crate) use lab::Lab;
+pub(crate) use lab::{Host, Lab};
 pub(crate) use program::Program;
 pub(crate) use source::Source;
 

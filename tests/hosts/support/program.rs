@@ -72,6 +72,17 @@ impl Launch {
         self
     }
 
+    /// A variable in the program's environment.
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// A file in the program's own directory.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
     /// Stdin is a pipe that brings this source as far as the test feeds it.
     pub(crate) fn source(mut self, source: Source) -> Self {
         self.source = Some(source);
@@ -338,6 +349,11 @@ impl Program {
     /// All of stderr, once the program has ended.
     pub(crate) fn stderr(&self) -> String {
         self.listener.to_end(PATIENCE)
+    }
+
+    /// Stderr up to now.
+    pub(crate) fn stderr_so_far(&self) -> String {
+        self.listener.text()
     }
 
     pub(crate) fn directory(&self) -> &Path {
