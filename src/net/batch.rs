@@ -115,6 +115,16 @@ impl BatchSocket {
         &self.socket
     }
 
+    /// Whether the kernel takes many datagrams a call, as far as is known before one was refused.
+    pub(super) fn can_segment(&self) -> bool {
+        self.state.max_gso_segments() > 1
+    }
+
+    /// Whether the kernel hands over many datagrams in one piece.
+    pub(super) fn can_coalesce(&self) -> bool {
+        self.state.gro_segments() > 1
+    }
+
     /// Bytes that the kernel keeps for this socket until they are read.
     pub fn receive_buffer(&self) -> usize {
         self.receive_buffer
@@ -196,7 +206,10 @@ fn send_in_batches(
         let batch = rest.get(..segments * segment).unwrap_or(rest);
         match one_batch(batch) {
             Ok(()) => sent += batch.len(),
-            Err(_) if segments > 1 && most_segments() == 1 => {}
+            // Once a socket: from here on it is not asked any more.
+            Err(error) if segments > 1 && most_segments() == 1 => {
+                tracing::warn!("segmentation offload refused ({error}), {ONE_BY_ONE}");
+            }
             Err(source) => {
                 let trouble = Trouble::of(&source);
                 return Err(SendError { sent, size: batch.len().min(segment), trouble, source });
@@ -205,6 +218,9 @@ fn send_in_batches(
     }
     Ok(())
 }
+
+/// What is left without GSO, and what it costs.
+pub(super) const ONE_BY_ONE: &str = "sending datagram by datagram, which takes more of the processor";
 
 fn remedy(trouble: Trouble) -> &'static str {
     match trouble {
@@ -222,10 +238,16 @@ const SLOT: usize = 1 << 16;
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::io::{Read, Seek};
+    use std::sync::Mutex;
+    use std::time::Duration;
 
     use rustix::io::Errno;
+    use socket2::{Domain, Type};
 
     use super::*;
+    use crate::net::clock::Clock;
+    use crate::net::wake::{Sleeper, Watch};
 
     #[test]
     fn batches_are_as_large_as_the_kernel_allows() {
@@ -240,10 +262,10 @@ mod tests {
     }
 
     #[test]
-    fn where_segmentation_is_refused_datagrams_go_out_one_by_one() {
+    fn where_segmentation_is_refused_datagrams_go_out_one_by_one_and_one_line_says_so() {
         let segments = Cell::new(64);
         let mut out = Vec::new();
-        let refusing = |batch: &[u8]| {
+        let mut refusing = |batch: &[u8]| {
             if batch.len() > 10 {
                 segments.set(1);
                 return Err(Errno::IO.into());
@@ -251,10 +273,21 @@ mod tests {
             out.push(batch.to_vec());
             Ok(())
         };
+        let mut log = tempfile::tempfile().unwrap();
+        let subscriber = tracing_subscriber::fmt().with_writer(Mutex::new(log.try_clone().unwrap())).finish();
         let contents: Vec<u8> = (0..95).collect();
-        send_in_batches(&contents, 10, || segments.get(), refusing).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            for contents in contents.chunks(50) {
+                send_in_batches(contents, 10, || segments.get(), &mut refusing).unwrap();
+            }
+        });
         assert_eq!(out.len(), 10);
         assert_eq!(out.concat(), contents);
+        let mut said = String::new();
+        log.rewind().unwrap();
+        log.read_to_string(&mut said).unwrap();
+        assert_eq!(said.matches("WARN").count(), 1, "{said}");
+        assert!(said.contains("segmentation offload refused") && said.contains("datagram by datagram"));
     }
 
     #[test]
@@ -266,6 +299,35 @@ mod tests {
         };
         let error = send_in_batches(&[0; 1000], 10, || 4, full).unwrap_err();
         assert_eq!((error.sent, error.trouble), (80, Trouble::WouldBlock));
+    }
+
+    #[test]
+    fn batches_land_in_their_rooms_and_what_is_too_large_for_one_is_cut() {
+        let open = || {
+            let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+            socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+            BatchSocket::new(socket, 0).unwrap()
+        };
+        let (from, to) = (open(), open());
+        // With a short tail, alone, larger than a room as a batch, and as a datagram.
+        for (byte, count, segment) in [(1, 307, 100), (2, 100, 100), (3, 500, 100), (4, 1_000, 1_000)] {
+            from.send(to.local_address().unwrap(), &vec![byte; count], segment).unwrap();
+        }
+        let (clock, sleeper) = (Clock::start(), Sleeper::new().unwrap());
+        let deadline = clock.now() + Duration::from_secs(1);
+        let (mut found, mut landed) = (Vec::new(), Vec::new());
+        while found.len() < 4 && clock.now() < deadline {
+            sleeper.wait([Watch::readable(&to)], &clock, deadline, || true).unwrap();
+            let mut memory = [0; 3 * 350];
+            let received = to.receive_batches(memory.chunks_exact_mut(350).collect(), &mut landed).unwrap();
+            assert_eq!((received.messages, received.more), (landed.len(), landed.len() == 3));
+            for (room, batch) in memory.chunks_exact(350).zip(&landed) {
+                assert_eq!(batch.from, from.local_address().unwrap());
+                found.push((batch.len, batch.segment, room[..batch.len].to_vec()));
+            }
+        }
+        let expected = [(307, 100, 1), (100, 100, 2), (350, 100, 3), (350, 350, 4)];
+        assert_eq!(found, expected.map(|(len, segment, byte)| (len, segment, vec![byte; len])));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use rustix::net::sockopt;
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockAddr, Socket, Type};
 
 use super::Error;
-use super::batch::BatchSocket;
+use super::batch::{BatchSocket, ONE_BY_ONE};
 use super::interface::Interface;
 
 /// Where on the network a session takes place.
@@ -85,6 +85,9 @@ impl SenderSockets {
             .map_err(Error::system(format!("cannot send through interface {}", venue.interface.name)))?;
         let data = finish(socket, venue.own())?;
         data.warn_of_small_buffer();
+        if !data.can_segment() {
+            tracing::warn!("this kernel has no segmentation offload for UDP, {ONE_BY_ONE}");
+        }
         Ok(Self { data, listen: Some(group_socket(venue)?) })
     }
 }
@@ -108,6 +111,9 @@ impl ReceiverSockets {
     pub fn open(venue: &Venue, ttl: Option<u8>) -> Result<Self, Error> {
         let group = group_socket(venue)?;
         group.warn_of_small_buffer();
+        if !group.can_coalesce() {
+            tracing::debug!("this kernel has no UDP_GRO, receiving datagram by datagram");
+        }
         Ok(Self { group, peer: None, venue: venue.clone(), ttl })
     }
 

@@ -17,6 +17,7 @@ mod clocks;
 mod commands;
 mod commands_killed;
 mod deaths;
+mod degraded;
 mod files;
 mod multicast;
 mod network;

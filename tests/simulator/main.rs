@@ -10,6 +10,7 @@ mod random;
 mod slow;
 mod start;
 mod trust;
+mod utilisation;
 
 use mcast::exit::Exit;
 use mcast::sim::History;

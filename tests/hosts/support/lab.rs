@@ -105,17 +105,31 @@ impl Host {
 
     /// `mcast-send`, to be started on this host.
     pub(crate) fn send(&self) -> Launch {
-        Launch::new(
-            self.command(env!("CARGO_BIN_EXE_mcast-send")),
-            &format!("sender on host {}", self.number),
-        )
-        .arg("-v")
+        self.send_by(&[])
+    }
+
+    /// The same by way of a program that becomes it: `taskset -c 0`.
+    pub(crate) fn send_by(&self, way: &[&str]) -> Launch {
+        let command = self.command_by(way, env!("CARGO_BIN_EXE_mcast-send"));
+        Launch::new(command, &format!("sender on host {}", self.number)).arg("-v")
     }
 
     /// `mcast-recv --name NAME`, to be started on this host.
     pub(crate) fn recv(&self, name: &str) -> Launch {
-        Launch::new(self.command(env!("CARGO_BIN_EXE_mcast-recv")), &format!("receiver {name}"))
-            .args(&["-v", "--name", name])
+        self.recv_by(&[], name)
+    }
+
+    /// The same by way of a program that becomes it.
+    pub(crate) fn recv_by(&self, way: &[&str], name: &str) -> Launch {
+        let command = self.command_by(way, env!("CARGO_BIN_EXE_mcast-recv"));
+        Launch::new(command, &format!("receiver {name}")).args(&["-v", "--name", name])
+    }
+
+    fn command_by(&self, way: &[&str], program: &str) -> Command {
+        let Some((first, rest)) = way.split_first() else { return self.command(program) };
+        let mut command = self.command(first);
+        command.args(rest).arg(program);
+        command
     }
 
     /// `WRAPPER… mcast-recv --name NAME`, to be started on this host.

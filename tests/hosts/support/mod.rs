@@ -1,5 +1,6 @@
 //! A LAN, programs on its hosts, and the bytes that they exchange.
 
+pub(crate) mod kernel;
 pub(crate) mod lab;
 pub(crate) mod processes;
 pub(crate) mod program;

@@ -10,6 +10,7 @@ use rustix::net::sockopt::{set_socket_recv_buffer_size, socket_recv_buffer_size}
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, pidfd_getfd, pidfd_open, pidfd_send_signal};
 use tempfile::TempDir;
 
+use super::kernel::{Ability, Kernel};
 use super::processes::Tag;
 use super::stdio::{Feeder, Listener, Taker};
 use super::wait::{Stopwatch, comes_true, interest, readable};
@@ -26,6 +27,7 @@ pub(crate) struct Launch {
     takes: u64,
     then_closes: bool,
     trailing: Vec<String>,
+    kernel: Kernel,
     tag: Tag,
 }
 
@@ -44,6 +46,7 @@ impl Launch {
             takes: u64::MAX,
             then_closes: false,
             trailing: Vec::new(),
+            kernel: Kernel::default(),
             tag,
         }
     }
@@ -112,6 +115,12 @@ impl Launch {
         self
     }
 
+    /// The program finds a kernel without these.
+    pub(crate) fn without(mut self, abilities: &[Ability]) -> Self {
+        self.kernel = Kernel::without(abilities);
+        self
+    }
+
     /// Starts it, with `--report` in a directory of its own.
     pub(crate) fn start(mut self) -> Program {
         self.command.arg("--report").arg(self.directory.path().join(REPORT));
@@ -119,7 +128,8 @@ impl Launch {
         let given_stdin = self.stdin.take().unwrap_or_else(Stdio::null);
         self.command.stdin(if self.source.is_some() { Stdio::piped() } else { given_stdin });
         self.command.stdout(self.stdout.take().unwrap_or_else(Stdio::piped)).stderr(Stdio::piped());
-        let mut child = self.command.spawn().unwrap_or_else(|error| panic!("{}: {error}", self.what));
+        let mut child =
+            self.kernel.spawn(&mut self.command).unwrap_or_else(|error| panic!("{}: {error}", self.what));
         let handle = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
         let feeder = self.source.and_then(|source| Some(Feeder::new(child.stdin.take()?, source)));
         let taker = child.stdout.take().map(|stdout| Taker::new(stdout, self.takes, self.then_closes));
