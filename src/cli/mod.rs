@@ -7,6 +7,7 @@ pub mod error;
 mod keygen;
 pub mod keys;
 mod launch;
+mod limits;
 pub mod progress;
 mod receiving;
 pub mod recv;

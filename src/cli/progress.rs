@@ -23,8 +23,8 @@ pub struct Progress {
     pub receivers: Option<Receivers>,
     /// Repair symbols among all symbols, 0 to 1.
     pub repair_share: f64,
-    /// Who holds the session up just now: `source`, `network`, `sink`, `receiver NAME`.
-    pub limited_by: Option<String>,
+    /// Who has held the session up of late, `source`, `network`, `sink` or `receiver NAME`, and for how long in all.
+    pub limited_by: Option<(String, Duration)>,
 }
 
 /// What a session is doing.
@@ -108,7 +108,7 @@ fn style() -> ProgressStyle {
     ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// All of it in one line, which fits into 80 columns.
+/// All of it in one line, which is cut where the terminal ends: what matters most comes first.
 fn line(progress: &Progress) -> String {
     let (receivers, amount) = (progress.receivers, DecimalBytes(progress.bytes));
     if progress.phase == Phase::Waiting {
@@ -129,7 +129,7 @@ fn line(progress: &Progress) -> String {
     match (progress.phase, receivers, &progress.limited_by) {
         (Phase::Finishing, Some(_), _) => parts.push("confirming".to_owned()),
         (Phase::Finishing, None, _) => parts.push("waiting for the sink".to_owned()),
-        (_, _, Some(limit)) => parts.push(format!("limit: {limit}")),
+        (_, _, Some((limit, held))) => parts.push(format!("limit: {limit} {} s", held.as_secs())),
         _ => {}
     }
     parts.join(" · ")
@@ -156,7 +156,7 @@ mod tests {
             rate: 112_300_000,
             receivers: Some(Receivers { joined: 3, ready: 3, done: 0 }),
             repair_share: 0.0123,
-            limited_by: Some("receiver db2".to_owned()),
+            limited_by: Some(("receiver db2".to_owned(), Duration::from_millis(754_900))),
         }
     }
 
@@ -164,7 +164,7 @@ mod tests {
     fn one_line_tells_how_far_how_fast_who_and_why() {
         assert_eq!(
             line(&running()),
-            "1.23 GB (30 %) · 112.30 MB/s · 3/3 ready, 0 done · repair 1.2 % · limit: receiver db2"
+            "1.23 GB (30 %) · 112.30 MB/s · 3/3 ready, 0 done · repair 1.2 % · limit: receiver db2 754 s"
         );
         let at_receiver = Progress { receivers: None, expected: None, phase: Phase::Finishing, ..running() };
         assert_eq!(line(&at_receiver), "1.23 GB · 112.30 MB/s · repair 1.2 % · waiting for the sink");

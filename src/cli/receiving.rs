@@ -230,8 +230,8 @@ impl<'a> Work<'a> {
         let started = summary.as_ref().is_some_and(|summary| summary.started.is_some());
         let stats = self.receiver.stats();
         let symbols = (stats.source_symbols + stats.repair_symbols).max(1);
-        let sink_is_behind =
-            summary.as_ref().is_some_and(|summary| summary.waiting.0 * 2 >= summary.waiting.1);
+        let behind = summary.as_ref().filter(|summary| summary.waiting.0 * 2 >= summary.waiting.1);
+        let stalled = behind.map(|summary| summary.stalled);
         Progress {
             elapsed: now.since(Time::ZERO),
             phase: match &summary {
@@ -244,7 +244,7 @@ impl<'a> Work<'a> {
             rate,
             receivers: None,
             repair_share: stats.repair_symbols as f64 / symbols as f64,
-            limited_by: sink_is_behind.then(|| "sink".to_owned()),
+            limited_by: stalled.map(|stalled| ("sink".to_owned(), stalled)),
         }
     }
 

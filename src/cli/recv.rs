@@ -66,7 +66,7 @@ struct RecvArgs {
     #[arg(long, env = "MCAST_PEER_TIMEOUT", value_name = "DUR", default_value = "10s", value_parser = values::peer_timeout, help_heading = "Transfer")]
     peer_timeout: Duration,
 
-    /// Memory for data that the output has not taken yet
+    /// Memory for data that the output has not taken yet: by so much the others can run ahead of it
     #[arg(long, env = "MCAST_BUFFER", value_name = "SIZE", default_value = "32M", value_parser = values::memory, help_heading = "Transfer")]
     buffer: u64,
 

@@ -98,7 +98,7 @@ pub struct ReceiverReport {
     pub goodput_bps: u64,
     /// What came over the network.
     pub wire: Wire,
-    /// For how long each of these held the session up: `network`, `sink`.
+    /// For how long each of these held the session up, as far as a receiver can tell: `sink`. The sender's report has all.
     pub limited_by: BTreeMap<String, Seconds>,
     /// Reports that asked for repair.
     pub nacks: u64,

@@ -111,7 +111,7 @@ struct TransferArgs {
     #[arg(long, env = "MCAST_MTU", value_name = "N", value_parser = clap::value_parser!(u16).range(576..=9_000))]
     mtu: Option<u16>,
 
-    /// Memory for data that receivers have not acknowledged
+    /// Memory for data that not every receiver has received; does not limit --buffer of receivers
     #[arg(long, env = "MCAST_WINDOW", value_name = "SIZE", default_value = "32M", value_parser = values::memory)]
     window: u64,
 }

@@ -5,6 +5,7 @@ use super::config::{SendConfig, SourceConfig};
 use super::console::Console;
 use super::error::Failure;
 use super::launch::{self, Ticker};
+use super::limits::LimitOfLate;
 use super::progress::{Phase, Progress, Receivers};
 use super::report::{Outcome, ReceiverEntry, Seconds, SenderReport, Wire};
 use crate::command::Commands;
@@ -15,7 +16,7 @@ use crate::net::socket::{SenderSockets, Venue};
 use crate::net::wake::{Signals, Sleeper, Watch, signal_name};
 use crate::seal::Seal;
 use crate::session::sender::{self, Member, MemberState, StartRules};
-use crate::session::{Limiter, Rate, Sender, batch_of, turn};
+use crate::session::{Rate, Sender, batch_of, turn};
 use crate::source::reader::{Given, Reader};
 use crate::source::{Input, Source};
 use crate::time::Time;
@@ -41,6 +42,7 @@ struct Work {
     /// Buffers that the source has.
     at_source: usize,
     expected: Option<u64>,
+    limits: LimitOfLate,
     /// The thread that waits for the source, where that is a command.
     commands: Option<Commands>,
 }
@@ -87,6 +89,7 @@ impl Work {
             stopped_by: 0,
             at_source: 0,
             expected,
+            limits: LimitOfLate::new(Time::ZERO),
             commands,
         })
     }
@@ -113,7 +116,8 @@ impl Work {
             }
             if let Some(rate) = ticker.tick(now, self.acknowledged()) {
                 self.network.keep_membership(now);
-                console.progress(self.progress(now, rate));
+                let progress = self.progress(now, rate);
+                console.progress(progress);
                 if !self.heed_signals(now) {
                     break;
                 }
@@ -191,7 +195,7 @@ impl Work {
         alive.map(|member| member.bytes).min().unwrap_or(0)
     }
 
-    fn progress(&self, now: Time, rate: u64) -> Progress {
+    fn progress(&mut self, now: Time, rate: u64) -> Progress {
         let mut receivers = Receivers::default();
         for member in self.sender.members() {
             match &member.state {
@@ -207,14 +211,6 @@ impl Work {
         }
         let stats = self.sender.stats();
         let symbols = (stats.source_symbols + stats.repair_symbols).max(1);
-        let limited_by = match self.sender.limiter() {
-            Limiter::Source => Some("source".to_owned()),
-            Limiter::Network => Some("network".to_owned()),
-            Limiter::Receiver(id) => {
-                let member = self.sender.members().find(|member| member.id == id);
-                member.map(|member| format!("receiver {}", member.name))
-            }
-        };
         Progress {
             elapsed: now.since(Time::ZERO),
             phase: match (self.sender.has_started(), self.sender.stream_end()) {
@@ -227,7 +223,7 @@ impl Work {
             rate,
             receivers: Some(receivers),
             repair_share: stats.repair_symbols as f64 / symbols as f64,
-            limited_by,
+            limited_by: self.limits.name(now, &self.sender),
         }
     }
 

@@ -23,13 +23,14 @@ pub struct WireStats {
 }
 
 /// What kept a sender from sending more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Limiter {
     /// The source had nothing to read.
     Source,
-    /// The line, the local queue, the rate, or a receiver's socket buffer.
+    /// The line, the local queue, the rate, or repairs that are under way.
     Network,
-    /// This receiver's window was full, or its last confirmation is waited for.
+    /// This receiver's sink was behind, its host took nothing out of its socket buffer while others' did, it was silent,
+    /// or its last confirmation was waited for.
     Receiver(ReceiverId),
 }
 
@@ -58,6 +59,11 @@ impl LimiterClock {
             Limiter::Receiver(receiver) => return Some((receiver, held)),
         }
         None
+    }
+
+    /// So much of the time since the last switch was nobody's but this host's.
+    pub(super) fn forgive(&mut self, pause: Duration) {
+        self.since += pause;
     }
 
     pub(super) const fn current(&self) -> Limiter {

@@ -74,6 +74,8 @@ pub struct ReceiverHistory {
     pub ended: Time,
     /// What it counted.
     pub stats: WireStats,
+    /// For how long its sink held it up, as it says.
+    pub stalled: Duration,
 }
 
 impl History {

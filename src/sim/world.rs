@@ -480,6 +480,7 @@ impl<'a> World<'a> {
 impl ReceivingHost {
     fn record(&mut self, now: Time, exit: Option<Exit>, error: Option<String>, stats: WireStats) {
         assert!(!self.sink.is_spoilt() || exit != Some(Exit::Complete), "exit 0 with bytes of nobody's");
+        let summary = self.machine.as_ref().and_then(Receiver::summary);
         self.history = Some(ReceiverHistory {
             exit,
             error,
@@ -487,6 +488,7 @@ impl ReceivingHost {
             last_byte: self.sink.last_taken,
             ended: now,
             stats,
+            stalled: summary.map_or(Duration::ZERO, |summary| summary.stalled),
         });
         self.host.wake = None;
     }

@@ -142,3 +142,27 @@ fn receiver_kept_from_the_processor_slows_the_stream_and_breaks_nothing() {
 fn for_as_long_as(duration: Duration) {
     crate::support::wait::readable(&mut [], duration);
 }
+
+#[test]
+fn buffer_of_2_gib_takes_no_memory_before_it_is_needed_and_then_lets_the_others_run_ahead() {
+    let lab = Lab::with(2, &["--offload", "on"]);
+    let source = Source::new(6, 160 * MIB);
+    let mut pauses = lab.host(1).recv("r1").args(&["--buffer", "2G"]).takes(0).start();
+    let mut other = lab.host(2).recv("r2").start();
+    let mut sender = lab.sender().send().args(&["-n", "2", "--window", "4M"]).source(source).start();
+    sender.feed_to(20 * MIB);
+    other.must_deliver(20 * MIB, PATIENCE);
+    // What has come is there, with memory for batches that are under way, and nothing else.
+    assert!(pauses.peak_memory() < 80 * MIB, "{} KiB", pauses.peak_memory() / KIB);
+    sender.finish();
+    other.must_deliver(source.len(), PATIENCE);
+    assert!((160 * MIB..240 * MIB).contains(&pauses.peak_memory()), "{} KiB", pauses.peak_memory() / KIB);
+    // As much as it was given, and not what the sender keeps.
+    assert!(sender.peak_memory() < 60 * MIB, "{} KiB", sender.peak_memory() / KIB);
+    pauses.take_all();
+    sender.must_exit(&[0], PATIENCE);
+    for receiver in [&mut pauses, &mut other] {
+        receiver.must_exit(&[0], PATIENCE);
+        receiver.must_have_delivered(source);
+    }
+}

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use mcast::exit::Exit;
-use mcast::sim::Scenario;
+use mcast::session::Rate;
+use mcast::sim::{History, Scenario};
 
 use crate::{all_complete, exits};
 
@@ -166,4 +167,96 @@ fn who_returns_slowly_lets_the_others_go_on_as_soon_as_it_takes_something() {
         let last = history.receivers[0].last_byte.as_nanos();
         assert!(last < 300_000_000_000 + left * 50_000_000 + 100_000_000, "{buffer}: {last}");
     }
+}
+
+/// Seconds for which this one held up the session, as the sender's report says.
+fn limited(history: &History, name: &str) -> f64 {
+    history.limited_by.get(name).copied().unwrap_or_default().as_secs_f64()
+}
+
+/// Every moment of the session is somebody's.
+#[expect(clippy::panic, reason = "a helper of tests fails the test")]
+fn adds_up(history: &History) {
+    let all: f64 = history.limited_by.values().map(Duration::as_secs_f64).sum();
+    let Some(started) = history.started else { panic!("it has not started") };
+    let took = history.sender_ended.since(started).as_secs_f64();
+    assert!((all - took).abs() <= 0.02 + took / 100.0, "{took}: {:?}", history.limited_by);
+}
+
+#[test]
+fn a_source_that_trickles_is_what_limits() {
+    let mut scenario = Scenario::new(12, 3, 100_000);
+    scenario.source.trickle = Some((1_000, ms(100)));
+    let history = scenario.run();
+    adds_up(&history);
+    assert!(limited(&history, "source") > 9.8, "{:?}", history.limited_by);
+}
+
+#[test]
+fn a_rate_that_the_operator_gave_is_the_network() {
+    let mut scenario = on_ethernet(13, 3, 5_000_000);
+    scenario.rate = Some(Rate::from_bits_per_second(10_000_000));
+    let history = scenario.run();
+    adds_up(&history);
+    assert!(limited(&history, "network") > 3.9, "{:?}", history.limited_by);
+}
+
+#[test]
+fn a_sink_that_is_slow_is_named_and_what_it_says_agrees() {
+    let mut scenario = on_ethernet(14, 3, 20_000_000);
+    scenario.receivers[2].sink.per_block = ms(50);
+    let history = scenario.run();
+    adds_up(&history);
+    // 438 blocks, of which 22 fit into its buffer.
+    let named = limited(&history, "r2");
+    assert!(named > 20.0 && limited(&history, "network") < 1.0, "{:?}", history.limited_by);
+    let stalled = history.receivers[2].stalled.as_secs_f64();
+    assert!((stalled - named).abs() < 2.0, "{stalled}, {:?}", history.limited_by);
+    assert!(history.receivers[0].stalled < ms(100), "{:?}", history.receivers[0].stalled);
+}
+
+#[test]
+fn a_host_that_is_kept_from_its_socket_is_named_and_loses_nothing() {
+    let mut scenario = on_ethernet(15, 3, 60_000_000);
+    scenario.receivers[1].pauses = (1..40).map(|n| (ms(n * 100), ms(n * 100 + 90))).collect();
+    let history = scenario.run();
+    all_complete(&history);
+    adds_up(&history);
+    assert_eq!(history.sent.repair_symbols, 0);
+    assert!(limited(&history, "r1") > limited(&history, "network"), "{:?}", history.limited_by);
+}
+
+#[test]
+fn a_dead_receiver_is_what_limits_whichever_memory_is_full_first() {
+    for window in [4, 64, 4_096] {
+        let mut scenario = on_ethernet(16, 3, 60_000_000);
+        scenario.window = window;
+        scenario.receivers[1].killed = Some(ms(50));
+        let history = scenario.run();
+        adds_up(&history);
+        let named = limited(&history, "r1");
+        assert!((9.0..10.5).contains(&named), "{window}: {:?}", history.limited_by);
+    }
+}
+
+#[test]
+fn who_finishes_last_is_who_is_waited_for() {
+    let mut scenario = on_ethernet(17, 3, 400_000);
+    scenario.receivers[0].sink.closing = seconds(1);
+    scenario.receivers[1].sink.per_block = ms(500);
+    let history = scenario.run();
+    adds_up(&history);
+    assert!(limited(&history, "r1") > 3.5, "{:?}", history.limited_by);
+    assert!(limited(&history, "r0") < 0.1, "{:?}", history.limited_by);
+}
+
+#[test]
+fn a_large_buffer_lets_the_others_run_ahead_whatever_the_senders_window_is() {
+    let mut scenario = on_ethernet(18, 3, 50_000_000).with_loss(0.01);
+    scenario.window = 8;
+    scenario.receivers[1].sink.stalls = vec![(ms(10), seconds(300))];
+    scenario.receivers[1].buffer = 60_000_000;
+    let history = scenario.run();
+    all_complete(&history);
+    assert!(history.receivers[0].last_byte.as_nanos() < 2_000_000_000, "{}", history.receivers[0].last_byte);
 }

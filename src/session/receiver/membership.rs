@@ -357,9 +357,12 @@ impl Membership {
         self.unreachable.get_or_insert(now);
     }
 
-    /// Notes for how long complete blocks have filled half of the window: then the sink holds up the session.
+    /// Notes for how long complete blocks have filled half of the window, or are all that is left of the stream: then the
+    /// sink holds up the session.
     fn watch_sink(&mut self, now: Time) {
-        let full = self.assembly.waiting() * 2 >= self.assembly.window() as u64;
+        let waiting = self.assembly.waiting();
+        let all_here = self.end.is_some_and(|(blocks, _)| self.assembly.received() >= blocks);
+        let full = waiting * 2 >= self.assembly.window() as u64 || (all_here && waiting > 0);
         match (full, self.stalled_since) {
             (true, None) => self.stalled_since = Some(now),
             (_, Some(since)) => {

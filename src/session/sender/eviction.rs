@@ -80,6 +80,7 @@ impl Sender {
     /// The session was paused by its own host: nobody's silence of that time counts.
     pub(super) fn forgive(&mut self, now: Time, pause: Duration) {
         self.members.forgive(now, pause);
+        self.limiter.forgive(pause);
         self.held = self.held.map(|since| (since + pause).min(now));
     }
 }

@@ -72,7 +72,7 @@ impl Sender {
         member.last_heard = now;
         // What only grows can be taken from reports in any order. No number decides which of them count: a single forged
         // one would make all true ones old.
-        member.window = report.window;
+        (member.window, member.credit) = (report.window, report.credit);
         member.received = member.received.max(report.received);
         if report.position > member.position {
             member.position = report.position;

@@ -110,7 +110,7 @@ pub(super) struct Members {
     /// Slots of members that were removed.
     free_slots: Vec<usize>,
     /// Of the active ones.
-    received: Least<BlockNumber>,
+    received: Least<(BlockNumber, ReceiverId)>,
     window_edge: Least<(BlockNumber, ReceiverId)>,
     credit_edge: Least<(DatagramNumber, ReceiverId)>,
     /// Of those from whom something is still expected, and how many those are.
@@ -123,8 +123,8 @@ pub(super) struct Members {
 /// What the slowest receivers allow.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Limits {
-    /// Every active receiver has what comes before this block.
-    pub(super) received: Option<BlockNumber>,
+    /// Every active receiver has what comes before this block, and who it is that has no more.
+    pub(super) received: Option<(BlockNumber, ReceiverId)>,
     /// No active receiver can hold this block, and who it is that cannot.
     pub(super) window_edge: Option<(BlockNumber, ReceiverId)>,
     /// Datagrams may be sent up to this number, exclusive, and whose socket buffer holds no more.
@@ -250,7 +250,7 @@ impl Members {
             self.alive = self.alive + usize::from(alive) - usize::from(member.counted);
             member.counted = alive;
             if member.state == MemberState::Active {
-                self.received.set(slot, Some(member.received));
+                self.received.set(slot, Some((member.received, id)));
                 self.window_edge.set(slot, Some((member.window_edge(), id)));
                 self.credit_edge.set(slot, Some((member.credit_edge, id)));
                 self.last_heard.set(slot, Some((member.last_heard, id)));

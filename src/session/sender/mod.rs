@@ -6,6 +6,7 @@ mod credit;
 mod eviction;
 mod feedback;
 mod least;
+mod limiting;
 mod members;
 mod prepare;
 mod start_window;
@@ -361,7 +362,7 @@ impl Sender {
     // ---- time ----
 
     fn settle_limits(&mut self) {
-        let received = self.members.limits().received.unwrap_or_else(|| self.window.next_block());
+        let received = self.members.limits().received.map_or(self.window.next_block(), |(block, _)| block);
         while let Some(block) = self.window.release(received) {
             self.free.push(block);
         }
@@ -546,6 +547,7 @@ impl Endpoint for Sender {
         if let Some(pause) = self.pause.handle_call(now) {
             self.forgive(now, pause);
         }
+        self.settle_limiter(now);
         self.check_silence(now);
         self.check_stall(now);
         self.check_start(now);

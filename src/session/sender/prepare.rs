@@ -47,8 +47,6 @@ impl Sender {
     const STATUS_EVERY: Duration = Duration::from_millis(100);
     /// The last answers are repeated at the GRTT's pace, or at this one: nothing else delays the sender's exit.
     const CLOSE_EVERY: Duration = Duration::from_millis(5);
-    /// Receivers that get data answer much faster than this.
-    const OVERDUE: Duration = Duration::from_millis(500);
     /// Copies of an abort come at this pace, or at the GRTT's.
     const ABORT_EVERY: Duration = Duration::from_millis(20);
 
@@ -294,11 +292,7 @@ impl Sender {
 
     fn prepare_data(&mut self, now: Time) {
         let limiter = self.try_prepare_data(now);
-        if let Some((receiver, held)) = self.limiter.switch(now, limiter)
-            && let Some(member) = self.members.get_mut(receiver)
-        {
-            member.limited += held;
-        }
+        self.note_limiter(now, limiter);
     }
 
     /// Prepares repairs or source symbols. Returns what limits the session from here on.
@@ -307,12 +301,8 @@ impl Sender {
         let datagram =
             symbol_datagram(self.config.symbol_size, &self.config.seal) + self.config.overhead as usize;
         let credit = self.credit(now, datagram, &limits);
-        // A socket buffer's worth is under way: the line is full, or a receiver has stopped to answer.
-        let overdue = Self::OVERDUE.max(self.grtt.get() * 4);
         let line = match limits.credit_edge {
-            Some((_, receiver)) if credit == 0 && self.members.is_silent(receiver, now, overdue) => {
-                Limiter::Receiver(receiver)
-            }
+            Some((_, receiver)) if credit == 0 => self.limiter_of_credit(now, receiver),
             _ => Limiter::Network,
         };
         let batch =
@@ -329,15 +319,12 @@ impl Sender {
         }
         let edge = limits.window_edge;
         let Some((block, number, symbol)) = self.window.unsent() else {
-            // All has been sent: who has not confirmed holds up the end, else the source has nothing.
             self.held = self.end.and(self.held.or(Some(now)));
-            let waits_for =
-                self.end.and_then(|_| self.members.iter().find(|member| !member.state.is_final()));
-            return waits_for.map_or(Limiter::Source, |member| Limiter::Receiver(member.id));
+            return self.limiter_of_source(now, limits.received);
         };
         if let Some((_, receiver)) = edge.filter(|(edge, _)| number >= *edge) {
             self.held.get_or_insert(now);
-            return Limiter::Receiver(receiver);
+            return self.limiter_of_window(now, receiver);
         }
         self.held = None;
         if may_send {

@@ -62,6 +62,11 @@ impl SendWindow {
         self.next_block
     }
 
+    /// Blocks that are held.
+    pub(super) fn len(&self) -> usize {
+        self.blocks.len()
+    }
+
     /// One more than the last block that the source gave.
     pub(super) fn end(&self) -> BlockNumber {
         self.released.plus(self.blocks.len() as u64)
