@@ -6,6 +6,7 @@ mod faults;
 mod landing;
 mod logic;
 mod loss;
+mod patience;
 mod random;
 mod slow;
 mod start;

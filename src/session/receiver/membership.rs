@@ -140,6 +140,9 @@ impl Membership {
     pub(super) const LEAVE_PATIENCE: Duration = Duration::from_secs(1);
     /// The same after an abort: the sender knows already that it is over.
     const ABORTED_PATIENCE: Duration = Duration::from_millis(150);
+    /// Joins may wait for an answer that long after the start, if the peer timeout is no longer: the answer may be queued
+    /// behind data.
+    pub(super) const EXCLUDED_PATIENCE: Duration = Duration::from_secs(5);
     /// Once the sender's host says that nobody listens, so much silence is enough.
     const UNREACHABLE_PATIENCE: Duration = Duration::from_secs(1);
     /// How long a sender that has let go of what is missing here has to say that it evicted this receiver: enough for
@@ -182,7 +185,7 @@ impl Membership {
             seal,
             opener,
             peer_timeout: config.peer_timeout,
-            heartbeat: (announce.peer_timeout.min(config.peer_timeout) / 4)
+            heartbeat: (announce.peer_timeout.min(config.peer_timeout) / 8)
                 .clamp(Self::ASK_MIN, Self::HEARTBEAT),
             // A sender that is held up by a dead receiver repairs nothing until it has evicted that one.
             symbol_patience: announce.peer_timeout.clamp(config.peer_timeout, config.peer_timeout * 10) * 2,

@@ -3,13 +3,23 @@
 use std::time::Duration;
 
 use super::{Member, MemberState, Sender, State};
+use crate::session::ceiling::spacing;
 use crate::time::Time;
 use crate::wire::ReceiverId;
 
 impl Sender {
-    /// Gives up who has been silent for the peer timeout.
+    /// Reports of which one must arrive: in a crowd, the turn of each comes late, and some get lost.
+    const TURNS: u32 = 8;
+
+    /// Silence after which a receiver counts as dead: the peer timeout, or so long that several reports must have been
+    /// lost.
+    pub(super) fn patience(&self) -> Duration {
+        self.config.peer_timeout.max(spacing(self.group) * Self::TURNS)
+    }
+
+    /// Gives up who has been silent for too long.
     pub(super) fn check_silence(&mut self, now: Time) {
-        let timeout = self.config.peer_timeout;
+        let timeout = self.patience();
         if self.members.next_death(timeout).is_none_or(|at| at > now) {
             return;
         }

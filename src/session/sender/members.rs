@@ -166,10 +166,10 @@ impl Members {
         );
     }
 
-    /// Silence that every receiver takes for what it is: five such pauses fit into the peer timeout of the least
+    /// Silence that every receiver takes for what it is: eight such pauses fit into the peer timeout of the least
     /// patient.
     pub(super) fn longest_silence(&self, most: Duration) -> Duration {
-        self.patience.map_or(most, |patience| (patience / 5).max(Self::SHORTEST_SILENCE).min(most))
+        self.patience.map_or(most, |patience| (patience / 8).max(Self::SHORTEST_SILENCE).min(most))
     }
 
     pub(super) fn remove(&mut self, id: ReceiverId) {

@@ -559,7 +559,7 @@ impl Sender {
     }
 
     fn next_timeout(&mut self) -> Option<Time> {
-        let death = self.members.next_death(self.config.peer_timeout);
+        let death = self.members.next_death(self.patience());
         let own = match &self.state {
             State::Waiting { first_join } => {
                 let start = match self.config.start.evaluate(Time::ZERO, *first_join, self.members.names()) {

@@ -50,7 +50,7 @@ impl Prepared {
 
 impl Sender {
     /// Silence after data before a keep-alive says how far the sender is; doubled with each, up to
-    /// [`Self::QUIET_MAX`] or a fifth of the shortest peer timeout. This is what makes a lost tail visible.
+    /// [`Self::QUIET_MAX`] or an eighth of the shortest peer timeout. This is what makes a lost tail visible.
     const QUIET_MIN: Duration = Duration::from_millis(1);
     const QUIET_MAX: Duration = Duration::from_millis(250);
     /// While data flows, a keep-alive in this time tells GRTT and group size.

@@ -20,7 +20,7 @@ impl Membership {
                 self.step = Step::Ended(ended.clone());
             }
             Step::Joining { .. }
-                if self.excluded_at.is_some_and(|since| now >= since + self.peer_timeout) =>
+                if self.excluded_at.is_some_and(|since| now >= since + self.answer_patience()) =>
             {
                 let error = format!("the session started without this receiver: {}", self.unheard());
                 self.end_with(now, Exit::NotStarted, error);
@@ -68,6 +68,11 @@ impl Membership {
             }
             _ => {}
         }
+    }
+
+    /// How long a join may go unanswered once the session has started.
+    fn answer_patience(&self) -> Duration {
+        self.peer_timeout.max(Self::EXCLUDED_PATIENCE)
     }
 
     /// Why the sender does not admit this receiver although it is heard, and the remedy.
@@ -125,7 +130,7 @@ impl Membership {
         let maturing = self.horizon.next().unwrap_or(Time::NEVER);
         let own = match &self.step {
             Step::Joining { .. } | Step::Admitted => {
-                silent.min(self.excluded_at.map_or(Time::NEVER, |since| since + self.peer_timeout))
+                silent.min(self.excluded_at.map_or(Time::NEVER, |since| since + self.answer_patience()))
             }
             Step::Receiving => {
                 let missed =
