@@ -222,7 +222,10 @@ impl Network for ReceiverNetwork {
     }
 
     fn send(&mut self, transmit: &Transmit<'_>) -> Sent {
-        let Destination::Peer(sender) = transmit.to else { return Sent::Done };
+        let Destination::Peer(sender) = transmit.to else {
+            self.seek(transmit);
+            return Sent::Done;
+        };
         if self.sender != Some(sender) {
             match self.sockets.connect(sender) {
                 Ok(_) => self.sender = Some(sender),
@@ -236,6 +239,23 @@ impl Network for ReceiverNetwork {
         let sent = self.troubles.send(peer, sender, transmit);
         self.unreachable |= std::mem::take(&mut self.troubles.peer_gone);
         sent
+    }
+}
+
+impl ReceiverNetwork {
+    /// Says something to everybody. It helps, and is needed by nobody: what cannot be sent is as good as lost.
+    fn seek(&mut self, transmit: &Transmit<'_>) {
+        let target = self.sockets.target();
+        let open = if self.sockets.seek.is_some() { Ok(()) } else { self.sockets.seek().map(drop) };
+        let sent = open.map_err(|error| error.to_string()).and_then(|()| match &self.sockets.seek {
+            Some(socket) => {
+                socket.send(target, transmit.contents, transmit.segment).map_err(|error| error.to_string())
+            }
+            None => Ok(()),
+        });
+        if let Err(error) = sent {
+            tracing::debug!("cannot look for a sender: {error}");
+        }
     }
 }
 

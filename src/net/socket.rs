@@ -5,6 +5,7 @@
 //!           listen   group:PORT                        hears other senders before the start
 //! receiver  group    group:PORT                        hears the sender
 //!           peer     interface:0 ◀──▶ sender:PORT      answers, connected, so that a dead sender is refused at once
+//!           seek     interface:0 ──▶ group:PORT        asks for a sender, until one is found
 //! ```
 
 use std::io;
@@ -99,6 +100,8 @@ pub struct ReceiverSockets {
     pub group: BatchSocket,
     /// Answers the sender, once it is known.
     pub peer: Option<BatchSocket>,
+    /// Asks the group for a sender, as long as none is known.
+    pub seek: Option<BatchSocket>,
     pub(super) venue: Venue,
     ttl: Option<u8>,
 }
@@ -114,7 +117,25 @@ impl ReceiverSockets {
         if !group.can_coalesce() {
             tracing::debug!("this kernel has no UDP_GRO, receiving datagram by datagram");
         }
-        Ok(Self { group, peer: None, venue: venue.clone(), ttl })
+        Ok(Self { group, peer: None, seek: None, venue: venue.clone(), ttl })
+    }
+
+    /// The socket that speaks to the whole group while no sender is known.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn seek(&mut self) -> Result<&BatchSocket, Error> {
+        let socket = new_socket(&self.venue)?;
+        let local = self.venue.interface.scoped(self.venue.interface.address, 0);
+        bind(&socket, local)?;
+        set_sending(&socket, &self.venue, self.ttl.unwrap_or(1))
+            .map_err(Error::system(format!("cannot send through interface {}", self.venue.interface.name)))?;
+        Ok(self.seek.insert(finish(socket, local)?))
+    }
+
+    /// Where everybody on the group is reached.
+    pub fn target(&self) -> SocketAddr {
+        self.venue.target()
     }
 
     /// Turns to this sender, away from any other.
@@ -133,6 +154,7 @@ impl ReceiverSockets {
         ready
             .and_then(|()| socket.connect(&SockAddr::from(sender)))
             .map_err(Error::system(format!("cannot reach the sender at {sender}")))?;
+        self.seek = None;
         Ok(self.peer.insert(finish(socket, local)?))
     }
 }

@@ -259,7 +259,7 @@ const MOST_ASSOCIATED: usize = HEADER_LEN + RECEIVER_ID_LEN + KEY_ID_LEN;
 /// Messages that reach those who may have another key say which one it takes.
 const fn key_id_len(kind: Kind) -> usize {
     match kind {
-        Kind::Announce => KEY_ID_LEN,
+        Kind::Announce | Kind::Seek => KEY_ID_LEN,
         _ => 0,
     }
 }

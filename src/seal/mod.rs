@@ -42,6 +42,37 @@ pub enum Accept {
 }
 
 impl Accept {
+    /// What there is to say of the seal of an announce or a seek that is not believed. Nothing of it is certain: it is a
+    /// hint for people.
+    pub fn stranger(&self, datagram: &[u8]) -> Option<Stranger> {
+        let plain = open(datagram).is_some();
+        match self {
+            Self::Crc if plain => None,
+            Self::Aead(_) if plain => Some(Stranger::WithoutKey),
+            Self::Crc => KeyId::named_by(datagram).map(Stranger::WithKey),
+            Self::Aead(keys) => {
+                let named = KeyId::named_by(datagram)?;
+                keys.iter().all(|key| key.id() != named).then_some(Stranger::WithKey(named))
+            }
+        }
+    }
+
+    /// The keys, as people call them.
+    pub fn ids(&self) -> String {
+        match self {
+            Self::Crc => "none".to_owned(),
+            Self::Aead(keys) => keys.iter().map(|key| key.id().to_string()).collect::<Vec<_>>().join(", "),
+        }
+    }
+
+    /// All the ways in which somebody who looks for a session may ask.
+    pub fn seals(&self) -> Vec<Seal> {
+        match self {
+            Self::Crc => vec![Seal::Crc],
+            Self::Aead(keys) => keys.iter().cloned().map(Seal::Aead).collect(),
+        }
+    }
+
     /// How an announce must be sealed to be believed; `None` if it names none of the keys.
     pub fn seal_of(&self, announce: &[u8]) -> Option<Seal> {
         match self {
@@ -52,6 +83,24 @@ impl Accept {
             }
         }
     }
+}
+
+impl From<&Seal> for Accept {
+    fn from(seal: &Seal) -> Self {
+        match seal {
+            Seal::Crc => Self::Crc,
+            Seal::Aead(key) => Self::Aead(vec![key.clone()]),
+        }
+    }
+}
+
+/// Whose datagrams cannot be opened, or are not sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stranger {
+    /// Speaks in plain mode.
+    WithoutKey,
+    /// Names this key.
+    WithKey(KeyId),
 }
 
 /// Who speaks. Each party has keys of its own in each session, and counts its datagrams by itself, so no key meets a

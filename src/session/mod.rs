@@ -18,6 +18,7 @@ mod rate;
 pub mod receiver;
 pub mod sender;
 mod stats;
+mod strangers;
 mod turn;
 
 use std::net::SocketAddr;

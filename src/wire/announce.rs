@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
+use super::HEADER_LEN;
 use super::cursor::{Malformed, Reader, Writer};
-use super::text::Label;
+use super::ids::ReceiverId;
+use super::text::{Label, MAX_LABEL_LEN};
 
 /// Sent while the start window is open, in answer to joins, and now and then afterwards for those who come late.
 ///
 /// ```text
 /// phase (1) | block symbols (1) | symbol size (2) | join spread, ms (4) | peer timeout, ms (4) | age, ms (4)
-/// | GRTT, µs (4) | group size (4) | label length (1) | label
+/// | GRTT, µs (4) | group size (4) | echo (8) | label length (1) | label | zeros
 /// ```
+///
+/// All announces are of one length, that of the longest: nothing that a receiver answers to one is longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Announce {
     /// Whether receivers are still admitted.
@@ -29,6 +33,8 @@ pub struct Announce {
     pub grtt: Duration,
     /// Receivers admitted.
     pub group_size: u32,
+    /// The seek that this answers, by the id in it; 0 if none.
+    pub echo: ReceiverId,
     /// The name of the stream.
     pub label: Label,
 }
@@ -47,6 +53,9 @@ impl Announce {
     /// The smallest symbol size that is accepted: smaller ones drown in headers.
     pub const MIN_SYMBOL_SIZE: u16 = 64;
 
+    /// Bytes of header and body.
+    pub const LEN: usize = HEADER_LEN + 32 + 1 + MAX_LABEL_LEN;
+
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let phase = match reader.u8("phase")? {
             0 => Phase::Waiting,
@@ -61,7 +70,7 @@ impl Announce {
         if symbol_size < Self::MIN_SYMBOL_SIZE {
             return Err(Malformed::Value("symbol size"));
         }
-        Ok(Self {
+        let announce = Self {
             phase,
             block_symbols,
             symbol_size,
@@ -70,8 +79,11 @@ impl Announce {
             age: reader.millis("age")?,
             grtt: reader.micros("GRTT")?,
             group_size: reader.u32("group size")?,
+            echo: ReceiverId(reader.u64("echo")?),
             label: Label::read(reader, "label")?,
-        })
+        };
+        reader.zeros(Self::LEN, "padding")?;
+        Ok(announce)
     }
 
     pub(super) fn write(&self, writer: &mut Writer<'_>) {
@@ -83,6 +95,8 @@ impl Announce {
         writer.millis(self.age);
         writer.micros(self.grtt);
         writer.u32(self.group_size);
+        writer.u64(self.echo.0);
         self.label.write(writer);
+        writer.zeros(Self::LEN);
     }
 }

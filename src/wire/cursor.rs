@@ -20,11 +20,12 @@ pub enum Malformed {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
+    length: usize,
 }
 
 impl<'a> Reader<'a> {
     pub(super) const fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes }
+        Self { rest: bytes, length: bytes.len() }
     }
 
     pub(super) fn bytes(&mut self, length: usize, field: &'static str) -> Result<&'a [u8], Malformed> {
@@ -70,6 +71,20 @@ impl<'a> Reader<'a> {
         std::mem::take(&mut self.rest)
     }
 
+    /// Zeros up to the end, which must come after `length` bytes in all.
+    pub(super) fn zeros(&mut self, length: usize, field: &'static str) -> Result<(), Malformed> {
+        let is_padding = self.rest.iter().all(|byte| *byte == 0);
+        match self.length.cmp(&length) {
+            std::cmp::Ordering::Less => Err(Malformed::Cut(field)),
+            std::cmp::Ordering::Greater => Err(Malformed::Trailing),
+            std::cmp::Ordering::Equal if !is_padding => Err(Malformed::Value(field)),
+            std::cmp::Ordering::Equal => {
+                self.rest = &[];
+                Ok(())
+            }
+        }
+    }
+
     pub(super) const fn finish(self) -> Result<(), Malformed> {
         if self.rest.is_empty() { Ok(()) } else { Err(Malformed::Trailing) }
     }
@@ -78,11 +93,18 @@ impl<'a> Reader<'a> {
 /// Appends fields to a datagram.
 pub(super) struct Writer<'a> {
     out: &'a mut Vec<u8>,
+    start: usize,
 }
 
 impl<'a> Writer<'a> {
     pub(super) const fn new(out: &'a mut Vec<u8>) -> Self {
-        Self { out }
+        let start = out.len();
+        Self { out, start }
+    }
+
+    /// Zeros, until `length` bytes have been written in all.
+    pub(super) fn zeros(&mut self, length: usize) {
+        self.out.resize(self.start.saturating_add(length).max(self.out.len()), 0);
     }
 
     pub(super) fn bytes(&mut self, bytes: &[u8]) {

@@ -66,6 +66,7 @@ kinds! {
     Report = 17,
     Confirm = 18,
     Leave = 19,
+    Seek = 20,
 }
 
 impl Header {

@@ -20,6 +20,7 @@ mod ids;
 mod join;
 mod report;
 mod roster;
+mod seek;
 mod status;
 mod symbol;
 mod text;
@@ -32,6 +33,7 @@ pub use ids::{BlockNumber, DatagramNumber, ReceiverId, SessionId};
 pub use join::Join;
 pub use report::{Need, Needs, Report};
 pub use roster::{Entries, Roster, Standing};
+pub use seek::Seek;
 pub use status::{Abort, AbortReason, Digest, End, Status};
 pub use symbol::{SYMBOL_HEADER_LEN, Symbol};
 pub use text::{Label, MAX_LABEL_LEN, MAX_TEXT_LEN, Name, Text};
@@ -63,6 +65,8 @@ pub enum Message<'a> {
     Confirm(Confirm),
     /// Receiver → sender: gives up, and why.
     Leave(Leave<'a>),
+    /// Whoever looks for a session → group, or → a sender: who is there?
+    Seek(Seek),
 }
 
 impl Message<'_> {
@@ -80,6 +84,7 @@ impl Message<'_> {
             Self::Report(_) => Kind::Report,
             Self::Confirm(_) => Kind::Confirm,
             Self::Leave(_) => Kind::Leave,
+            Self::Seek(_) => Kind::Seek,
         }
     }
 
@@ -98,6 +103,7 @@ impl Message<'_> {
             Self::Report(message) => message.write(&mut writer),
             Self::Confirm(message) => message.write(&mut writer),
             Self::Leave(message) => message.write(&mut writer),
+            Self::Seek(message) => message.write(&mut writer),
         }
     }
 }
@@ -121,6 +127,7 @@ pub fn parse(datagram: &[u8]) -> Result<(Header, Message<'_>), Malformed> {
         Kind::Report => Message::Report(Report::read(&mut reader)?),
         Kind::Confirm => Message::Confirm(Confirm::read(&mut reader)?),
         Kind::Leave => Message::Leave(Leave::read(&mut reader)?),
+        Kind::Seek => Message::Seek(Seek::read(&mut reader)?),
     };
     reader.finish()?;
     Ok((header, message))

@@ -9,8 +9,8 @@ use mcast::fec::{Block, Codec, Layout, SymbolSet};
 use mcast::seal;
 use mcast::wire::{
     Abort, AbortReason, Announce, BlockNumber, Confirm, DatagramNumber, Digest, End, Entries, Join, Kind,
-    Label, Leave, Message, Name, Need, Needs, Outcome, Phase, ReceiverId, Report, Roster, SessionId, Stage,
-    Standing, Status, Symbol, Text, parse,
+    Label, Leave, Message, Name, Need, Needs, Outcome, Phase, ReceiverId, Report, Roster, Seek, SessionId,
+    Stage, Standing, Status, Symbol, Text, parse,
 };
 
 use super::page::{self, Field};
@@ -49,6 +49,7 @@ pub(super) fn each_example(mut check: impl FnMut(&str, DatagramNumber, Message<'
         age: Duration::from_millis(142),
         grtt: Duration::from_millis(10),
         group_size: 2,
+        echo: ReceiverId(0),
         label: Label::new("nightly").unwrap(),
     };
     let join = Join {
@@ -118,6 +119,7 @@ pub(super) fn each_example(mut check: impl FnMut(&str, DatagramNumber, Message<'
                 text: Text::truncated("no space left on device"),
             }),
         ),
+        ("seek", 0, Message::Seek(Seek { receiver: STANDINGS[1].0, name: Name::new("db3").unwrap() })),
     ];
     assert_eq!(messages.len(), Kind::ALL.len());
     for (name, number, message) in messages {

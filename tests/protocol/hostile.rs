@@ -127,7 +127,8 @@ fn lists_that_lie_about_their_length_are_refused() {
 
 #[test]
 fn strings_and_bitmaps_that_lie_about_their_length_are_refused() {
-    let lengths = [("announce", 50), ("abort", 27), ("join", 46), ("leave", 71), ("report", 127)];
+    let lengths =
+        [("announce", 58), ("abort", 27), ("join", 46), ("leave", 71), ("report", 127), ("seek", 34)];
     each_example(|name, number, message| {
         let Some((_, at)) = lengths.iter().find(|(kind, _)| *kind == name) else { return };
         let mut content = Vec::new();

@@ -7,7 +7,7 @@ use mcast::fec::SymbolSet;
 use mcast::seal;
 use mcast::wire::{
     Abort, AbortReason, Announce, BlockNumber, Confirm, DatagramNumber, Digest, End, Entries, Join, Label,
-    Leave, Message, Name, Need, Needs, Outcome, Phase, ReceiverId, Report, Roster, SessionId, Stage,
+    Leave, Message, Name, Need, Needs, Outcome, Phase, ReceiverId, Report, Roster, Seek, SessionId, Stage,
     Standing, Status, Symbol, Text, parse,
 };
 use proptest::prelude::*;
@@ -90,13 +90,14 @@ proptest! {
     #[test]
     fn announces_come_back(
         session: [u8; 16], number: u64, started: bool, block_symbols in 1..=255_u8, symbol_size in 64..=u16::MAX,
-        join_spread in millis(), peer_timeout in millis(), age in millis(), grtt in micros(), group_size: u32,
+        join_spread in millis(), peer_timeout in millis(), age in millis(), grtt in micros(), group_size: u32, echo: u64,
         label in "[A-Za-z0-9._-]{1,64}",
     ) {
         let phase = if started { Phase::Started } else { Phase::Waiting };
         let label = Label::new(&label).unwrap();
         round_trip(session, number, &Message::Announce(Announce {
-            phase, block_symbols, symbol_size, join_spread, peer_timeout, age, grtt, group_size, label,
+            phase, block_symbols, symbol_size, join_spread, peer_timeout, age, grtt, group_size,
+            echo: ReceiverId(echo), label,
         }));
     }
 
@@ -136,6 +137,7 @@ proptest! {
     ) {
         let (receiver, name) = (ReceiverId(receiver), Name::new(&name).unwrap());
         round_trip(session, number, &Message::Join(Join { receiver, window, credit, peer_timeout, name }));
+        round_trip(session, number, &Message::Seek(Seek { receiver, name }));
     }
 
     #[test]

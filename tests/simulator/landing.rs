@@ -56,6 +56,7 @@ fn member() -> Receiver {
         age: Duration::ZERO,
         grtt: Duration::ZERO,
         group_size: 1,
+        echo: ReceiverId(0),
         label: Label::new("x").unwrap(),
     };
     receiver.handle_datagram(Time::ZERO, sender(), &mut sealed(0, &Message::Announce(announce)));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mcast::exit::Exit;
 use mcast::session::Rate;
 use mcast::sim::{Hostile, LinkConfig, Loss, Scenario, seeds};
-use mcast::wire::{HEADER_LEN, Kind};
+use mcast::wire::{Announce, HEADER_LEN, Kind};
 
 /// Sessions that the ordinary test command plays.
 const SESSIONS: u64 = 2_500;
@@ -110,7 +110,7 @@ pub(crate) fn random_scenario(seed: u64) -> Scenario {
     scenario.start_timeout = Some(Duration::from_secs(60));
     for receiver in &mut scenario.receivers {
         receiver.launched = if rng.u8(0..4) == 0 { moment(&mut rng) } else { Duration::ZERO };
-        let block = (usize::from(scenario.symbol_size) + 44) * usize::from(scenario.block_symbols);
+        let block = (usize::from(scenario.symbol_size) + 56) * usize::from(scenario.block_symbols);
         receiver.buffer = block * rng.usize(2..30);
         receiver.socket_buffer = rng.usize(20_000..500_000);
         receiver.leaf = link(&mut rng);
@@ -209,7 +209,7 @@ fn lie(rng: &mut fastrand::Rng, receivers: usize) -> Hostile {
     content[18..26].copy_from_slice(&number(rng).to_be_bytes());
     // Fields one after the other, each nothing, everything or something near what is true.
     let fields: &[usize] = match kind {
-        Kind::Announce => &[1, 1, 2, 4, 4, 4, 4, 4],
+        Kind::Announce => &[1, 1, 2, 4, 4, 4, 4, 4, 8],
         Kind::Source | Kind::Repair => &[1, 1, 4, 8],
         Kind::KeepAlive => &[8, 8, 4, 4],
         Kind::End => &[8, 8, 4, 4, 8, 1, 32],
@@ -219,6 +219,7 @@ fn lie(rng: &mut fastrand::Rng, receivers: usize) -> Hostile {
         Kind::Report => &[8, 8, 8, 8, 4, 8, 8, 8, 4, 4, 8, 8, 4, 2, 4, 1, 1],
         Kind::Confirm => &[8, 1, 1, 8, 8, 8, 8, 4],
         Kind::Leave => &[8, 1, 8, 8, 8, 8, 4, 1],
+        Kind::Seek => &[8],
     };
     let speaks_for = rng.usize(0..receivers);
     for (place, length) in fields.iter().enumerate() {
@@ -226,7 +227,7 @@ fn lie(rng: &mut fastrand::Rng, receivers: usize) -> Hostile {
             (Kind::Source | Kind::Repair, 0) | (Kind::Leave, 7) => 0,
             (Kind::Roster, 0) | (Kind::Report, 13) | (Kind::End, 5) => 1,
             (Kind::Report, 16) | (Kind::Abort, 1) => 0,
-            (Kind::Join | Kind::Report | Kind::Confirm | Kind::Leave, 0) | (Kind::Roster, 1) => {
+            (Kind::Join | Kind::Report | Kind::Confirm | Kind::Leave | Kind::Seek, 0) | (Kind::Roster, 1) => {
                 0x1000 + speaks_for as u64
             }
             (Kind::Source | Kind::Repair, 2) => rng.u64(1..2_000),
@@ -238,7 +239,14 @@ fn lie(rng: &mut fastrand::Rng, receivers: usize) -> Hostile {
         content.extend_from_slice(&bytes[32 - length..]);
     }
     match kind {
-        Kind::Announce => content.extend_from_slice(b"\x09simulated"),
+        Kind::Announce => {
+            content.extend_from_slice(b"\x09simulated");
+            content.resize(Announce::LEN, 0);
+        }
+        Kind::Seek => {
+            content.extend_from_slice(b"\x04liar");
+            content.resize(Announce::LEN, 0);
+        }
         Kind::Join => content.extend_from_slice(b"\x04liar"),
         Kind::Source | Kind::Repair => content.resize(content.len() + rng.usize(1..1_500), 7),
         _ => {}

@@ -148,6 +148,8 @@ impl Membership {
     /// Pauses between copies of a join, confirmation or leave: doubled from the first to the last.
     const ASK_MIN: Duration = Duration::from_millis(5);
     const ASK_MAX: Duration = Duration::from_millis(500);
+    /// The longest pause between joins once data flows.
+    const ASK_STARTED: Duration = Duration::from_millis(100);
     /// Signs of life, at the slowest.
     const HEARTBEAT: Duration = Duration::from_secs(1);
     /// A sender that this receiver's sink has brought to a stop hears that soon of what the sink takes.
@@ -451,7 +453,11 @@ impl Membership {
                 BlockNumber(0)
             }
             // Not the sender's to say.
-            Message::Join(_) | Message::Report(_) | Message::Confirm(_) | Message::Leave(_) => BlockNumber(0),
+            Message::Join(_)
+            | Message::Report(_)
+            | Message::Confirm(_)
+            | Message::Leave(_)
+            | Message::Seek(_) => BlockNumber(0),
         };
         self.horizon.handle_proof(now, number, proof);
         self.settle(now);
@@ -522,6 +528,7 @@ impl Membership {
             } else {
                 // The answer to the join is still on its way: blocks are kept, and nothing is given out.
                 self.excluded_at.get_or_insert(now);
+                self.ask_due = self.ask_due.min(now + Self::ASK_STARTED);
             }
         }
     }
@@ -574,6 +581,14 @@ impl Membership {
                 );
                 self.end_with(now, Exit::Evicted, error);
             }
+            (Standing::Left | Standing::Done, Step::Receiving) => {
+                // To go on asking would get this answer again and again, and use up the credit of all.
+                let error = format!(
+                    "the sender {} counts on this receiver no more: somebody has said in its name that it has ended; a key prevents that",
+                    self.sender
+                );
+                self.end_with(now, Exit::Evicted, error);
+            }
             (Standing::Verified, Step::Confirming { heard, .. }) => {
                 *heard = (*heard).max(Some(Stage::Verified));
             }
@@ -613,6 +628,10 @@ impl Membership {
                     _ => Exit::Aborted,
                 };
                 let error = format!("aborted by the sender {}: {}", self.sender.ip(), abort.text);
+                if !self.admitted {
+                    // Not proven to be there: nothing is said to an address that may be anyone's.
+                    return self.end_with(now, exit, error);
+                }
                 self.leave(now, exit, error, Self::ABORTED_PATIENCE);
             }
         }

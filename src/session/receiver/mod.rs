@@ -5,17 +5,20 @@
 mod assembly;
 mod horizon;
 mod membership;
+mod seeking;
 mod tried;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use self::membership::{Found, Membership, Spilled};
+use self::seeking::Seeking;
 use self::tried::Tried;
+use super::strangers::Strangers;
 use super::{Destination, Endpoint, Landed, StreamEnd, Transmit, WireStats};
 use crate::exit::Exit;
 use crate::fec::Block;
-use crate::seal::{self, Accept, Party};
+use crate::seal::{self, Accept, Party, Stranger};
 use crate::time::Time;
 use crate::wire::{
     self, DatagramNumber, Header, Kind, Label, Message, Name, Phase, ReceiverId, SessionId, VERSION,
@@ -67,7 +70,7 @@ pub enum Event {
 
 #[derive(Debug)]
 enum State {
-    Searching,
+    Searching(Box<Seeking>),
     Member(Box<Membership>),
     Ended(Ended),
 }
@@ -87,6 +90,8 @@ pub struct Receiver {
     hinted: Hints,
     /// Sessions that were joined in vain.
     tried: Tried,
+    /// Senders with another key, or without one.
+    strangers: Strangers,
     /// The number of the next datagram, in whatever session: none is used twice, in the same session neither.
     next_number: DatagramNumber,
     /// Datagrams that have landed where they do not belong.
@@ -139,10 +144,11 @@ struct Hints {
 impl Receiver {
     /// A receiver that listens from `now` on.
     pub fn new(config: Config, now: Time) -> Self {
-        let rng = fastrand::Rng::with_seed(config.seed);
+        let mut rng = fastrand::Rng::with_seed(config.seed);
+        let state = State::Searching(Box::new(Seeking::new(&config, now, &mut rng)));
         Self {
             config,
-            state: State::Searching,
+            state,
             launched: now,
             rng,
             stats: WireStats::default(),
@@ -150,6 +156,7 @@ impl Receiver {
             last: None,
             hinted: Hints::default(),
             tried: Tried::default(),
+            strangers: Strangers::default(),
             next_number: DatagramNumber(0),
             spilled: Spilled::default(),
         }
@@ -161,7 +168,7 @@ impl Receiver {
     pub fn poll_block(&mut self) -> Option<Block> {
         match &mut self.state {
             State::Member(member) => member.poll_block(),
-            State::Searching | State::Ended(_) => None,
+            State::Searching(_) | State::Ended(_) => None,
         }
     }
 
@@ -189,7 +196,7 @@ impl Receiver {
     /// Ends the session in failure and tells the sender; a session that has ended stays as it is.
     pub fn fail(&mut self, now: Time, exit: Exit, error: String) {
         match &mut self.state {
-            State::Searching => self.state = State::Ended(Ended { exit, error: Some(error) }),
+            State::Searching(_) => self.state = State::Ended(Ended { exit, error: Some(error) }),
             State::Member(member) => member.leave(now, exit, error, Membership::LEAVE_PATIENCE),
             State::Ended(_) => {}
         }
@@ -241,7 +248,7 @@ impl Receiver {
     pub fn silence(&self, now: Time) -> Option<Duration> {
         match &self.state {
             State::Member(member) => member.silence(now),
-            State::Searching | State::Ended(_) => None,
+            State::Searching(_) | State::Ended(_) => None,
         }
     }
 
@@ -264,16 +271,49 @@ impl Receiver {
     fn handle_stranger(&mut self, now: Time, from: SocketAddr, header: &Header, datagram: &mut [u8]) {
         let length = datagram.len();
         let Some(seal) = self.config.accept.seal_of(datagram) else {
+            self.note_stranger(from, self.config.accept.stranger(datagram));
             return self.drop_malformed(from, length);
         };
         let mut opener = seal.opener(header.session, Party::Sender);
+        let stranger = seal.key().is_none().then(|| self.config.accept.stranger(datagram)).flatten();
         let content = opener.open(datagram);
+        if content.is_none() {
+            self.note_stranger(from, stranger);
+        }
         match content.and_then(|content| wire::parse(content).ok()) {
             Some((header, Message::Announce(announce))) => {
                 let found = Found { sender: from, session: header.session, announce, seal, opener };
                 self.handle_announce(now, found);
             }
             _ => self.drop_malformed(from, length),
+        }
+    }
+
+    /// Somebody announces a session that is not for this receiver. Told, and then waited on: whoever could end a receiver
+    /// by such a datagram could end all of them.
+    fn note_stranger(&mut self, from: SocketAddr, stranger: Option<Stranger>) {
+        if let Some(stranger) = stranger
+            && self.strangers.note(from.ip(), stranger)
+        {
+            tracing::warn!("{}", self.describe_stranger(from.ip(), stranger));
+        }
+    }
+
+    fn describe_stranger(&self, from: IpAddr, stranger: Stranger) -> String {
+        let accept = &self.config.accept;
+        match (stranger, accept) {
+            (Stranger::WithoutKey, _) => format!(
+                "the stream of {from} has no key, and this receiver takes only what key {} seals; give the sender that \
+                 key file, or leave the key out here with --no-key",
+                accept.ids()
+            ),
+            (Stranger::WithKey(theirs), Accept::Crc) => format!(
+                "the stream of {from} is sealed with key {theirs}, and this receiver has no key; give it that key file with --key-file"
+            ),
+            (Stranger::WithKey(theirs), Accept::Aead(_)) => format!(
+                "the stream of {from} is sealed with key {theirs}, and this receiver has key {}; use the same key file on all hosts",
+                accept.ids()
+            ),
         }
     }
 
@@ -323,12 +363,14 @@ impl Receiver {
         };
         let seconds = timeout.as_secs_f64();
         match &mut self.state {
-            State::Searching => {
+            State::Searching(_) => {
+                let exit =
+                    if self.strangers.told().is_some() { Exit::Authentication } else { Exit::NotStarted };
                 let error = format!(
                     "no session started within --start-timeout ({seconds} s): {}",
                     self.heard_instead()
                 );
-                self.state = State::Ended(Ended { exit: Exit::NotStarted, error: Some(error) });
+                self.state = State::Ended(Ended { exit, error: Some(error) });
             }
             State::Member(member) if !member.has_started() => {
                 let error = format!(
@@ -343,6 +385,9 @@ impl Receiver {
 
     /// Why there was no session to join, and the remedy.
     fn heard_instead(&self) -> String {
+        if let Some((from, stranger)) = self.strangers.told() {
+            return self.describe_stranger(from, stranger);
+        }
         match (&self.hinted, self.config.expect) {
             (Hints { label: Some((label, from)), .. }, Some(expected)) => format!(
                 "a stream with label {label} was heard from {}, none with --expect {expected}; correct --expect, \
@@ -378,6 +423,10 @@ impl Receiver {
         }
     }
 
+    fn search(&mut self, now: Time) {
+        self.state = State::Searching(Box::new(Seeking::new(&self.config, now, &mut self.rng)));
+    }
+
     /// Ends what membership there is, and returns the number that its next datagram would have had.
     fn take_back_number(&mut self) -> DatagramNumber {
         if let State::Member(member) = &self.state {
@@ -395,7 +444,7 @@ impl Receiver {
                 tracing::info!("the sender fell silent before the start, searching on");
                 self.next_number = member.next_number();
                 self.hinted.silent = Some(member.sender());
-                self.state = State::Searching;
+                self.search(now);
             }
             membership::Verdict::End(ended) => {
                 while let Some(event) = member.poll_event() {
@@ -432,7 +481,7 @@ impl Endpoint for Receiver {
             return;
         }
         let looks_on = match &self.state {
-            State::Searching => true,
+            State::Searching(_) => true,
             State::Member(member) => {
                 member.is_unanswered(now) && self.tried.prefers(header.session, member.session())
             }
@@ -446,7 +495,7 @@ impl Endpoint for Receiver {
     fn landing(&mut self) -> Vec<&mut [u8]> {
         match &mut self.state {
             State::Member(member) => member.landing(),
-            State::Searching | State::Ended(_) => Vec::new(),
+            State::Searching(_) | State::Ended(_) => Vec::new(),
         }
     }
 
@@ -470,23 +519,29 @@ impl Endpoint for Receiver {
     }
 
     fn poll_transmit(&mut self, now: Time) -> Option<Transmit<'_>> {
-        let State::Member(member) = &mut self.state else { return None };
-        let to = Destination::Peer(member.sender());
-        let contents = member.poll_transmit(now)?;
+        let (to, contents) = match &mut self.state {
+            State::Searching(seeking) => {
+                (Destination::Group, seeking.poll(now, &self.config, &mut self.next_number)?)
+            }
+            State::Member(member) => (Destination::Peer(member.sender()), member.poll_transmit(now)?),
+            State::Ended(_) => return None,
+        };
         Some(Transmit { to, contents, segment: contents.len() })
     }
 
-    fn handle_transmitted(&mut self, _now: Time) {
-        if let State::Member(member) = &mut self.state {
-            member.handle_transmitted();
-            self.stats.feedback_datagrams += 1;
+    fn handle_transmitted(&mut self, now: Time) {
+        match &mut self.state {
+            State::Searching(seeking) => seeking.handle_transmitted(now),
+            State::Member(member) => member.handle_transmitted(),
+            State::Ended(_) => return,
         }
+        self.stats.feedback_datagrams += 1;
     }
 
     fn poll_timeout(&mut self) -> Option<Time> {
         let give_up = self.config.start_timeout.map(|timeout| self.launched + timeout);
         match &mut self.state {
-            State::Searching => give_up,
+            State::Searching(seeking) => Some(seeking.due()).into_iter().chain(give_up).min(),
             State::Member(member) if member.has_started() => member.poll_timeout(),
             State::Member(member) => [member.poll_timeout(), give_up].into_iter().flatten().min(),
             State::Ended(_) => None,
@@ -523,6 +578,7 @@ mod tests {
             age: Duration::ZERO,
             grtt: Duration::ZERO,
             group_size: 1,
+            echo: ReceiverId(0),
             label: Label::new("x").unwrap(),
         };
         let status = Status {

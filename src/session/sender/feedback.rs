@@ -1,4 +1,4 @@
-//! What receivers say to the sender, and what another sender says.
+//! What receivers say to the sender.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,12 +6,8 @@ use std::time::Duration;
 use super::super::{MAX_RECEIVERS, symbol_datagram};
 use super::{MemberState, Sender, State};
 use crate::exit::Exit;
-use crate::seal::Party;
 use crate::time::Time;
-use crate::wire::{
-    self, AbortReason, Announce, Confirm, Join, Leave, Message, Outcome, Phase, ReceiverId, Report,
-    SessionId, Stage, Standing,
-};
+use crate::wire::{Confirm, Join, Leave, Outcome, ReceiverId, Report, Stage, Standing};
 
 impl Sender {
     pub(super) fn handle_join(&mut self, now: Time, from: SocketAddr, join: &Join) {
@@ -179,47 +175,6 @@ impl Sender {
         self.pacer.set_rate(self.rate.rate());
         self.answer(now, leave.receiver, Standing::Left);
         self.settle_limits();
-    }
-
-    /// The announce of another session, if it is one.
-    pub(super) fn handle_foreign_announce(
-        &mut self,
-        now: Time,
-        from: SocketAddr,
-        session: SessionId,
-        datagram: &mut [u8],
-    ) {
-        let length = datagram.len();
-        let content = self.config.seal.opener(session, Party::Sender).open(datagram);
-        match content.and_then(|content| wire::parse(content).ok()) {
-            Some((_, Message::Announce(rival))) => self.handle_rival(now, from, session, &rival),
-            _ => self.drop_malformed(from, length),
-        }
-    }
-
-    /// Another sender's announce: two sessions of one label must not be told apart by luck.
-    pub(super) fn handle_rival(&mut self, now: Time, from: SocketAddr, session: SessionId, rival: &Announce) {
-        if !matches!(self.state, State::Waiting { .. }) || rival.label != self.config.label {
-            return;
-        }
-        let age = now.since(self.launched);
-        let yields = match rival.phase {
-            Phase::Started => true,
-            Phase::Waiting if rival.age > age + Self::SAME_AGE => true,
-            Phase::Waiting if age > rival.age + Self::SAME_AGE => false,
-            Phase::Waiting => session < self.config.session,
-        };
-        if yields {
-            let error = format!(
-                "another sender, {}, holds this group and port with label {}; wait for it, or choose another --label or --port",
-                from.ip(),
-                self.config.label.as_str(),
-            );
-            self.abort(now, AbortReason::GroupTaken, Exit::GroupTaken, error);
-        } else {
-            // Let it know that we were here first.
-            self.announce_due = self.announce_due.min(now + Self::ANNOUNCE_MIN);
-        }
     }
 
     pub(super) fn answer(&mut self, now: Time, receiver: ReceiverId, standing: Standing) {

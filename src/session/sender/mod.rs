@@ -9,7 +9,9 @@ mod least;
 mod limiting;
 mod members;
 mod prepare;
+mod rivals;
 mod start_window;
+mod verdict;
 mod voices;
 mod window;
 
@@ -22,6 +24,7 @@ pub use start_window::{StartRules, Verdict};
 
 use self::members::Members;
 use self::prepare::Prepared;
+use self::rivals::Outsiders;
 use self::voices::{Unheard, Voices};
 use self::window::SendWindow;
 use super::grtt::GrttEstimator;
@@ -140,6 +143,7 @@ pub struct Sender {
     next_number: DatagramNumber,
     sealer: Sealer,
     voices: Voices,
+    outsiders: Outsiders,
     scratch: Vec<u8>,
     prepared: Option<Prepared>,
     /// Data is ready, and the pacer lets it go at this time.
@@ -148,6 +152,7 @@ pub struct Sender {
     answers: BTreeMap<ReceiverId, Standing>,
     answers_due: Time,
     announce_due: Time,
+    announced: Time,
     announce_every: Duration,
     abort_due: Time,
     close_due: Time,
@@ -216,12 +221,14 @@ impl Sender {
             next_number: DatagramNumber(0),
             sealer: config.seal.sealer(config.session, Party::Sender),
             voices: Voices::new(config.seal.clone(), config.session),
+            outsiders: Outsiders::new(),
             scratch: Vec::new(),
             prepared: None,
             paced: None,
             answers: BTreeMap::new(),
             answers_due: now,
             announce_due: now,
+            announced: now,
             announce_every: Self::ANNOUNCE_MIN,
             abort_due: now,
             close_due: now,
@@ -398,14 +405,18 @@ impl Sender {
             if !missing.is_empty() {
                 error.push_str(&format!(", required and missing: {}", missing.join(", ")));
             }
-            if self.members.len() == 0 {
+            let strangers = self.describe_strangers();
+            let exit = if strangers.is_some() { Exit::Authentication } else { Exit::NotStarted };
+            if let Some(strangers) = strangers {
+                error.push_str(&format!("; {strangers}"));
+            } else if self.members.len() == 0 {
                 error.push_str(
                     "; a receiver joins once it hears this sender: check that receivers run with the same group and port, \
                      that switches and their firewalls let multicast through, --ttl where routers lie between, and that \
                      UDP to this port gets through the firewall here",
                 );
             }
-            self.abort(now, AbortReason::NotStarted, Exit::NotStarted, error);
+            self.abort(now, AbortReason::NotStarted, exit, error);
         }
     }
 
@@ -437,61 +448,14 @@ impl Sender {
             _ => {}
         }
     }
-
-    /// The exit code, from how every receiver ended.
-    fn judge(&self) -> Ended {
-        let source_ended = self.end.is_some();
-        let exits = self.members.iter().map(|member| match &member.state {
-            MemberState::Done(outcome) | MemberState::Left(outcome, _) => outcome.exit,
-            MemberState::Active | MemberState::Verified | MemberState::Lost | MemberState::Stalled(_) => {
-                Exit::PeerLost
-            }
-        });
-        let total = exits.clone().count();
-        let complete = exits.clone().filter(|exit| *exit == Exit::Complete).count();
-        if complete == total && source_ended {
-            return Ended { exit: Exit::Complete, error: None };
-        }
-        let failed: Vec<_> = self
-            .members
-            .iter()
-            .zip(exits.clone())
-            .filter(|(_, exit)| *exit != Exit::Complete)
-            .map(|(member, exit)| describe_failure(member, exit))
-            .collect();
-        let failed = failed.join("; ");
-        if complete > 0 && source_ended {
-            let exit = if self.config.partial_ok { Exit::Complete } else { Exit::Partial };
-            return Ended {
-                exit,
-                error: Some(format!("{} of {total} receivers failed: {failed}", total - complete)),
-            };
-        }
-        // One cause for all is told as that cause, if it is one that the sender's operator can mend.
-        let mut distinct = exits;
-        let first = distinct.next().unwrap_or(Exit::PeerLost);
-        let mendable = matches!(first, Exit::Integrity | Exit::SinkFailed | Exit::LocalResource);
-        let exit = if mendable && distinct.all(|exit| exit == first) { first } else { Exit::PeerLost };
-        Ended { exit, error: Some(format!("no receiver has the stream: {failed}")) }
-    }
-}
-
-fn describe_failure(member: &Member, exit: Exit) -> String {
-    let Member { name, address, .. } = member;
-    match &member.state {
-        MemberState::Left(_, reason) if !reason.is_empty() => format!("{name} ({address}): {reason}"),
-        MemberState::Done(_) | MemberState::Left(..) => format!("{name} ({address}): {}", exit.meaning()),
-        MemberState::Stalled(most) => format!(
-            "{name} ({address}): its sink took nothing for {} s, evicted (--max-stall)",
-            most.as_secs_f64()
-        ),
-        _ => format!("{name} ({address}): silent, evicted"),
-    }
 }
 
 impl Endpoint for Sender {
     fn handle_datagram(&mut self, now: Time, from: SocketAddr, datagram: &mut [u8]) {
         let Some(header) = Header::peek(datagram) else { return self.drop_malformed(from, datagram.len()) };
+        if header.kind == Kind::Seek {
+            return self.handle_seek(now, from, &header, datagram);
+        }
         if header.session != self.config.session {
             if header.kind == Kind::Announce {
                 self.handle_foreign_announce(now, from, header.session, datagram);

@@ -1,5 +1,6 @@
 //! What a sender sends next: control datagrams, then repairs, then the first pass.
 
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub(super) struct Prepared {
 enum What {
     /// One control datagram in the scratch buffer.
     Control,
+    /// One datagram to somebody outside the session, in the scratch buffer.
+    Question { to: SocketAddr },
     /// A keep-alive or an end in the scratch buffer.
     Status,
     /// Repair and repeated source symbols of one block in the scratch buffer.
@@ -36,6 +39,13 @@ enum What {
     /// Source symbols: where they lie in their block, or, with a key, encrypted in the scratch buffer. The block has to
     /// stay as it is, for parity is computed from it.
     FirstPass { block: BlockNumber, symbols: Range<usize> },
+}
+
+impl Prepared {
+    /// What lies in the scratch buffer goes there; it has no number in this session.
+    pub(super) const fn question(to: SocketAddr) -> Self {
+        Self { first: DatagramNumber(0), datagrams: 1, what: What::Question { to } }
+    }
 }
 
 impl Sender {
@@ -56,6 +66,8 @@ impl Sender {
             State::Waiting { .. } => {
                 if now >= self.announce_due {
                     self.prepare_announce(now);
+                } else if now >= self.outsiders.question_due() {
+                    self.prepare_question(now);
                 } else {
                     self.prepare_answers(now);
                 }
@@ -85,7 +97,9 @@ impl Sender {
     pub(super) fn prepared_transmit(&self) -> Option<Transmit<'_>> {
         let prepared = self.prepared.as_ref()?;
         let (contents, segment) = match &prepared.what {
-            What::Control | What::Status => (self.scratch.as_slice(), self.scratch.len()),
+            What::Control | What::Status | What::Question { .. } => {
+                (self.scratch.as_slice(), self.scratch.len())
+            }
             What::Repairs { segment, .. } => (self.scratch.as_slice(), *segment),
             What::FirstPass { block, symbols } => {
                 let stride = symbol_datagram(self.config.symbol_size, &self.config.seal);
@@ -95,20 +109,28 @@ impl Sender {
                 }
             }
         };
-        Some(Transmit { to: Destination::Group, contents, segment })
+        let to = match prepared.what {
+            What::Question { to } => Destination::Peer(to),
+            _ => Destination::Group,
+        };
+        Some(Transmit { to, contents, segment })
     }
 
     /// The prepared transmission has gone.
     pub(super) fn commit(&mut self, now: Time) {
         let bytes = self.prepared_transmit().map_or(0, |transmit| transmit.contents.len() as u64);
         let Some(prepared) = self.prepared.take() else { return };
+        if let What::Question { to } = prepared.what {
+            tracing::debug!(%to, "asked whether another sender is there");
+            return;
+        }
         tracing::trace!(number = prepared.first.0, datagrams = prepared.datagrams, what = ?prepared.what, "sent");
         self.stats.datagrams += prepared.datagrams;
         self.stats.bytes += bytes;
         self.grtt.handle_sent(now, prepared.first);
         let wire_bytes = bytes + prepared.datagrams * u64::from(self.config.overhead);
         match prepared.what {
-            What::Control => return,
+            What::Control | What::Question { .. } => return,
             What::Status => {
                 self.last_status = now;
                 self.quiet = (self.quiet * 2).clamp(self.first_quiet(), self.last_quiet());
@@ -139,7 +161,7 @@ impl Sender {
         }
         let answers = (!self.answers.is_empty()).then_some(self.answers_due);
         let own = match &self.state {
-            State::Waiting { .. } => Some(self.announce_due),
+            State::Waiting { .. } => Some(self.announce_due.min(self.outsiders.question_due())),
             State::Streaming => {
                 let status = self.status_due().min(self.announce_due);
                 Some(self.paced.map_or(status, |paced| status.min(paced)))
@@ -209,6 +231,7 @@ impl Sender {
             pause.mul_f64(0.8 + 0.4 * self.rng.f64())
         };
         self.announce_due = now + pause;
+        self.announced = now;
         let expected = self.members.len().max(self.config.start.min_receivers as usize) as u32;
         let crowd = expected.max(self.joins.1.saturating_mul(10));
         let announce = Announce {
@@ -220,6 +243,7 @@ impl Sender {
             age: now.since(self.launched),
             grtt: self.grtt.get(),
             group_size: self.group_size(),
+            echo: self.outsiders.take_echo(),
             label: self.config.label,
         };
         self.prepare_control(&Message::Announce(announce), What::Control)

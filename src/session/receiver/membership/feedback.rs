@@ -61,7 +61,9 @@ impl Membership {
                 }
                 *asked += 1;
                 let pause = backoff(*asked, Self::ASK_MIN.max(self.grtt * 2)).min(self.heartbeat);
-                self.ask_due = now + pause.mul_f64(0.75 + 0.5 * self.rng.f64());
+                // The others may be waiting for this one already.
+                let most = if self.started.is_some() { Self::ASK_STARTED.max(self.grtt * 2) } else { pause };
+                self.ask_due = now + pause.min(most).mul_f64(0.75 + 0.5 * self.rng.f64());
                 self.prepare_join();
             }
             Step::Admitted => {
@@ -99,7 +101,9 @@ impl Membership {
                     now + (self.grtt * 2).clamp(Duration::from_millis(20), Duration::from_millis(200));
                 let ended = ended.clone();
                 let outcome = self.outcome(ended.exit);
-                let text = Text::truncated(ended.error.as_deref().unwrap_or_default());
+                // What the sender has said itself it need not be told.
+                let reason = ended.error.as_deref().filter(|_| ended.exit != Exit::Aborted);
+                let text = Text::truncated(reason.unwrap_or_default());
                 self.write(&Message::Leave(Leave { receiver: self.id, outcome, text }));
             }
             Step::Abandoned | Step::Ended(_) => {}
