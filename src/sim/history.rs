@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::adversary::Recorded;
 use crate::exit::Exit;
 use crate::session::WireStats;
 use crate::time::Time;
@@ -39,6 +40,8 @@ pub struct History {
     pub source_symbols: u64,
     /// How far things were, every tenth of a second in which something was sent.
     pub samples: Vec<Sample>,
+    /// Every datagram, if the scenario records.
+    pub recorded: Vec<Recorded>,
 }
 
 /// How far things were at a moment.

@@ -33,7 +33,7 @@ fn group_key(scenario: &Scenario) -> Option<GroupKey> {
 pub(super) fn receiver_config(scenario: &Scenario, index: usize) -> receiver::Config {
     let plan = &scenario.receivers[index];
     receiver::Config {
-        id: ReceiverId(0x1000 + index as u64),
+        id: ReceiverId(scenario.first_id + index as u64),
         name: name(&plan.name),
         expect: None,
         over: Vec::new(),

@@ -13,6 +13,7 @@
 //!
 //! [`turn()`]: crate::session::turn()
 
+mod adversary;
 mod history;
 mod host;
 mod link;
@@ -23,6 +24,7 @@ mod world;
 
 use std::time::Duration;
 
+pub use adversary::{Echo, PlayedBack, Recorded};
 pub use history::{History, ReceiverHistory, Sample};
 pub use link::{LinkConfig, Loss};
 pub use stream::{SinkPlan, SourcePlan};
@@ -85,6 +87,14 @@ pub struct Scenario {
     pub garbage: u32,
     /// Datagrams of someone who has seen the session go by.
     pub hostile: Vec<Hostile>,
+    /// Datagrams of someone who has recorded another session, or this one.
+    pub played_back: Vec<PlayedBack>,
+    /// Someone who sends again what he hears.
+    pub echo: Option<Echo>,
+    /// The history is to have every datagram.
+    pub records: bool,
+    /// The first receiver's id; the others' follow.
+    pub first_id: u64,
     /// The simulation is broken off, as a failure, after so much virtual time.
     pub limit: Duration,
 }
@@ -173,6 +183,10 @@ impl Scenario {
             keyed: false,
             garbage: 0,
             hostile: Vec::new(),
+            played_back: Vec::new(),
+            echo: None,
+            records: false,
+            first_id: 0x1000,
             limit: Duration::from_secs(3_600),
         }
     }
@@ -193,9 +207,9 @@ impl Scenario {
         self
     }
 
-    /// Whether someone speaks in another's name.
+    /// Whether someone speaks in another's name, and can.
     fn is_forged(&self) -> bool {
-        self.hostile.iter().any(|datagram| datagram.from.is_some())
+        !self.keyed && self.hostile.iter().any(|datagram| datagram.from.is_some())
     }
 
     /// Plays it.

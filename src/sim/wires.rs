@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::adversary::Recorded;
 use super::link::{FRAME_OVERHEAD, Link, LinkConfig};
 use super::{ReceiverPlan, Scenario};
 use crate::session::{Destination, Sent, Transmit};
@@ -39,6 +40,7 @@ pub(super) struct Wires<'a> {
     pub(super) under_way: BinaryHeap<Reverse<Arrival>>,
     order: u64,
     lost_by_kind: BTreeMap<u8, u32>,
+    pub(super) recorded: Vec<Recorded>,
 }
 
 pub(super) fn address(host: usize) -> SocketAddr {
@@ -76,6 +78,7 @@ impl<'a> Wires<'a> {
             under_way: BinaryHeap::new(),
             order: 0,
             lost_by_kind: BTreeMap::new(),
+            recorded: Vec::new(),
             rng,
         }
     }
@@ -90,6 +93,9 @@ impl<'a> Wires<'a> {
         if from == SENDER && self.trunk.is_full(now, frames) {
             return Sent::Blocked;
         }
+        for datagram in transmit.datagrams() {
+            self.overhear(now, from, datagram);
+        }
         let elsewhere =
             matches!(transmit.to, Destination::Peer(peer) if from == SENDER || peer != address(SENDER));
         if elsewhere {
@@ -101,6 +107,23 @@ impl<'a> Wires<'a> {
             if from == SENDER { self.send_down(now, &bytes) } else { self.send_up(now, from, &bytes) }
         }
         Sent::Done
+    }
+
+    /// For those who listen and are not of the session.
+    fn overhear(&mut self, now: Time, host: usize, datagram: &[u8]) {
+        if !self.scenario.records && self.scenario.echo.is_none() {
+            return;
+        }
+        let bytes: Rc<[u8]> = datagram.into();
+        let hosts = self.scenario.receivers.len() + 1;
+        if let Some(echo) = self.scenario.echo
+            && let Some((at, to, from, bytes)) = echo.of(now, host, hosts, &bytes, &mut self.rng)
+        {
+            self.deliver(at, vec![to], from, bytes);
+        }
+        if self.scenario.records {
+            self.recorded.push(Recorded { at: now, host, bytes });
+        }
     }
 
     fn send_down(&mut self, now: Time, bytes: &Rc<[u8]>) {

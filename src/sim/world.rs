@@ -12,7 +12,7 @@ use super::link::Link;
 use super::machines::{receiver_config, sender_config};
 use super::stream::{Given, Pattern, Sink, Source};
 use super::wires::{SENDER, Wires, address, stranger, within};
-use super::{Hostile, STOPPED, Scenario};
+use super::{Hostile, PlayedBack, STOPPED, Scenario};
 use crate::exit::Exit;
 use crate::fec::Block;
 use crate::session::receiver::Event;
@@ -136,6 +136,7 @@ impl<'a> World<'a> {
         (0..world.wakes.len()).for_each(|index| world.note_wake(index));
         world.strew_garbage();
         world.strew_hostile(session);
+        world.strew_played_back();
         world
     }
 
@@ -149,6 +150,15 @@ impl<'a> World<'a> {
             crate::seal::seal_appended(&mut bytes, 0);
             let to = to % (self.receivers.len() + 1);
             self.wires.deliver(Time::ZERO + *at, vec![to], from.map_or_else(stranger, address), bytes.into());
+        }
+    }
+
+    /// Datagrams byte for byte as somebody has recorded or made them.
+    fn strew_played_back(&mut self) {
+        for PlayedBack { at, to, from, bytes } in &self.scenario.played_back {
+            let to = to % (self.receivers.len() + 1);
+            let from = from.map_or_else(stranger, address);
+            self.wires.deliver(Time::ZERO + *at, vec![to], from, Rc::clone(bytes));
         }
     }
 
@@ -231,6 +241,7 @@ impl<'a> World<'a> {
         let mut history = self.history.expect("the sender has ended");
         history.receivers = self.receivers.into_iter().filter_map(|receiver| receiver.history).collect();
         history.samples = self.samples;
+        history.recorded = self.wires.recorded;
         history.note_heard(&self.heard);
         check_promises(self.scenario, &history);
         history
@@ -254,6 +265,7 @@ impl<'a> World<'a> {
             reports: Vec::new(),
             source_symbols,
             samples: Vec::new(),
+            recorded: Vec::new(),
         };
         let Some(machine) = &self.sender.machine else { return Some(history) };
         let ended = machine.ended()?;

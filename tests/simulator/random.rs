@@ -110,7 +110,7 @@ pub(crate) fn random_scenario(seed: u64) -> Scenario {
     scenario.start_timeout = Some(Duration::from_secs(60));
     for receiver in &mut scenario.receivers {
         receiver.launched = if rng.u8(0..4) == 0 { moment(&mut rng) } else { Duration::ZERO };
-        let block = (usize::from(scenario.symbol_size) + 44) * usize::from(scenario.block_symbols);
+        let block = (usize::from(scenario.symbol_size) + 56) * usize::from(scenario.block_symbols);
         receiver.buffer = block * rng.usize(2..30);
         receiver.socket_buffer = rng.usize(20_000..500_000);
         receiver.leaf = link(&mut rng);

@@ -531,6 +531,7 @@ impl Membership {
             } else {
                 // The answer to the join is still on its way: blocks are kept, and nothing is given out.
                 self.excluded_at.get_or_insert(now);
+                self.ask_due = self.ask_due.min(now + Self::ASK_STARTED);
             }
         }
     }
