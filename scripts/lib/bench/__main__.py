@@ -97,7 +97,7 @@ class Bench:
         if case.measure == "life":
             return case.size
         if case.measure == "instructions":
-            return case.size // (2 if self.options.quick else 1)
+            return case.size // (4 if self.options.quick else 1)
         size = self.options.size or case.size // (8 if self.options.quick else 1)
         return min(size, case.size) if case.measure == "tail" else size
 
@@ -123,6 +123,8 @@ class Measurement:
                 up.callback(subprocess.run, [LAB, "down", name], check=False)
                 subprocess.run([LAB, "up", name, *lab.options()], check=True)
             rounds = self.bench.options.rounds
+            if self.case.measure == "instructions":
+                rounds = min(rounds, instructions.ROUNDS)
             for number in range(rounds + 1):
                 for contender in self.contenders:
                     self.turn(number, rounds, contender, labs[contender[1]], size)

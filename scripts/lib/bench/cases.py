@@ -72,7 +72,7 @@ CASES = (
     Case("tiny", "3 waiting receivers, the sender's whole life", Lab(3, True), KIB, PIPES, "life"),
     Case("tail", "3 receivers, last byte in the pipe to the sender's exit", Lab(3, True), 64 * MIB,
          ("mcast", "udpcast", "mbuffer"), "tail"),
-    Case("instructions", "1 receiver, offload on, user-space instructions per byte", Lab(1, True), 32 * MIB,
+    Case("instructions", "1 receiver, offload on, user-space instructions per byte", Lab(1, True), 128 * MIB,
          KEYED, "instructions", needs=("valgrind",)),
     Case("eight5", "8 receivers, 300 Mbit/s, offload off, 5 % loss at each",
          Lab(8, False, rate_mbit=300, loss_percent=5), 128 * MIB, LOSSY, default=False),

@@ -28,10 +28,11 @@ class Target:
 
 
 def held_against(cases):
-    """A dictionary for each target whose case was measured."""
+    """A dictionary for each target whose case was measured, and one for what holds in all cases."""
     figures = {(case["case"], one["program"], one["variant"]): one for case in cases for one in case["programs"]}
     measured = {case["case"] for case in cases}
-    return [target.against(figures) for target in TARGETS if target.case in measured | {"all"}] if figures else []
+    held = [target.against(figures) for target in TARGETS if target.case in measured | {"all"}]
+    return [one for one in held if one["case"] != "all" or one["value"] is not None]
 
 
 def rows(targets):
