@@ -197,6 +197,19 @@ fn a_stream_in_drips_is_delivered_as_it_comes() {
 }
 
 #[test]
+fn one_byte_a_second_is_delivered_within_200_ms() {
+    let mut scenario = Scenario::new(26, 3, 60).with_loss(0.01);
+    scenario.source.trickle = Some((1, Duration::from_secs(1)));
+    let history = scenario.run();
+    all_complete(&history);
+    // The first byte comes at the start, the last one 59 s later.
+    let last = history.started.expect("it has").as_nanos() + 59_000_000_000;
+    for receiver in &history.receivers {
+        assert!(receiver.last_byte.as_nanos() <= last + 200_000_000, "{}", receiver.last_byte);
+    }
+}
+
+#[test]
 fn an_idle_source_keeps_the_session_alive_with_little_traffic() {
     let mut scenario = Scenario::new(16, 3, 20);
     scenario.source.trickle = Some((10, Duration::from_secs(900)));

@@ -3,6 +3,7 @@
 mod abuse;
 mod crowds;
 mod faults;
+mod joining;
 mod landing;
 mod logic;
 mod loss;
