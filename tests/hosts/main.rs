@@ -19,6 +19,7 @@ mod commands_killed;
 mod deaths;
 mod degraded;
 mod files;
+mod losses;
 mod multicast;
 mod network;
 mod pauses;

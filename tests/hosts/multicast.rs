@@ -3,13 +3,8 @@
 
 use std::time::Duration;
 
-use crate::support::wait::readable;
+use crate::support::wait::for_as_long_as;
 use crate::support::{KIB, Lab, MIB, PATIENCE, Program, Source, all_exit};
-
-/// How long something lasts is what these tests are about; nothing is synchronised by it.
-fn for_as_long_as(duration: Duration) {
-    readable(&mut [], duration);
-}
 
 /// A session of two receivers, with these options on all three, that has begun to deliver.
 fn under_way(lab: &Lab, source: Source, common: &[&str]) -> (Program, Vec<Program>) {

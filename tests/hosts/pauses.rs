@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::wait::readable;
+use crate::support::wait::for_as_long_as;
 use crate::support::{Lab, MIB, PATIENCE, Program, Source, all_exit, three_receivers};
 
 /// A sender in mid-stream: 4 MiB fed, at least 1 MiB delivered by every receiver.
@@ -17,11 +17,6 @@ fn in_mid_stream(lab: &Lab, source: Source, receivers: &[Program], options: &[&s
     sender
 }
 
-/// How long something is stopped is what these tests are about; nothing is synchronised by it.
-fn stopped_for(duration: Duration) {
-    readable(&mut [], duration);
-}
-
 #[test]
 fn receiver_stopped_for_less_than_the_peer_timeout_catches_up() {
     let lab = Lab::up(3);
@@ -30,7 +25,7 @@ fn receiver_stopped_for_less_than_the_peer_timeout_catches_up() {
     let mut sender = in_mid_stream(&lab, source, &receivers, &[]);
     receivers[1].signal(Signal::STOP);
     sender.finish();
-    stopped_for(Duration::from_secs(1));
+    for_as_long_as(Duration::from_secs(1));
     receivers[1].signal(Signal::CONT);
     sender.must_exit(&[0], PATIENCE);
     all_exit(&mut receivers, 0, PATIENCE);
@@ -61,7 +56,7 @@ fn sender_stopped_for_longer_than_the_peer_timeout_evicts_nobody_for_its_own_pau
     let mut receivers = three_receivers(&lab, &["--peer-timeout", "30s"]);
     let mut sender = in_mid_stream(&lab, source, &receivers, &["--peer-timeout", "1s"]);
     sender.signal(Signal::STOP);
-    stopped_for(Duration::from_secs(3));
+    for_as_long_as(Duration::from_secs(3));
     sender.signal(Signal::CONT);
     sender.finish();
     sender.must_exit(&[0], PATIENCE);
@@ -76,7 +71,7 @@ fn cable_pulled_for_less_than_the_peer_timeout_is_only_loss() {
     let mut sender = in_mid_stream(&lab, source, &receivers, &[]);
     lab.script("unplug", &["2"]);
     sender.finish();
-    stopped_for(Duration::from_secs(1));
+    for_as_long_as(Duration::from_secs(1));
     lab.script("plug", &["2"]);
     sender.must_exit(&[0], PATIENCE);
     all_exit(&mut receivers, 0, PATIENCE);
@@ -91,7 +86,7 @@ fn senders_own_cable_pulled_for_less_than_the_peer_timeout_is_only_loss() {
     let mut sender = in_mid_stream(&lab, source, &receivers, &[]);
     lab.script("unplug", &["0"]);
     sender.finish();
-    stopped_for(Duration::from_secs(1));
+    for_as_long_as(Duration::from_secs(1));
     lab.script("plug", &["0"]);
     sender.must_exit(&[0], PATIENCE);
     all_exit(&mut receivers, 0, PATIENCE);
@@ -121,14 +116,14 @@ fn silence_of_source_sink_or_peers_to_come_is_not_the_silence_of_the_dead() {
     let mut stuck = lab.host(1).recv("r1").args(HASTY).takes(MIB).start();
     let mut sender = lab.sender().send().args(&["-n", "2"]).args(HASTY).source(source).start();
     sender.must_say("r1", PATIENCE);
-    stopped_for(LONGER); // nobody else comes
+    for_as_long_as(LONGER); // nobody else comes
     let mut other = lab.host(2).recv("r2").args(HASTY).start();
     sender.feed_to(4 * MIB);
     other.must_deliver(4 * MIB, PATIENCE);
-    stopped_for(LONGER); // neither does the source bring anything, nor does the first sink take more
+    for_as_long_as(LONGER); // neither does the source bring anything, nor does the first sink take more
     sender.finish();
     other.must_deliver(source.len(), PATIENCE);
-    stopped_for(LONGER); // only that sink is left
+    for_as_long_as(LONGER); // only that sink is left
     stuck.take_all();
     sender.must_exit(&[0], PATIENCE);
     for receiver in [&mut stuck, &mut other] {

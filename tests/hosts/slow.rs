@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::wait::Stopwatch;
+use crate::support::wait::{Stopwatch, for_as_long_as};
 use crate::support::{KIB, Lab, MIB, PATIENCE, Source};
 
 #[test]
@@ -136,11 +136,6 @@ fn receiver_kept_from_the_processor_slows_the_stream_and_breaks_nothing() {
         receiver.must_exit(&[0], PATIENCE);
         receiver.must_have_delivered(source);
     }
-}
-
-/// How long something lasts is what such a test is about; nothing is synchronised by it.
-fn for_as_long_as(duration: Duration) {
-    crate::support::wait::readable(&mut [], duration);
 }
 
 #[test]

@@ -34,6 +34,11 @@ pub(crate) fn comes_true(within: Duration, mut condition: impl FnMut() -> bool) 
     }
 }
 
+/// Lets time go by, where how long something lasts is what a test is about. Never a way to wait for a condition.
+pub(crate) fn for_as_long_as(duration: Duration) {
+    readable(&mut [], duration);
+}
+
 /// Waits until one of the descriptors is readable (a process descriptor is when its process has ended).
 pub(crate) fn readable(descriptors: &mut [PollFd<'_>], within: Duration) -> bool {
     let watch = Stopwatch::start();

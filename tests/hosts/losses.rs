@@ -1,0 +1,65 @@
+//! What the network loses: a share of everything, everything for a while, and whatever is too large.
+
+use crate::support::{Lab, MIB, PATIENCE, Program, Source, all_exit};
+
+/// Receivers r1 to r`count`, each on a host of its own.
+fn receivers(lab: &Lab, count: usize, options: &[&str]) -> Vec<Program> {
+    (1..=count).map(|h| lab.host(h).recv(&format!("r{h}")).args(options).start()).collect()
+}
+
+fn all_complete(mut sender: Program, receivers: &mut [Program], source: Source) -> Program {
+    sender.finish();
+    sender.must_exit(&[0], PATIENCE);
+    all_exit(receivers, 0, PATIENCE);
+    for receiver in receivers {
+        receiver.must_have_delivered(source);
+    }
+    sender
+}
+
+#[test]
+fn hosts_that_lose_from_a_thousandth_to_a_fifth_get_exact_bytes_for_little_more_than_the_worst_needs() {
+    let lab = Lab::with(
+        4,
+        &["--rate", "300mbit", "--loss", "1=0.1%", "--loss", "2=1%", "--loss", "3=5%", "--loss", "4=20%"],
+    );
+    let source = Source::new(1, 16 * MIB);
+    let mut receivers = receivers(&lab, 4, &[]);
+    let sender = lab.sender().send().args(&["-n", "4"]).source(source).start();
+    let sender = all_complete(sender, &mut receivers, source);
+    let report = sender.report();
+    let wire = |field: &str| report["wire"][field].as_f64().unwrap();
+    // The host that loses a fifth needs 1.25 transmissions of each symbol, and nobody else needs as many.
+    let sent = (wire("source_symbols") + wire("repair_symbols")) * 1_428.0 / source.len() as f64;
+    assert!((1.2..1.35).contains(&sent), "{sent}: {report}");
+    for (h, share) in [(1, 0.001), (2, 0.01), (3, 0.05), (4, 0.2)] {
+        let report = sender.report_of(&format!("r{h}"));
+        let lost = report["lost_symbols"].as_f64().unwrap() / wire("datagrams");
+        assert!((share * 0.5..share * 1.5 + 0.001).contains(&lost), "r{h} lost {lost}: {report}");
+        assert_eq!(report["dropped_at_socket"], 0, "{report}");
+    }
+}
+
+#[test]
+fn datagrams_that_are_suddenly_too_large_for_one_host_end_its_session_with_a_hint() {
+    let lab = Lab::with(2, &["--rate", "300mbit"]);
+    let source = Source::new(3, 16 * MIB);
+    let common = ["--peer-timeout", "2s"];
+    let mut receivers = receivers(&lab, 2, &common);
+    let mut sender = lab.sender().send().args(&["-n", "2"]).args(&common).source(source).start();
+    sender.feed_to(4 * MIB);
+    for receiver in &receivers {
+        receiver.must_deliver(MIB, PATIENCE);
+    }
+    // A tunnel or another way takes over, and swallows what does not fit.
+    lab.script("size", &["2", "1400"]);
+    sender.finish();
+    let mut narrow = receivers.remove(1);
+    narrow.must_exit(&[5], PATIENCE);
+    sender.must_exit(&[3], PATIENCE);
+    all_exit(&mut receivers, 0, PATIENCE);
+    for said in [narrow.stderr(), sender.stderr()] {
+        assert!(said.contains("MTU") || said.contains("--mtu"), "{said}");
+    }
+    narrow.must_have_delivered_a_prefix(source);
+}
