@@ -35,7 +35,17 @@ pub use turn::{Network, Sent, Wake, turn};
 use crate::fec::Layout;
 use crate::seal::{Seal, TRAILER_LEN};
 use crate::time::Time;
-use crate::wire::SYMBOL_HEADER_LEN;
+use crate::wire::{BlockNumber, DatagramNumber, SYMBOL_HEADER_LEN};
+
+/// Where the counters of a session begin. In every real one that is zero; a simulation may begin just below the numbers at
+/// which narrower counters would wrap, which a real session takes days to reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beginning {
+    /// Number of the sender's first datagram.
+    pub datagram: DatagramNumber,
+    /// Number of the first coding block.
+    pub block: BlockNumber,
+}
 
 /// Datagrams to send: `contents` is cut every `segment` bytes, only the last piece may be shorter.
 #[derive(Clone, Copy, Debug)]

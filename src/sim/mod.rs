@@ -33,8 +33,8 @@ use link::Link;
 use world::World;
 
 use crate::exit::Exit;
-use crate::session::Rate;
 use crate::session::sender::StartRules;
+use crate::session::{Beginning, Rate};
 use crate::wire::Kind;
 
 /// Everything that happens in a simulation.
@@ -81,6 +81,8 @@ pub struct Scenario {
     pub sender_stopped: Option<Duration>,
     /// Of these kinds, the first so many datagrams are lost (on the trunk, either way).
     pub lose_first: Vec<(Kind, u32)>,
+    /// Where the session's counters begin.
+    pub beginning: Beginning,
     /// Everyone has the same key.
     pub keyed: bool,
     /// Datagrams that a stranger sends to both sides.
@@ -176,6 +178,7 @@ impl Scenario {
             backbone: None,
             trunk_back: LinkConfig::default(),
             receivers: (0..receivers).map(ReceiverPlan::new).collect(),
+            beginning: Beginning::default(),
             sender_pauses: Vec::new(),
             sender_killed: None,
             sender_stopped: None,

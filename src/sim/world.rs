@@ -99,7 +99,8 @@ impl<'a> World<'a> {
         let mut session = [0; 16];
         rng.fill(&mut session);
         let pattern = Pattern(rng.u64(..));
-        let machine = Sender::new(sender_config(scenario, SessionId(session), rng.u64(..)), Time::ZERO);
+        let mut machine = Sender::new(sender_config(scenario, SessionId(session), rng.u64(..)), Time::ZERO);
+        machine.begin_at(scenario.beginning);
         let receivers = scenario
             .receivers
             .iter()
@@ -423,8 +424,11 @@ impl<'a> World<'a> {
             this.record(now, None, None, stats);
             return;
         }
-        let machine =
-            this.machine.get_or_insert_with(|| Receiver::new(receiver_config(self.scenario, index), now));
+        let machine = this.machine.get_or_insert_with(|| {
+            let mut machine = Receiver::new(receiver_config(self.scenario, index), now);
+            machine.begin_at(self.scenario.beginning);
+            machine
+        });
         if plan.stopped.is_some_and(|at| now >= Time::ZERO + at) {
             machine.fail(now, STOPPED, "stopped by signal 15".to_owned());
         }

@@ -100,6 +100,11 @@ impl Assembly {
         })
     }
 
+    /// Counts blocks from this number on; nothing has come yet.
+    pub(super) fn begin_at(&mut self, first: BlockNumber) {
+        (self.position, self.first, self.received, self.next) = (first, first, first, (first, 0));
+    }
+
     pub(super) const fn symbol_size(&self) -> u64 {
         self.layout.symbol_size as u64
     }

@@ -230,6 +230,11 @@ impl Membership {
         })
     }
 
+    /// The first block has this number.
+    pub(super) fn begin_at(&mut self, first: BlockNumber) {
+        self.assembly.begin_at(first);
+    }
+
     pub(super) const fn session(&self) -> SessionId {
         self.session
     }

@@ -18,12 +18,14 @@ use self::membership::{Found, Membership, Spilled};
 use self::seeking::Seeking;
 use self::tried::Tried;
 use super::strangers::Strangers;
-use super::{Destination, Endpoint, Landed, StreamEnd, Transmit, WireStats};
+use super::{Beginning, Destination, Endpoint, Landed, StreamEnd, Transmit, WireStats};
 use crate::exit::Exit;
 use crate::fec::Block;
 use crate::seal::{self, Accept, Party, Stranger};
 use crate::time::Time;
-use crate::wire::{self, DatagramNumber, Header, Kind, Label, Message, Phase, SessionId, VERSION};
+use crate::wire::{
+    self, BlockNumber, DatagramNumber, Header, Kind, Label, Message, Phase, SessionId, VERSION,
+};
 
 /// How a session ended for the receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +74,8 @@ pub struct Receiver {
     next_number: DatagramNumber,
     /// Datagrams that have landed where they do not belong.
     spilled: Spilled,
+    /// Where blocks are counted from.
+    first_block: BlockNumber,
 }
 
 /// What is known of the session, for the report and the progress line.
@@ -135,7 +139,13 @@ impl Receiver {
             strangers: Strangers::default(),
             next_number: DatagramNumber(0),
             spilled: Spilled::default(),
+            first_block: BlockNumber::default(),
         }
+    }
+
+    /// Lets the counter of blocks begin where the sender's does, before anything else is done.
+    pub fn begin_at(&mut self, beginning: Beginning) {
+        self.first_block = beginning.block;
     }
 
     // ---- the sink ----
@@ -314,7 +324,7 @@ impl Receiver {
             return;
         }
         let number = self.take_back_number();
-        let Some(member) = Membership::new(&self.config, now, found, number, self.rng.fork()) else {
+        let Some(mut member) = Membership::new(&self.config, now, found, number, self.rng.fork()) else {
             if !std::mem::replace(&mut self.hinted.buffer, true) {
                 tracing::warn!(
                     "the stream's coding blocks of {} × {} bytes do not fit into --buffer {}, raise it",
@@ -329,6 +339,7 @@ impl Receiver {
         if self.tried.note(session) {
             tracing::info!(label = %announce.label, sender = %from, %session, phase, "session found");
         }
+        member.begin_at(self.first_block);
         self.state = State::Member(Box::new(member));
     }
 

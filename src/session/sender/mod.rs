@@ -33,7 +33,7 @@ use super::grtt::GrttEstimator;
 use super::pacer::Pacer;
 use super::rate::RateController;
 use super::stats::LimiterClock;
-use super::{Endpoint, Limiter, PauseWatch, Rate, StreamEnd, Transmit, WireStats, layout};
+use super::{Beginning, Endpoint, Limiter, PauseWatch, Rate, StreamEnd, Transmit, WireStats, layout};
 use crate::exit::Exit;
 use crate::fec::{Block, Codec};
 use crate::seal::{Party, Sealer};
@@ -211,6 +211,13 @@ impl Sender {
             rng: rng.fork(),
             config,
         }
+    }
+
+    /// Lets the counters begin elsewhere than at zero, before anything else is done.
+    pub fn begin_at(&mut self, beginning: Beginning) {
+        self.next_number = beginning.datagram;
+        self.flow.first = beginning.datagram;
+        self.window = SendWindow::beginning_at(beginning.block);
     }
 
     // ---- the source ----

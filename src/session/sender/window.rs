@@ -48,6 +48,11 @@ pub(super) enum Sending {
 }
 
 impl SendWindow {
+    /// Empty, with this number for the first block.
+    pub(super) fn beginning_at(first: BlockNumber) -> Self {
+        Self { released: first, next_block: first, ..Self::default() }
+    }
+
     pub(super) fn push(&mut self, block: Block) {
         self.blocks.push_back(SentBlock::new(block));
     }
