@@ -103,6 +103,8 @@ impl From<&WireStats> for Wire {
             bytes: stats.bytes,
             source_symbols: stats.source_symbols,
             repair_symbols: stats.repair_symbols,
+            proactive_symbols: stats.proactive_symbols,
+            dropped_reports: stats.dropped_reports,
             feedback_datagrams: stats.feedback_datagrams,
             dropped_malformed: stats.dropped_malformed,
         }

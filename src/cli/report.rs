@@ -123,8 +123,12 @@ pub struct Wire {
     pub source_symbols: u64,
     /// Repair symbols among them.
     pub repair_symbols: u64,
+    /// Of those, the ones that were sent before anyone had asked; 0 in a receiver's report.
+    pub proactive_symbols: u64,
     /// Datagrams from receivers to sender.
     pub feedback_datagrams: u64,
+    /// Reports that came faster than a receiver may send them and were not taken; 0 in a receiver's report.
+    pub dropped_reports: u64,
     /// Datagrams that arrived here and were no datagrams of ours.
     pub dropped_malformed: u64,
 }

@@ -13,6 +13,8 @@ use std::collections::VecDeque;
 #[derive(Debug)]
 pub(super) struct GrttEstimator {
     grtt: Duration,
+    /// Whether that is more than a guess.
+    measured: bool,
     /// Largest sample of the current round.
     peak: Duration,
     round_ends: Time,
@@ -30,7 +32,13 @@ impl GrttEstimator {
     const REMEMBERED: usize = 8_192;
 
     pub(super) const fn new() -> Self {
-        Self { grtt: Self::INITIAL, peak: Duration::ZERO, round_ends: Time::ZERO, sent: VecDeque::new() }
+        Self {
+            grtt: Self::INITIAL,
+            measured: false,
+            peak: Duration::ZERO,
+            round_ends: Time::ZERO,
+            sent: VecDeque::new(),
+        }
     }
 
     pub(super) const fn get(&self) -> Duration {
@@ -53,6 +61,10 @@ impl GrttEstimator {
         };
         let sample = now.since(*sent_at).saturating_sub(held).clamp(Self::MIN, Self::MAX);
         self.peak = self.peak.max(sample);
+        if !std::mem::replace(&mut self.measured, true) {
+            // Others may be farther away; but the guess is for a LAN at its worst.
+            self.grtt = self.grtt.min(sample * 2);
+        }
         if sample > self.grtt {
             self.grtt = sample;
         }
@@ -72,6 +84,9 @@ mod tests {
     #[test]
     fn the_estimate_jumps_up_and_creeps_down() {
         let mut grtt = GrttEstimator::new();
+        grtt.handle_sent(Time::ZERO, DatagramNumber(0));
+        grtt.handle_echo(Time::from_nanos(1_000_000), DatagramNumber(0), Duration::ZERO);
+        assert!(grtt.get() <= Duration::from_millis(2), "{:?}", grtt.get());
         let mut now = Time::ZERO;
         let mut echo = |grtt: &mut GrttEstimator, number: u64, rtt: Duration| {
             grtt.handle_sent(now, DatagramNumber(number));

@@ -16,6 +16,10 @@ pub struct WireStats {
     pub source_symbols: u64,
     /// Repair symbols sent or received.
     pub repair_symbols: u64,
+    /// Of those sent, the ones that nobody had asked for.
+    pub proactive_symbols: u64,
+    /// Reports that came faster than receivers may send them, not taken.
+    pub dropped_reports: u64,
     /// Datagrams from receivers to the sender: received there, sent here.
     pub feedback_datagrams: u64,
     /// Datagrams dropped because they could not be understood.

@@ -28,6 +28,8 @@ pub struct LinkConfig {
     pub queue: usize,
     /// Larger datagrams (UDP payload) vanish.
     pub max_size: usize,
+    /// Not before this moment.
+    pub narrow_from: Duration,
 }
 
 /// How a link loses datagrams.
@@ -56,6 +58,7 @@ impl Default for LinkConfig {
             rate_changes: Vec::new(),
             queue: 256 * 1024,
             max_size: usize::MAX,
+            narrow_from: Duration::ZERO,
         }
     }
 }
@@ -125,7 +128,7 @@ impl Link {
     }
 
     pub(super) fn pass(&mut self, now: Time, length: usize, rng: &mut fastrand::Rng) -> Option<Passage> {
-        if length > self.config.max_size {
+        if length > self.config.max_size && now >= Time::ZERO + self.config.narrow_from {
             return None;
         }
         self.keep_rate(now);
@@ -153,7 +156,10 @@ impl Link {
         if lost {
             return None;
         }
-        let mut arrive = || leaves + self.config.delay + self.config.jitter.mul_f64(rng.f64());
+        let mut arrive = || match self.config.jitter {
+            Duration::ZERO => leaves + self.config.delay,
+            jitter => leaves + self.config.delay + jitter.mul_f64(rng.f64()),
+        };
         let arrives = arrive();
         let later = arrive();
         let again = (self.config.duplicate > 0.0 && rng.f64() < self.config.duplicate).then_some(later);

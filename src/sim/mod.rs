@@ -14,6 +14,7 @@
 //! [`turn()`]: crate::session::turn()
 
 mod adversary;
+mod greed;
 mod history;
 mod host;
 mod link;
@@ -85,6 +86,8 @@ pub struct Scenario {
     pub beginning: Beginning,
     /// Everyone has the same key.
     pub keyed: bool,
+    /// Receivers are woken for what has arrived at multiples of this only, as a real one lets datagrams gather.
+    pub gather: Duration,
     /// Datagrams that a stranger sends to both sides.
     pub garbage: u32,
     /// Datagrams of someone who has seen the session go by.
@@ -132,6 +135,8 @@ pub struct ReceiverPlan {
     pub socket_buffer: usize,
     /// What takes its bytes.
     pub sink: SinkPlan,
+    /// It asks for everything that there is, was and will be, in so many reports for each true one.
+    pub greed: u32,
     /// From the switch to it.
     pub leaf: LinkConfig,
     /// From it to the switch.
@@ -184,6 +189,7 @@ impl Scenario {
             sender_stopped: None,
             lose_first: Vec::new(),
             keyed: false,
+            gather: Duration::ZERO,
             garbage: 0,
             hostile: Vec::new(),
             played_back: Vec::new(),
@@ -257,6 +263,7 @@ impl ReceiverPlan {
             buffer: 1024 * 1024,
             socket_buffer: 256 * 1024,
             sink: SinkPlan::default(),
+            greed: 0,
             leaf: LinkConfig::default(),
             leaf_back: LinkConfig::default(),
             deaf: Vec::new(),

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::adversary::Recorded;
+use super::greed::demands;
 use super::link::{FRAME_OVERHEAD, Link, LinkConfig};
 use super::{ReceiverPlan, Scenario};
 use crate::session::{Destination, Sent, Transmit};
@@ -104,7 +105,13 @@ impl<'a> Wires<'a> {
         }
         for datagram in transmit.datagrams() {
             let bytes: Rc<[u8]> = datagram.into();
-            if from == SENDER { self.send_down(now, &bytes) } else { self.send_up(now, from, &bytes) }
+            match from.checked_sub(1).map(|index| self.scenario.receivers[index].greed) {
+                None => self.send_down(now, &bytes),
+                Some(0) => self.send_up(now, from, &bytes),
+                Some(copies) => {
+                    demands(&bytes, copies).iter().for_each(|bytes| self.send_up(now, from, bytes));
+                }
+            }
         }
         Sent::Done
     }

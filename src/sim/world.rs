@@ -332,8 +332,9 @@ impl<'a> World<'a> {
                 };
                 if listens {
                     host.arrive(arrival.from, Rc::clone(&arrival.bytes), room);
-                    host.wake_no_later(self.now);
-                    self.wakes[to] = self.wakes[to].min(self.now);
+                    let at = if to == SENDER { self.now } else { gathered(self.now, self.scenario.gather) };
+                    host.wake_no_later(at);
+                    self.wakes[to] = self.wakes[to].min(at);
                 }
             }
         }
@@ -491,6 +492,12 @@ impl<'a> World<'a> {
             this.record(now, Some(ended.exit), ended.error, stats);
         }
     }
+}
+
+/// The next multiple of `gather`.
+fn gathered(now: Time, gather: Duration) -> Time {
+    let every = (gather.as_nanos() as u64).max(1);
+    Time::from_nanos(now.as_nanos().next_multiple_of(every))
 }
 
 impl ReceivingHost {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use mcast::exit::Exit;
-use mcast::sim::{Hostile, Scenario, seeds};
+use mcast::session::Rate;
+use mcast::sim::{History, Hostile, Scenario, seeds};
 use mcast::wire::{BlockNumber, DatagramNumber, Message, Needs, ReceiverId, Report, SessionId};
 
 use crate::{all_complete, exits};
@@ -52,4 +53,36 @@ fn who_misses_what_the_sender_no_longer_has_exits_6() {
         "{:?}",
         history.receivers
     );
+}
+
+/// Four receivers on a line of 200 Mbit/s, of which the last may ask for everything, and how long the others took.
+fn beside_greed(copies: u32) -> (Duration, History) {
+    let mut scenario = Scenario::new(2, 4, 20_000_000);
+    (scenario.symbol_size, scenario.block_symbols, scenario.window) = (1_428, 88, 64);
+    scenario.trunk.rate = Some(Rate::from_bits_per_second(200_000_000));
+    for receiver in &mut scenario.receivers {
+        (receiver.buffer, receiver.socket_buffer) = (8 << 20, 4 << 20);
+    }
+    scenario.receivers[3].greed = copies;
+    let history = scenario.run();
+    let started = history.started.unwrap_or_default();
+    let took = history.receivers.iter().take(3).map(|receiver| receiver.last_byte.since(started)).max();
+    (took.unwrap_or_default(), history)
+}
+
+#[test]
+fn a_receiver_that_asks_for_everything_costs_the_others_a_tenth_at_most() {
+    let (alone, honest) = beside_greed(0);
+    all_complete(&honest);
+    assert_eq!(honest.sent.dropped_reports, 0);
+    // Once, and a hundred times, for each true report: far beyond the ceiling.
+    for copies in [1, 100] {
+        let (took, history) = beside_greed(copies);
+        all_complete(&history);
+        assert!(took.mul_f64(0.9) <= alone, "{copies} copies: {took:?} instead of {alone:?}");
+        let repairs = history.sent.repair_symbols as f64 / history.source_symbols as f64;
+        assert!(repairs > 0.01, "{copies} copies: nobody was greedy");
+        assert!(repairs <= 0.12, "{copies} copies: {repairs:.3} repair symbols for each source symbol");
+        assert_eq!(history.sent.dropped_reports > 0, copies > 1, "{:?}", history.sent);
+    }
 }

@@ -261,6 +261,23 @@ fn a_path_too_narrow_for_symbols_ends_with_a_hint_and_does_not_hang() {
 }
 
 #[test]
+fn a_path_that_becomes_too_narrow_in_mid_session_ends_with_a_hint() {
+    let mut scenario = Scenario::new(25, 3, 40_000_000);
+    (scenario.symbol_size, scenario.trunk.rate) = (1_428, Some(Rate::from_bits_per_second(100_000_000)));
+    scenario.receivers[1].leaf.max_size = 1_200;
+    scenario.receivers[1].leaf.narrow_from = seconds(1);
+    let history = scenario.run();
+    assert_eq!(
+        exits(&history),
+        (Some(Exit::Partial), vec![Some(Exit::Complete), Some(Exit::PeerLost), Some(Exit::Complete)])
+    );
+    for error in [&history.receivers[1].error, &history.sender_error] {
+        assert!(error.as_deref().is_some_and(|error| error.contains("--mtu")), "{error:?}");
+    }
+    assert!(history.sender_ended.as_nanos() < 25_000_000_000, "{}", history.sender_ended);
+}
+
+#[test]
 fn a_pause_of_the_sender_is_forgiven_once() {
     let mut scenario = ten_seconds(19);
     scenario.sender_pauses = vec![(seconds(2), seconds(13))];

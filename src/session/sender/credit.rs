@@ -21,8 +21,8 @@ impl Sender {
         if exact_will_do || self.datagrams_per_second(now, datagram) * spacing.as_secs_f64() < half {
             return exact;
         }
-        // Two reports in a row may be lost.
-        let patience = spacing * 3 + self.grtt.get() * 2;
+        // Two reports in a row may be lost; one comes within two spacings.
+        let patience = spacing * 4 + self.grtt.get() * 2;
         let (next, since) = (self.next_number, self.flow.since);
         let holds_up = |member: &Member| {
             member.credit_edge <= next && now.since(member.last_heard.max(since)) > patience

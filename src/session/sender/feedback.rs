@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::super::{MAX_RECEIVERS, symbol_datagram};
+use super::budget::RepairBudget;
+use super::window::Missing;
 use super::{MemberState, Sender, State};
 use crate::exit::Exit;
 use crate::time::Time;
@@ -36,7 +38,9 @@ impl Sender {
             return;
         }
         first_join.get_or_insert(now);
-        self.members.admit(now, from, join);
+        // Enough for a burst of loss at the very start.
+        let budget = RepairBudget::new(u64::from(self.config.block_symbols / 4));
+        self.members.admit(now, from, join, budget);
         let silence = self.members.longest_silence(Self::ANNOUNCE_MAX);
         self.announce_due = self.announce_due.min(now + silence);
         tracing::info!(name = join.name.as_str(), address = %from, receivers = self.members.len(), "receiver joined");
@@ -51,7 +55,12 @@ impl Sender {
     pub(super) fn handle_report(&mut self, now: Time, report: &Report<'_>) {
         let (next_number, next_block, released) =
             (self.next_number, self.window.next_block(), self.window.released());
+        let (alone, group) = (self.members.alive() == 1, self.group);
         let Some(member) = self.members.get_mut(report.receiver) else { return };
+        if !member.may_report(now, group) {
+            self.stats.dropped_reports += 1;
+            return;
+        }
         if member.state != MemberState::Active {
             member.last_heard = now;
             // It has missed that nothing more is expected of it.
@@ -81,7 +90,10 @@ impl Sender {
         member.credit = report.credit;
         member.credit_edge = member.credit_edge.max(report.highest.plus(1 + u64::from(report.credit)));
         self.flow.answered |= report.highest >= self.flow.first;
-        self.grtt.handle_echo(now, report.highest, report.held);
+        if report.highest >= member.highest {
+            member.highest = report.highest;
+            self.grtt.handle_echo(now, report.highest, report.held);
+        }
         self.rate.handle_report(
             now,
             self.grtt.get(),
@@ -100,10 +112,23 @@ impl Sender {
             member.nacks = member.nacks.saturating_add(1);
         }
         // Blocks that every receiver has are gone, so a need before `released` is old news.
+        let most = (self.config.window * usize::from(self.config.block_symbols)) as u64 / 10;
         for need in needs {
             let block = report.received.plus(u64::from(need.offset));
-            if block >= released {
-                self.window.handle_need(block, usize::from(need.missing), need.symbols, report.settled);
+            if block < released {
+                continue;
+            }
+            let missing = Missing {
+                receiver: report.receiver,
+                count: usize::from(need.missing),
+                symbols: need.symbols,
+                settled: report.settled,
+            };
+            let budget = if alone { usize::MAX } else { member.budget.available(self.first_pass, most) };
+            let granted = self.window.handle_need(block, missing, budget);
+            member.budget.take(granted.symbols);
+            if granted.short {
+                self.parity.handle_short(block, granted.symbols, report.receiver);
             }
         }
         self.settle_limits();

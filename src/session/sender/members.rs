@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::super::rate::PathLoss;
+use super::budget::RepairBudget;
 use super::least::Least;
+use crate::session::ceiling::{savings, spacing};
 use crate::time::Time;
 use crate::wire::{BlockNumber, DatagramNumber, Join, Outcome, ReceiverId, Standing};
 
@@ -41,11 +43,17 @@ pub struct Member {
     pub(super) moved: Time,
     /// Blocks from `position` on that it can hold.
     pub(super) window: u32,
+    /// The highest number that it has reported.
+    pub(super) highest: DatagramNumber,
     /// Datagrams that its socket buffer holds.
     pub(super) credit: u32,
     /// Datagrams may be sent up to this number, exclusive.
     pub(super) credit_edge: DatagramNumber,
     pub(super) path: PathLoss,
+    /// What its needs may cost the others.
+    pub(super) budget: RepairBudget,
+    /// When its next report would be due if it sent them as fast as it ever may.
+    reports: Time,
     /// Its place among the members, and whether it is counted there as alive.
     slot: usize,
     counted: bool,
@@ -69,6 +77,18 @@ pub enum MemberState {
 }
 
 impl Member {
+    /// Reports that come faster than this receiver should send them, and more than it can have saved up, are not taken:
+    /// twice of both is more than the group's changing size explains.
+    pub(super) fn may_report(&mut self, now: Time, group: u32) -> bool {
+        let (spacing, most) = (spacing(group), savings(group) * 2 + spacing(group) * 8);
+        let due = self.reports.max(now);
+        let may = due.since(now) <= most;
+        if may {
+            self.reports = due + spacing / 2;
+        }
+        may
+    }
+
     /// The first block that it cannot hold.
     pub(super) fn window_edge(&self) -> BlockNumber {
         self.position.plus(u64::from(self.window))
@@ -135,7 +155,7 @@ impl Members {
     /// Nobody gets the sender to show signs of life faster than this.
     const SHORTEST_SILENCE: Duration = Duration::from_millis(20);
 
-    pub(super) fn admit(&mut self, now: Time, address: SocketAddr, join: &Join) {
+    pub(super) fn admit(&mut self, now: Time, address: SocketAddr, join: &Join, budget: RepairBudget) {
         self.patience = Some(self.patience.map_or(join.peer_timeout, |least| least.min(join.peer_timeout)));
         let slot = self.free_slots.pop().unwrap_or(self.by_id.len());
         self.touched.push(join.receiver);
@@ -159,9 +179,12 @@ impl Members {
                 last_heard: now,
                 moved: now,
                 window: join.window,
+                highest: DatagramNumber(0),
                 credit: join.credit,
                 credit_edge: DatagramNumber(u64::from(join.credit)),
                 path: PathLoss::new(),
+                budget,
+                reports: now,
             },
         );
     }

@@ -2,6 +2,7 @@
 //!
 //! What is sent is prepared in `prepare.rs`, what receivers say is taken in here.
 
+mod budget;
 mod config;
 mod credit;
 mod eviction;
@@ -9,6 +10,7 @@ mod feedback;
 mod least;
 mod limiting;
 mod members;
+mod parity;
 mod prepare;
 mod rivals;
 mod start_window;
@@ -25,6 +27,7 @@ pub use members::{Member, MemberState};
 pub use start_window::{StartRules, Verdict};
 
 use self::members::Members;
+use self::parity::Parity;
 use self::prepare::Prepared;
 use self::rivals::Outsiders;
 use self::voices::{Unheard, Voices};
@@ -135,7 +138,12 @@ pub struct Sender {
     recent: (Time, u64, Option<Rate>),
     /// The group size that receivers were told last: by this they space their reports.
     group: u32,
+    /// The GRTT that receivers were told last.
+    told_grtt: Duration,
     flow: Flow,
+    parity: Parity,
+    /// Symbols of the first pass that have been sent.
+    first_pass: u64,
     /// Joins counted in the current tenth of a second, to tell how far they should spread.
     joins: (Time, u32),
 }
@@ -207,6 +215,9 @@ impl Sender {
             recent: (now, 0, None),
             group: 0,
             flow: Flow { since: now, first: DatagramNumber(0), answered: false },
+            told_grtt: GrttEstimator::INITIAL,
+            parity: Parity::new(config.block_symbols.into()),
+            first_pass: 0,
             joins: (now, 0),
             rng: rng.fork(),
             config,

@@ -35,7 +35,7 @@ enum What {
     /// A keep-alive or an end in the scratch buffer.
     Status,
     /// Repair and repeated source symbols of one block in the scratch buffer.
-    Repairs { segment: usize, repair_symbols: u64 },
+    Repairs { segment: usize, repair_symbols: u64, proactive_symbols: u64 },
     /// Source symbols: where they lie in their block, or, with a key, encrypted in the scratch buffer. The block has to
     /// stay as it is, for parity is computed from it.
     FirstPass { block: BlockNumber, symbols: Range<usize> },
@@ -136,13 +136,17 @@ impl Sender {
                 self.quiet = (self.quiet * 2).clamp(self.first_quiet(), self.last_quiet());
                 return;
             }
-            What::Repairs { repair_symbols, .. } => {
+            What::Repairs { repair_symbols, proactive_symbols, .. } => {
                 self.stats.repair_symbols += repair_symbols;
+                self.stats.proactive_symbols += proactive_symbols;
                 self.stats.source_symbols += prepared.datagrams - repair_symbols;
             }
             What::FirstPass { symbols, .. } => {
                 self.stats.source_symbols += prepared.datagrams;
-                self.window.handle_sent(symbols.len());
+                self.first_pass += prepared.datagrams;
+                if let Some(block) = self.window.handle_sent(symbols.len()) {
+                    self.queue_parity(now, block);
+                }
             }
         }
         if now.since(self.last_data) > spacing(self.group) {
@@ -152,6 +156,21 @@ impl Sender {
         self.quiet = self.first_quiet();
         self.pacer.handle_sent(now, wire_bytes);
         self.note_rate(now, wire_bytes);
+    }
+
+    /// A block has been sent; what will probably be missing of it follows unasked.
+    fn queue_parity(&mut self, now: Time, number: BlockNumber) {
+        self.parity.settle(now, self.grtt.get(), self.window.released());
+        let Some(block) = self.window.block(number) else { return };
+        let (symbols, full) = (block.symbols(), usize::from(self.config.block_symbols));
+        let unasked = self.parity.symbols(symbols, full, block.max_repairs() / 2);
+        if symbols == full {
+            self.parity.handle_sent(now, number, unasked);
+        }
+        self.window.queue_unasked(number, unasked);
+        if let Some(member) = self.parity.raised_by().and_then(|receiver| self.members.get_mut(receiver)) {
+            member.budget.take(unasked);
+        }
     }
 
     /// When something is to be sent; `None` while something waits for room in the network.
@@ -179,7 +198,10 @@ impl Sender {
         }
         let quiet = self.last_data.max(self.last_status) + self.quiet.max(self.first_quiet());
         if self.last_data > self.last_status {
-            quiet.min(self.last_status + Self::STATUS_EVERY)
+            // Receivers wait by the GRTT: they are told when it has become another.
+            let (told, grtt) = (self.told_grtt, self.grtt.get());
+            let news = grtt > told * 2 || grtt < told / 2;
+            quiet.min(self.last_status + if news { Self::QUIET_MIN } else { Self::STATUS_EVERY })
         } else {
             quiet
         }
@@ -269,6 +291,7 @@ impl Sender {
     }
 
     fn status(&mut self) -> Status {
+        self.told_grtt = self.grtt.get();
         Status {
             next_block: self.window.next_block(),
             released: self.window.released(),
@@ -334,6 +357,10 @@ impl Sender {
         self.paced = None;
         let blocked_until = self.pacer.blocked_until(now);
         let may_send = batch > 0 && blocked_until.is_none();
+        let next = self.window.unsent().map(|(_, number, _)| number);
+        if next.is_none_or(|next| limits.window_edge.is_some_and(|(edge, _)| next >= edge)) {
+            self.window.queue_deferred();
+        }
         if self.window.repairing().is_some() {
             if may_send {
                 self.prepare_repairs(batch);
@@ -385,10 +412,11 @@ impl Sender {
         let trailer = self.config.seal.trailer_len();
         let segment = SYMBOL_HEADER_LEN + sent.block.repair_len() + trailer;
         self.scratch.clear();
-        let (first, mut datagrams, mut repair_symbols) = (self.next_number, 0, 0);
+        let (first, mut datagrams) = (self.next_number, 0);
+        let (mut repair_symbols, mut proactive_symbols) = (0, 0);
         while datagrams < batch as u64 {
             let at = first.plus(datagrams);
-            let Some(what) = sent.take_queued(at) else { break };
+            let Some((what, asked)) = sent.take_queued(at) else { break };
             let start = self.scratch.len();
             let (kind, symbol, length) = match what {
                 Sending::Repair(repair) => {
@@ -414,6 +442,7 @@ impl Sender {
                 continue;
             }
             repair_symbols += u64::from(matches!(what, Sending::Repair(_)));
+            proactive_symbols += u64::from(!asked);
             self.sealer.seal(datagram);
             datagrams += 1;
             if length != sent.block.repair_len() {
@@ -426,8 +455,11 @@ impl Sender {
         }
         if datagrams > 0 {
             self.next_number = first.plus(datagrams);
-            self.prepared =
-                Some(Prepared { first, datagrams, what: What::Repairs { segment, repair_symbols } });
+            self.prepared = Some(Prepared {
+                first,
+                datagrams,
+                what: What::Repairs { segment, repair_symbols, proactive_symbols },
+            });
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::fec::{Block, SymbolSet};
-use crate::wire::{BlockNumber, DatagramNumber};
+use crate::wire::{BlockNumber, DatagramNumber, ReceiverId};
 
 /// Blocks in order of the stream. Bounded by the number of buffers that exist, see [`super::Config::window`].
 #[derive(Debug, Default)]
@@ -16,6 +16,30 @@ pub(super) struct SendWindow {
     next_symbol: usize,
     /// Blocks with something queued.
     to_repair: BTreeSet<BlockNumber>,
+    /// Blocks with needs beyond a receiver's budget.
+    deferred: BTreeSet<BlockNumber>,
+}
+
+/// What a receiver misses of a block.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Missing {
+    /// Who.
+    pub(super) receiver: ReceiverId,
+    /// How many symbols.
+    pub(super) count: usize,
+    /// Which source symbols, if it says so.
+    pub(super) symbols: Option<SymbolSet>,
+    /// It has seen everything up to this number, or taken it for lost.
+    pub(super) settled: DatagramNumber,
+}
+
+/// What became of a need.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Granted {
+    /// Symbols queued for it.
+    pub(super) symbols: usize,
+    /// This is the first need beyond what the block had got unasked.
+    pub(super) short: bool,
 }
 
 /// A block and what has been sent to repair it.
@@ -30,6 +54,12 @@ pub(super) struct SentBlock {
     queued_symbols: SymbolSet,
     /// What was sent, newest last; older than [`SentBlock::LOG`] entries is taken as settled.
     log: VecDeque<Repaired>,
+    /// Repair symbols among `queued` that nobody had asked for.
+    unasked_queued: usize,
+    /// Somebody needed more than those.
+    fell_short: bool,
+    /// The largest need beyond a budget.
+    deferred: Option<Missing>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -93,32 +123,54 @@ impl SendWindow {
         self.blocks.get(index).map(|sent| &sent.block)
     }
 
-    /// The first pass has got this much further in its block.
-    pub(super) fn handle_sent(&mut self, symbols: usize) {
+    /// The first pass has got this much further in its block. Returns the block that this completes.
+    pub(super) fn handle_sent(&mut self, symbols: usize) -> Option<BlockNumber> {
         self.next_symbol += symbols;
         let (block, next) = (self.next_block, self.next_symbol);
-        if self.at(block).is_some_and(|sent| sent.block.symbols() <= next) {
-            self.next_block = block.plus(1);
-            self.next_symbol = 0;
+        self.at(block).filter(|sent| sent.block.symbols() <= next)?;
+        self.next_block = block.plus(1);
+        self.next_symbol = 0;
+        Some(block)
+    }
+
+    /// Queues so many repair symbols of a block that nobody has asked for.
+    pub(super) fn queue_unasked(&mut self, block: BlockNumber, symbols: usize) {
+        let Some(sent) = self.at(block) else { return };
+        (sent.unasked_queued, sent.queued) = (symbols, symbols);
+        if symbols > 0 {
+            self.to_repair.insert(block);
         }
     }
 
-    /// A receiver that has seen everything up to `settled` misses `missing` symbols of `block`, namely `symbols` if it
-    /// says so. What is queued or under way to it already is not sent again.
-    pub(super) fn handle_need(
-        &mut self,
-        block: BlockNumber,
-        missing: usize,
-        symbols: Option<SymbolSet>,
-        settled: DatagramNumber,
-    ) {
+    /// A receiver misses something of `block`. What is queued or under way to it already is not sent again, and of the
+    /// rest no more than `budget` symbols before the first pass must pause.
+    pub(super) fn handle_need(&mut self, block: BlockNumber, missing: Missing, budget: usize) -> Granted {
         // A block whose first pass is not over needs no repair yet.
         if block >= self.next_block {
-            return;
+            return Granted::default();
         }
-        let Some(sent) = self.at(block) else { return };
-        if sent.handle_need(missing, symbols, settled) {
+        let Some(sent) = self.at(block) else { return Granted::default() };
+        let granted = sent.handle_need(missing, budget);
+        let (queued, deferred) = (!sent.is_repaired(), sent.deferred.is_some());
+        if queued {
             self.to_repair.insert(block);
+        }
+        if deferred {
+            self.deferred.insert(block);
+        } else {
+            self.deferred.remove(&block);
+        }
+        granted
+    }
+
+    /// The first pass cannot go on: queues the oldest need that was beyond a budget.
+    pub(super) fn queue_deferred(&mut self) {
+        while self.to_repair.is_empty()
+            && let Some(block) = self.deferred.pop_first()
+        {
+            if let Some(missing) = self.at(block).and_then(|sent| sent.deferred.take()) {
+                self.handle_need(block, missing, usize::MAX);
+            }
         }
     }
 
@@ -141,6 +193,7 @@ impl SendWindow {
         }
         let sent = self.blocks.pop_front()?;
         self.to_repair.remove(&self.released);
+        self.deferred.remove(&self.released);
         self.released = self.released.plus(1);
         Some(sent.block)
     }
@@ -156,59 +209,81 @@ impl SentBlock {
     const LOG: usize = 512;
 
     fn new(block: Block) -> Self {
-        Self { block, next_repair: 0, queued: 0, queued_symbols: SymbolSet::new(), log: VecDeque::new() }
+        Self {
+            block,
+            next_repair: 0,
+            queued: 0,
+            queued_symbols: SymbolSet::new(),
+            log: VecDeque::new(),
+            unasked_queued: 0,
+            fell_short: false,
+            deferred: None,
+        }
     }
 
-    /// True if something is queued afterwards.
-    fn handle_need(&mut self, missing: usize, symbols: Option<SymbolSet>, settled: DatagramNumber) -> bool {
-        let missing = missing.min(self.block.symbols());
-        let symbols =
-            symbols.or_else(|| (missing == self.block.symbols()).then(|| SymbolSet::below(missing)));
+    fn handle_need(&mut self, missing: Missing, budget: usize) -> Granted {
+        let Missing { receiver, count, symbols, settled } = missing;
+        let count = count.min(self.block.symbols());
+        let symbols = symbols.or_else(|| (count == self.block.symbols()).then(|| SymbolSet::below(count)));
+        let wanted = self.wanted(count, symbols, settled);
+        let granted = wanted.min(budget);
+        if granted < wanted {
+            self.deferred = Some(missing);
+        } else if self.deferred.is_some_and(|before| before.receiver == receiver) {
+            self.deferred = None;
+        }
+        let fresh = self.block.max_repairs().saturating_sub(self.next_repair + self.queued);
+        self.queued += granted.min(fresh);
+        // Parity is used up: what is missing has to be named, unless it is everything.
+        if let Some(symbols) = symbols
+            && granted > fresh
+        {
+            self.queue_symbols(granted - fresh, symbols, settled);
+        }
+        let short = granted > 0 && !self.fell_short;
+        self.fell_short |= short;
+        Granted { symbols: granted, short }
+    }
+
+    /// Of `count` missing symbols, those that are neither queued nor under way.
+    fn wanted(&self, count: usize, symbols: Option<SymbolSet>, settled: DatagramNumber) -> usize {
         let helps = |what: Sending| match (what, symbols) {
             (Sending::Repair(_), _) => true,
             (Sending::Symbol(symbol), Some(set)) => set.contains(symbol),
             (Sending::Symbol(_), None) => false,
         };
-        let under_way = self
-            .log
-            .iter()
-            .rev()
-            .take_while(|sent| sent.number > settled)
-            .filter(|sent| helps(sent.what))
-            .count();
+        let under_way = self.under_way(settled).filter(|sent| helps(sent.what)).count();
         let queued_symbols =
             self.queued_symbols.iter().filter(|symbol| helps(Sending::Symbol(*symbol))).count();
-        let wanted = missing.saturating_sub(under_way + self.queued + queued_symbols);
-        let fresh = self.block.max_repairs().saturating_sub(self.next_repair + self.queued);
-        self.queued += wanted.min(fresh);
-        // Parity is used up: what is missing has to be named, unless it is everything.
-        let mut rest = wanted.saturating_sub(fresh);
-        if rest > 0
-            && let Some(symbols) = symbols
-        {
-            let on_their_way: SymbolSet = self
-                .log
-                .iter()
-                .rev()
-                .take_while(|sent| sent.number > settled)
-                .filter_map(|sent| match sent.what {
-                    Sending::Symbol(symbol) => Some(symbol),
-                    Sending::Repair(_) => None,
-                })
-                .collect();
-            for symbol in
-                symbols.difference(&on_their_way).iter().take_while(|symbol| *symbol < self.block.symbols())
-            {
-                if rest > 0 && self.queued_symbols.insert(symbol) {
-                    rest -= 1;
-                }
-            }
-        }
-        self.queued > 0 || !self.queued_symbols.is_empty()
+        count.saturating_sub(under_way + self.queued + queued_symbols)
     }
 
-    /// Takes the next queued piece; it leaves with this number.
-    pub(super) fn take_queued(&mut self, number: DatagramNumber) -> Option<Sending> {
+    fn queue_symbols(&mut self, count: usize, symbols: SymbolSet, settled: DatagramNumber) {
+        let on_their_way: SymbolSet = self
+            .under_way(settled)
+            .filter_map(|sent| match sent.what {
+                Sending::Symbol(symbol) => Some(symbol),
+                Sending::Repair(_) => None,
+            })
+            .collect();
+        let mut rest = count;
+        let wanted = symbols.difference(&on_their_way);
+        for symbol in wanted.iter().take_while(|symbol| *symbol < self.block.symbols()) {
+            if rest > 0 && self.queued_symbols.insert(symbol) {
+                rest -= 1;
+            }
+        }
+    }
+
+    /// What was sent with a number beyond `settled`.
+    fn under_way(&self, settled: DatagramNumber) -> impl Iterator<Item = &Repaired> {
+        self.log.iter().rev().take_while(move |sent| sent.number > settled)
+    }
+
+    /// Takes the next queued piece; it leaves with this number. With it comes whether somebody has asked for it.
+    pub(super) fn take_queued(&mut self, number: DatagramNumber) -> Option<(Sending, bool)> {
+        let asked = self.unasked_queued == 0;
+        self.unasked_queued = self.unasked_queued.saturating_sub(1);
         let what = if self.queued > 0 {
             self.queued -= 1;
             self.next_repair += 1;
@@ -222,7 +297,7 @@ impl SentBlock {
             self.log.pop_front();
         }
         self.log.push_back(Repaired { number, what });
-        Some(what)
+        Some((what, asked))
     }
 
     pub(super) fn is_repaired(&self) -> bool {
@@ -248,7 +323,8 @@ mod tests {
     fn drain(window: &mut SendWindow, number: u64) -> Vec<Sending> {
         let mut pieces = Vec::new();
         while let Some((block, sent)) = window.repairing() {
-            pieces.extend(sent.take_queued(DatagramNumber(number + pieces.len() as u64)));
+            let piece = sent.take_queued(DatagramNumber(number + pieces.len() as u64));
+            pieces.extend(piece.map(|(what, _)| what));
             if sent.is_repaired() {
                 window.repaired(block);
             }
@@ -256,11 +332,22 @@ mod tests {
         pieces
     }
 
+    fn need(
+        window: &mut SendWindow,
+        block: u64,
+        count: usize,
+        symbols: Option<SymbolSet>,
+        settled: u64,
+    ) -> Granted {
+        let missing = Missing { receiver: ReceiverId(0), count, symbols, settled: DatagramNumber(settled) };
+        window.handle_need(BlockNumber(block), missing, usize::MAX)
+    }
+
     #[test]
     fn needs_of_several_receivers_cost_their_maximum() {
         let mut window = window(64);
         for missing in [1, 3, 2] {
-            window.handle_need(BlockNumber(0), missing, None, DatagramNumber(63));
+            need(&mut window, 0, missing, None, 63);
         }
         let sent: Vec<_> = (0..3).map(Sending::Repair).collect();
         assert_eq!(drain(&mut window, 64), sent);
@@ -269,14 +356,14 @@ mod tests {
     #[test]
     fn what_is_under_way_is_not_sent_again_and_what_was_lost_is() {
         let mut window = window(64);
-        window.handle_need(BlockNumber(0), 2, None, DatagramNumber(63));
+        need(&mut window, 0, 2, None, 63);
         assert_eq!(drain(&mut window, 64).len(), 2);
         // A report from before the repairs, and one from between them.
-        window.handle_need(BlockNumber(0), 2, None, DatagramNumber(63));
-        window.handle_need(BlockNumber(0), 1, None, DatagramNumber(64));
+        need(&mut window, 0, 2, None, 63);
+        need(&mut window, 0, 1, None, 64);
         assert_eq!(drain(&mut window, 66), []);
         // Both have passed, one was lost.
-        window.handle_need(BlockNumber(0), 1, None, DatagramNumber(65));
+        need(&mut window, 0, 1, None, 65);
         assert_eq!(drain(&mut window, 66), [Sending::Repair(2)]);
     }
 
@@ -287,22 +374,63 @@ mod tests {
         for symbol in [3, 9, 200, 249] {
             missing.insert(symbol);
         }
-        window.handle_need(BlockNumber(0), 8, None, DatagramNumber(300));
+        need(&mut window, 0, 8, None, 300);
         assert_eq!(drain(&mut window, 301).len(), 6);
-        window.handle_need(BlockNumber(0), 4, Some(missing), DatagramNumber(306));
+        need(&mut window, 0, 4, Some(missing), 306);
         let symbols: Vec<_> = missing.iter().map(Sending::Symbol).collect();
         assert_eq!(drain(&mut window, 307), symbols);
-        window.handle_need(BlockNumber(0), 4, Some(missing), DatagramNumber(306));
+        need(&mut window, 0, 4, Some(missing), 306);
         assert_eq!(drain(&mut window, 311), []);
     }
 
     #[test]
     fn demands_for_the_future_or_for_the_impossible_are_bounded() {
         let mut window = window(64);
-        window.handle_need(BlockNumber(1), 255, None, DatagramNumber(63));
-        window.handle_need(BlockNumber(u64::MAX), 255, None, DatagramNumber(63));
+        need(&mut window, 1, 255, None, 63);
+        need(&mut window, u64::MAX, 255, None, 63);
         assert_eq!(drain(&mut window, 64), []);
-        window.handle_need(BlockNumber(0), usize::MAX, None, DatagramNumber(63));
+        need(&mut window, 0, usize::MAX, None, 63);
         assert_eq!(drain(&mut window, 64).len(), 64);
+    }
+
+    #[test]
+    fn what_was_sent_unasked_answers_needs_and_what_goes_beyond_is_told_once() {
+        let mut window = window(64);
+        window.queue_unasked(BlockNumber(0), 3);
+        // Before they left, and after: whoever has not seen them pass has them still to come.
+        assert_eq!(need(&mut window, 0, 2, None, 63), Granted::default());
+        assert_eq!(drain(&mut window, 64).len(), 3);
+        assert_eq!(need(&mut window, 0, 3, None, 63), Granted::default());
+        assert_eq!(need(&mut window, 0, 1, None, 66), Granted { symbols: 1, short: true });
+        assert_eq!(need(&mut window, 0, 2, None, 66), Granted { symbols: 1, short: false });
+        assert_eq!(drain(&mut window, 67), [Sending::Repair(3), Sending::Repair(4)]);
+    }
+
+    #[test]
+    fn what_goes_beyond_a_budget_waits_until_the_first_pass_must() {
+        let mut window = window(64);
+        let missing = |receiver, count, settled| Missing {
+            receiver: ReceiverId(receiver),
+            count,
+            symbols: None,
+            settled: DatagramNumber(settled),
+        };
+        let block = BlockNumber(0);
+        assert_eq!(window.handle_need(block, missing(1, 20, 63), 2).symbols, 2);
+        assert_eq!(drain(&mut window, 64).len(), 2);
+        // Another one asks for some of the same, within its own budget.
+        assert_eq!(window.handle_need(block, missing(2, 5, 63), 9).symbols, 3);
+        assert_eq!(drain(&mut window, 66).len(), 3);
+        assert!(window.repairing().is_none());
+        window.queue_deferred();
+        assert_eq!(drain(&mut window, 69).len(), 15);
+        window.queue_deferred();
+        assert!(window.repairing().is_none());
+        // What it asks for later takes the place of what it asked for before.
+        assert_eq!(window.handle_need(block, missing(1, 20, 83), 0).symbols, 0);
+        assert_eq!(window.handle_need(block, missing(1, 1, 84), 9).symbols, 1);
+        assert_eq!(drain(&mut window, 84).len(), 1);
+        window.queue_deferred();
+        assert!(window.repairing().is_none());
     }
 }

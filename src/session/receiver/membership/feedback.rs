@@ -167,7 +167,8 @@ impl Membership {
             settled_block: settled.block,
             needs: !needs.is_empty(),
         };
-        self.reporting.handle_report(now, self.group_size, self.grtt, &reported);
+        let backoff = reporting::backoff(self.group_size, self.grtt, self.rng.f64());
+        self.reporting.handle_report(now, self.group_size, self.grtt, backoff, &reported);
         self.taken_at = None;
         self.needs = needs;
     }

@@ -121,14 +121,24 @@ impl Reporting {
     /// When a report is due; `sign` is the longest silence, `room` when the sender is to hear of room in the window.
     pub(super) fn due(&self, group: u32, sign: Duration, room: Option<Time>) -> Time {
         let never = Time::NEVER;
+        // However much has been urgent, and in however large a group: nothing is kept back for more than two spacings.
+        let latest = self.last + spacing(group) * 2;
         let urgent = self.nack.map_or(never, |(_, due)| due).min(self.again.unwrap_or(never));
-        let urgent = urgent.min(room.unwrap_or(never)).max(self.allowed - savings(group));
-        let calm = self.news.unwrap_or(never).min(self.tell.unwrap_or(never)).max(self.allowed);
+        let urgent = urgent.min(room.unwrap_or(never)).max(latest.min(self.allowed - savings(group)));
+        let calm = self.news.unwrap_or(never).min(self.tell.unwrap_or(never)).max(latest.min(self.allowed));
         urgent.min(calm).min(self.last + sign.max(spacing(group)))
     }
 
-    /// A report has been written. `needs` tells whether it asks for anything.
-    pub(super) fn handle_report(&mut self, now: Time, group: u32, grtt: Duration, state: &Reported) {
+    /// A report has been written. What it asks for is asked for again once the answer has had time to come, and after
+    /// another `backoff`: others miss as much.
+    pub(super) fn handle_report(
+        &mut self,
+        now: Time,
+        group: u32,
+        grtt: Duration,
+        backoff: Duration,
+        state: &Reported,
+    ) {
         self.last = now;
         self.allowed = self.allowed.max(now) + spacing(group);
         (self.news, self.tell, self.nack) = (None, None, None);
@@ -139,7 +149,8 @@ impl Reporting {
         self.again = state.needs.then(|| {
             let pause = NACK_AGAIN.max(grtt);
             // Nothing heard since the last time: the sender will not hear more of it if it is asked faster.
-            now + (pause * 2_u32.saturating_pow(self.repeats.min(10))).min(super::Membership::ASK_MAX)
+            now + (pause * 2_u32.saturating_pow(self.repeats.min(10)) + backoff)
+                .min(super::Membership::ASK_MAX)
         });
     }
 }
@@ -180,7 +191,7 @@ mod tests {
                     settled_block: BlockNumber(0),
                     needs: false,
                 };
-                reporting.handle_report(now, group, Duration::ZERO, &nothing);
+                reporting.handle_report(now, group, Duration::ZERO, Duration::ZERO, &nothing);
                 sent.push(now);
             }
             let most = sent
