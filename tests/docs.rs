@@ -66,3 +66,54 @@ fn commands_that_documents_name_exist_and_can_be_run() {
         }
     }
 }
+
+/// The tests of a file, by the attribute in front of them.
+fn tests_in(path: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    if path.is_dir() {
+        for entry in
+            fs::read_dir(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).flatten()
+        {
+            found.extend(tests_in(&entry.path()));
+        }
+    } else if path.extension().is_some_and(|extension| extension == "rs") {
+        let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let names =
+            text.split("#[test]").skip(1).filter_map(|rest| rest.split_once("fn ")?.1.split_once('('));
+        found.extend(names.map(|(name, _)| name.to_owned()));
+    }
+    found
+}
+
+#[test]
+fn every_fault_has_a_test_and_every_test_that_the_page_on_faults_names_exists() {
+    let places = [
+        ("simulator", "tests/simulator"),
+        ("hosts", "tests/hosts"),
+        ("unit", "src"),
+        ("corpus", "tests/corpus.rs"),
+        ("protocol", "tests/protocol"),
+    ]
+    .map(|(place, path)| (place, tests_in(&root().join(path))));
+    let page = read("docs/faults.md");
+    let rows: Vec<_> = ["## Network", "## Processes and hosts", "## Abuse"]
+        .iter()
+        .flat_map(|part| table_under(part, &page))
+        .collect();
+    for (number, row) in (1..).zip(&rows) {
+        assert_eq!(row[0], number.to_string(), "faults are numbered without a gap: {row:?}");
+        let mut named = 0;
+        for group in row[3].split(';') {
+            let (place, names) =
+                group.split_once(':').unwrap_or_else(|| panic!("fault {number} names no test"));
+            let known = places.iter().find(|(known, _)| *known == place.trim());
+            let (_, known) = known.unwrap_or_else(|| panic!("fault {number}: no place {place:?}"));
+            for name in names.split_whitespace().map(|name| name.trim_matches('`')) {
+                assert!(known.iter().any(|test| test == name), "fault {number}: no test {name} in {place}");
+                named += 1;
+            }
+        }
+        assert!(named > 0, "fault {number} names no test");
+    }
+    assert_eq!(rows.len(), 37);
+}

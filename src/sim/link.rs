@@ -16,8 +16,10 @@ pub struct LinkConfig {
     pub jitter: Duration,
     /// What is lost.
     pub loss: Loss,
-    /// Share of datagrams that arrive twice.
+    /// Share of datagrams that arrive more than once.
     pub duplicate: f64,
+    /// How often those arrive again, at the end of a receiver's link. All copies of one come together.
+    pub copies: usize,
     /// Share of datagrams in which bits flip.
     pub corrupt: f64,
     /// Bits per second; `None`: any.
@@ -53,6 +55,7 @@ impl Default for LinkConfig {
             jitter: Duration::ZERO,
             loss: Loss::Independent(0.0),
             duplicate: 0.0,
+            copies: 1,
             corrupt: 0.0,
             rate: None,
             rate_changes: Vec::new(),

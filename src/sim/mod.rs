@@ -125,6 +125,8 @@ pub struct Hostile {
 pub struct ReceiverPlan {
     /// When it is launched.
     pub launched: Duration,
+    /// What its clock showed when the sender's showed nothing: each host counts from a moment of its own.
+    pub clock: Duration,
     /// Its name.
     pub name: String,
     /// `--peer-timeout`, where it is not the sender's.
@@ -258,6 +260,7 @@ impl ReceiverPlan {
     pub fn new(index: usize) -> Self {
         Self {
             launched: Duration::ZERO,
+            clock: Duration::ZERO,
             name: format!("r{index}"),
             peer_timeout: None,
             buffer: 1024 * 1024,

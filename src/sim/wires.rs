@@ -162,7 +162,9 @@ impl<'a> Wires<'a> {
                 }
                 if let Some(at) = leaf.again {
                     let bytes = damaged(&damaged(bytes, trunk.flipped), leaf.flipped);
-                    self.deliver(at, vec![index + 1], address(SENDER), bytes);
+                    for _ in 0..self.leaves[index].config.copies {
+                        self.deliver(at, vec![index + 1], address(SENDER), Rc::clone(&bytes));
+                    }
                 }
             }
             if !hosts.is_empty() {
@@ -178,7 +180,8 @@ impl<'a> Wires<'a> {
         }
         let Some(leaf) = self.leaves_back[index].pass(now, bytes.len(), &mut self.rng) else { return };
         let Some(trunk) = self.trunk_back.pass(leaf.arrives, bytes.len(), &mut self.rng) else { return };
-        for at in [Some(trunk.arrives), leaf.again, trunk.again].into_iter().flatten() {
+        let again = std::iter::repeat_n(leaf.again, self.leaves_back[index].config.copies);
+        for at in [Some(trunk.arrives), trunk.again].into_iter().chain(again).flatten() {
             let bytes = damaged(&damaged(bytes, leaf.flipped), trunk.flipped);
             self.deliver(at, vec![SENDER], address(from), bytes);
         }

@@ -17,7 +17,7 @@ use crate::exit::Exit;
 use crate::fec::Block;
 use crate::session::receiver::Event;
 use crate::session::sender::MemberState;
-use crate::session::{Endpoint, Network, Receiver, Sender, Sent, StreamEnd, Transmit, WireStats, turn};
+use crate::session::{Endpoint, Network, Receiver, Sender, Sent, StreamEnd, Transmit, Wake, WireStats, turn};
 use crate::time::Time;
 use crate::wire::{AbortReason, Kind, SessionId};
 
@@ -425,21 +425,23 @@ impl<'a> World<'a> {
             this.record(now, None, None, stats);
             return;
         }
+        let shown = now + plan.clock;
         let machine = this.machine.get_or_insert_with(|| {
-            let mut machine = Receiver::new(receiver_config(self.scenario, index), now);
+            let mut machine = Receiver::new(receiver_config(self.scenario, index), shown);
             machine.begin_at(self.scenario.beginning);
             machine
         });
         if plan.stopped.is_some_and(|at| now >= Time::ZERO + at) {
-            machine.fail(now, STOPPED, "stopped by signal 15".to_owned());
+            machine.fail(shown, STOPPED, "stopped by signal 15".to_owned());
         }
         machine.set_dropped(this.host.dropped);
         let wake = turn(
             machine,
             &mut Port { index: index + 1, now, host: &mut this.host, wires: &mut self.wires },
-            now,
+            shown,
         );
-        this.host.schedule(now, wake, now);
+        let at = wake.at.map(|at| at - plan.clock);
+        this.host.schedule(now, Wake { at, ..wake }, now);
         while let Some(block) = machine.poll_block() {
             this.queue.push_back(block);
         }
@@ -451,10 +453,10 @@ impl<'a> World<'a> {
             }
             let Some(block) = this.queue.pop_front() else { break };
             let taken = this.sink.take(now, &block);
-            machine.handle_consumed(now, block);
+            machine.handle_consumed(shown, block);
             this.host.wake_no_later(now);
             if taken.is_err() {
-                machine.fail(now, Exit::SinkFailed, "sink failed".to_owned());
+                machine.fail(shown, Exit::SinkFailed, "sink failed".to_owned());
             }
         }
         while let Some(event) = machine.poll_event() {
@@ -467,17 +469,17 @@ impl<'a> World<'a> {
             && let Some(end) = this.verify.take()
         {
             if end == this.sink.end() {
-                machine.handle_verified(now);
+                machine.handle_verified(shown);
                 this.done_at = Some(now + this.sink.closing());
             } else {
                 assert!(self.scenario.is_forged(), "seed {}: length or digest differs", self.scenario.seed);
-                machine.fail(now, Exit::Integrity, "length or digest differs".to_owned());
+                machine.fail(shown, Exit::Integrity, "length or digest differs".to_owned());
             }
             this.host.wake_no_later(now);
         }
         if let Some(at) = this.done_at {
             if at <= now {
-                machine.handle_sink_done(now);
+                machine.handle_sink_done(shown);
                 this.done_at = None;
             }
             this.host.wake_no_later(at.max(now));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use mcast::exit::Exit;
 use mcast::session::Rate;
 use mcast::sim::Scenario;
+use mcast::time::Time;
 
 use crate::{all_complete, exits};
 
@@ -30,6 +31,74 @@ fn a_killed_sender_is_noticed_within_the_peer_timeout() {
         assert!((14_700_000_000..15_500_000_000).contains(&at), "{at}");
         assert!(receiver.bytes < 1_000_000);
     }
+}
+
+/// The start window is open for half a second, data comes until 0.9 s, and then the sinks are at work for a second.
+fn every_phase(seed: u64) -> Scenario {
+    let mut scenario = Scenario::new(seed, 3, 100_000).with_loss(0.02);
+    scenario.source.trickle = Some((10_000, Duration::from_millis(100)));
+    (scenario.start_timeout, scenario.peer_timeout) = (Some(seconds(20)), seconds(3));
+    scenario.start.min_wait = Duration::from_millis(500);
+    for receiver in &mut scenario.receivers {
+        receiver.sink.closing = seconds(1);
+    }
+    scenario
+}
+
+#[test]
+fn whenever_a_sender_is_killed_its_receivers_end_as_the_phase_demands() {
+    let mut furthest = vec![0; 3];
+    for at in (0..64).map(|step| Duration::from_millis(40 * step)) {
+        let mut scenario = every_phase(1);
+        scenario.sender_killed = Some(at);
+        let history = scenario.run();
+        for (receiver, before) in history.receivers.iter().zip(&mut furthest) {
+            let phase = match receiver.exit {
+                Some(Exit::NotStarted) if receiver.bytes == 0 => 0,
+                Some(Exit::PeerLost) => 1,
+                Some(Exit::Complete) => 2,
+                exit => panic!("killed at {at:?}: {exit:?} after {} bytes", receiver.bytes),
+            };
+            assert!(phase >= *before, "killed at {at:?}: {:?}", receiver.exit);
+            *before = phase;
+            let end = receiver.ended.since(Time::ZERO);
+            assert!(phase != 1 || end < at + seconds(4), "killed at {at:?}, noticed at {end:?}");
+        }
+    }
+    assert_eq!(furthest, [2, 2, 2]);
+}
+
+#[test]
+fn whenever_a_receiver_is_killed_the_others_complete_and_the_sender_knows() {
+    for at in (0..64).map(|step| Duration::from_millis(40 * step)) {
+        let mut scenario = every_phase(2);
+        scenario.start.min_receivers = 2;
+        scenario.receivers[1].killed = Some(at);
+        let history = scenario.run();
+        let others = [0, 2].map(|index| history.receivers[index].exit);
+        assert_eq!(others, [Some(Exit::Complete); 2], "killed at {at:?}");
+        // Unless it was not there yet, or had already done all.
+        let [admitted, succeeded] =
+            [&history.admitted, &history.succeeded].map(|names| names.contains(&"r1".into()));
+        let expected = if admitted && !succeeded { Exit::Partial } else { Exit::Complete };
+        assert_eq!(history.sender, Some(expected), "killed at {at:?}");
+        assert!(!succeeded || at > Duration::from_millis(1_900), "killed at {at:?} and successful");
+        let end = history.sender_ended.since(Time::ZERO);
+        assert!(end < seconds(2) + at.max(seconds(1)) + seconds(3), "killed at {at:?}, over at {end:?}");
+    }
+}
+
+#[test]
+fn clocks_that_count_from_other_moments_have_no_effect() {
+    let mut scenario = every_phase(3);
+    let usual = scenario.run();
+    for (receiver, hours) in scenario.receivers.iter_mut().zip([1, 24 * 365, 0]) {
+        receiver.clock = seconds(3_600 * hours);
+    }
+    let shifted = scenario.run();
+    all_complete(&shifted);
+    assert_eq!(usual.sender_ended, shifted.sender_ended);
+    assert_eq!(format!("{:?}", usual.receivers), format!("{:?}", shifted.receivers));
 }
 
 #[test]

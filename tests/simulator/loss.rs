@@ -55,6 +55,27 @@ fn repair_costs_little_more_than_the_least_possible() {
 }
 
 #[test]
+fn one_of_64_that_loses_a_tenth_costs_the_others_what_its_repair_takes() {
+    let seconds = |loss| {
+        let mut scenario = Scenario::new(29, 64, 12_000_000);
+        (scenario.symbol_size, scenario.block_symbols) = (1_428, 64);
+        scenario.trunk.rate = Some(Rate::from_bits_per_second(100_000_000));
+        for receiver in &mut scenario.receivers {
+            (receiver.buffer, receiver.socket_buffer) = (8 << 20, 2 << 20);
+        }
+        scenario.receivers[63].leaf.loss = Loss::Independent(loss);
+        let history = scenario.run();
+        all_complete(&history);
+        let started = history.started.expect("it has");
+        let others = history.receivers.iter().take(63).map(|receiver| receiver.ended.since(started));
+        others.max().expect("they are many").as_secs_f64()
+    };
+    let (clean, lossy) = (seconds(0.0), seconds(0.1));
+    let least = clean * least_transmissions(64, 1, 0.1);
+    assert!(lossy < least * 1.1, "{lossy:.3} s, {clean:.3} s without loss, {least:.3} s at least");
+}
+
+#[test]
 fn one_loss_on_the_trunk_is_repaired_once_for_all() {
     let mut scenario = Scenario::new(8, 32, 1_000_000);
     scenario.trunk.loss = Loss::Independent(0.01);
@@ -113,6 +134,34 @@ fn duplicates_and_reordering_are_delivered_once_and_in_order() {
         }
         all_complete(&scenario.run());
     }
+}
+
+#[test]
+fn datagrams_that_come_up_to_ten_times_are_delivered_once_and_cost_nothing() {
+    for copies in [1, 2, 9] {
+        let mut scenario = Scenario::new(27, 3, 1_000_000);
+        for receiver in &mut scenario.receivers {
+            let again = LinkConfig { duplicate: 1.0, copies, jitter: ms(1), ..LinkConfig::default() };
+            (receiver.leaf, receiver.leaf_back) = (again.clone(), again);
+        }
+        let history = scenario.run();
+        all_complete(&history);
+        assert!(history.transmissions() < 1.05, "{copies}: {}", history.transmissions());
+    }
+}
+
+#[test]
+fn reordering_over_ten_thousand_datagrams_causes_few_repairs() {
+    let mut scenario = Scenario::new(28, 2, 12_000_000);
+    (scenario.window, scenario.trunk.rate) = (1_000, Some(Rate::from_bits_per_second(1_000_000_000)));
+    for receiver in &mut scenario.receivers {
+        (receiver.buffer, receiver.socket_buffer) = (16 << 20, 8 << 20);
+        // The line carries one in three microseconds.
+        receiver.leaf.jitter = ms(30);
+    }
+    let history = scenario.run();
+    all_complete(&history);
+    assert!(history.transmissions() < 1.1, "{}", history.transmissions());
 }
 
 #[test]

@@ -108,7 +108,8 @@ pub(crate) fn random_scenario(seed: u64) -> Scenario {
         scenario.sender_pauses.push(span(&mut rng));
     }
     scenario.start_timeout = Some(Duration::from_secs(60));
-    for receiver in &mut scenario.receivers {
+    for (receiver, hours) in scenario.receivers.iter_mut().zip(0..) {
+        receiver.clock = Duration::from_secs(hours * 3_600);
         receiver.launched = if rng.u8(0..4) == 0 { moment(&mut rng) } else { Duration::ZERO };
         let block = (usize::from(scenario.symbol_size) + 56) * usize::from(scenario.block_symbols);
         receiver.buffer = block * rng.usize(2..30);
