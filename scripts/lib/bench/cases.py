@@ -55,7 +55,7 @@ PIPES = ("mcast", "udpcast", "uftp", "mbuffer")
 # A lab loses UDP datagrams only: TCP would look as if loss were nothing to it.
 LOSSY = ("mcast", "udpcast", "uftp")
 # mbuffer writes to a device itself; beside it mcast does the same.
-UNSHAPED = ("mcast", "mcast-null", "udpcast", "uftp", "mbuffer", "mbuffer-null", "raw")
+UNSHAPED = ("mcast", "mcast-null", "udpcast", "uftp", "mbuffer", "mbuffer-null", "raw", "raw-pipe")
 # Neighbours in a round are compared most fairly.
 KEYED = ("mcast", "mcast-key")
 GIGABIT = "3 receivers, 1 Gbit/s, offload off"

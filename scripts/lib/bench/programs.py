@@ -36,8 +36,10 @@ class Program:
     table: str
     port: int
     # Where a receiver's stream goes: "pipe" (its stdout), "null" (/dev/null), "file" (a file that it makes), "count" (no
-    # stream, at neither end: it reports how many bytes arrived, and how fast).
+    # stream: it reports how many bytes arrived, and how fast).
     output: str = "pipe"
+    # Whether the payload comes through a pipe; else the sender takes the file, or makes up its bytes.
+    fed: bool = True
     needs: tuple = ()
 
     def installed(self):
@@ -123,6 +125,10 @@ def raw_send(setting):
     return [*RAW, "send", str(setting.size), str(setting.mtu - 28)]
 
 
+def raw_pass(setting):
+    return [*RAW, "pass", str(setting.mtu - 28)]
+
+
 def raw_receive(setting, host):
     return [*RAW, "receive", f"{setting.directory}/host{host}.json"]
 
@@ -132,9 +138,10 @@ PROGRAMS = {program.name: program for program in (
     Program("mcast-null", "mcast >/dev/null", "#3fa37d", mcast_send, mcast_recv, "udp", 7767, "null"),
     Program("mcast-key", "mcast -k KEY", "#2b7a8c", mcast_send_key, mcast_recv_key, "udp", 7767),
     Program("udpcast", "udpcast", "#c8553d", udp_sender, udp_receiver, "udp", 9000, needs=("udp-sender", "udp-receiver")),
-    Program("uftp", "UFTP (files)", "#d9a441", uftp, uftpd, "udp", 1044, "file", needs=("uftp", "uftpd")),
+    Program("uftp", "UFTP (files)", "#d9a441", uftp, uftpd, "udp", 1044, "file", fed=False, needs=("uftp", "uftpd")),
     Program("mbuffer", "mbuffer (TCP)", "#5b7db1", mbuffer_send, mbuffer_recv, "tcp", 7777, needs=("mbuffer",)),
     Program("mbuffer-null", "mbuffer -o /dev/null", "#8fa9d0", mbuffer_send, mbuffer_recv_null, "tcp", 7777, "null",
             needs=("mbuffer",)),
-    Program("raw", "raw GSO multicast", "#9aa5b1", raw_send, raw_receive, "udp", 7799, "count"),
+    Program("raw", "raw GSO multicast", "#9aa5b1", raw_send, raw_receive, "udp", 7799, "count", fed=False),
+    Program("raw-pipe", "raw, from a pipe", "#c3cad2", raw_pass, raw_receive, "udp", 7799, "count"),
 )}

@@ -2,12 +2,15 @@
 
   raw.py receive REPORT            joins the group, counts what arrives until the end marker, writes the count as JSON
   raw.py send BYTES DATAGRAM       sends so many bytes in datagrams of that size (UDP payload), then the end marker
+  raw.py pass DATAGRAM             the same with what stdin brings: what a pipe alone costs
 
 Nothing is asked for again and nobody waits for anybody: what does not fit into a receiver's socket buffer is lost, and what
 counts is what arrived. 44 datagrams of 1,472 bytes cross the kernel in one call, so that Python is called as seldom as
 the kernel is."""
 
+import fcntl
 import json
+import os
 import socket
 import sys
 import time
@@ -22,17 +25,37 @@ SOCKET_BUFFER = 8 << 20
 # One byte cannot be data. It is repeated, since a full socket buffer drops it as well; a receiver that gets none of them
 # ends when it has been quiet for so long. Neither is counted: the clock stops at the last data.
 MARKER, MARKERS, PAUSE, QUIET = b"\0", 20, 0.01, 2.0
+# What mcast-send asks for as well.
+PIPE = 1 << 20
 
 
-def send(size, datagram):
+def nothing(size, datagram):
+    """Batches of zeros, `size` bytes in all."""
     batch = memoryview(bytes(LARGEST // datagram * datagram))
+    for left in range(size, 0, -len(batch)):
+        yield batch[:left]
+
+
+def from_stdin(datagram):
+    """Batches of what stdin brings, each read to where the last one was."""
+    fcntl.fcntl(0, fcntl.F_SETPIPE_SZ, PIPE)
+    batch = memoryview(bytearray(LARGEST // datagram * datagram))
+    while True:
+        filled = 0
+        while filled < len(batch) and (got := os.readv(0, [batch[filled:]])):
+            filled += got
+        if not filled:
+            return
+        yield batch[:filled]
+
+
+def send(batches, datagram):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
         out.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 1)
         out.connect((GROUP, PORT))
         out.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, datagram)
-        left = size
-        while left > 0:
-            left -= out.send(batch[:left])
+        for batch in batches:
+            out.send(batch)
         for _ in range(MARKERS):
             out.send(MARKER)
             time.sleep(PAUSE)
@@ -73,6 +96,8 @@ if __name__ == "__main__":
         case ["receive", path]:
             receive(path)
         case ["send", size, datagram]:
-            send(int(size), int(datagram))
+            send(nothing(int(size), int(datagram)), int(datagram))
+        case ["pass", datagram]:
+            send(from_stdin(int(datagram)), int(datagram))
         case _:
             sys.exit(__doc__)

@@ -109,18 +109,20 @@ def notes(runs):
 
 def compare(case, entries):
     """How many times better the mcast that writes to the same kind of output is, between variants the first one; and
-    which share of the ceiling mcast reaches, and of its own speed without a key."""
+    which share of the ceilings mcast reaches, and of its own speed without a key."""
     medians = {one["program"]: one["median"] for one in entries}
     for one in entries:
         mcast = one["program"].startswith("mcast") and one["median"]
         if mcast and medians.get("raw"):
             one["share_of_raw"] = round(one["median"] / medians["raw"], 4)
+        if mcast and medians.get("raw-pipe"):
+            one["share_of_raw_pipe"] = round(one["median"] / medians["raw-pipe"], 4)
         if one["program"] == "mcast-key" and mcast and medians.get("mcast") and case.measure == "goodput":
             one["share_of_plain"] = round(one["median"] / medians["mcast"], 4)
         beside = "mcast-null" if one["program"].endswith("-null") else "mcast"
         base = next((other for other in entries if other["program"] == beside), None)
         one["mcast_is_times_better"] = None
-        peer = one["program"] not in ("mcast-null", "raw")
+        peer = one["program"] not in ("mcast-null", "raw", "raw-pipe")
         if base and base is not one and base["median"] and one["median"] and peer:
             ratio = base["median"] / one["median"] if case.measure == "goodput" else one["median"] / base["median"]
             one["mcast_is_times_better"] = round(ratio, 3)

@@ -52,6 +52,8 @@ def remarks(one):
         yield f"{share:.1%} of the line's payload rate, {one['line_payload_rate'] / MB:.1f} MB/s"
     if "share_of_raw" in one:
         yield f"{one['share_of_raw']:.1%} of raw GSO multicast"
+    if "share_of_raw_pipe" in one:
+        yield f"{one['share_of_raw_pipe']:.1%} of raw GSO multicast that reads a pipe"
     if "share_of_plain" in one:
         yield f"{one['share_of_plain']:.1%} of plain mcast"
     if "arrived" in one:

@@ -83,6 +83,8 @@ def beside_peers(case, mbuffer, udpcast, raw):
                times(of(case, "mcast-null"), of(case, "mbuffer-null")), least=mbuffer),
         Target(case, "mcast ÷ udpcast", "×", times(of(case, "mcast"), of(case, "udpcast")), least=udpcast),
         Target(case, "mcast >/dev/null, share of raw GSO multicast", "%", of(case, "mcast-null", "share_of_raw"), least=raw),
+        Target(case, "mcast >/dev/null, share of raw GSO multicast that reads a pipe", "%",
+               of(case, "mcast-null", "share_of_raw_pipe")),
         Target(case, "mcast, share of raw GSO multicast", "%", of(case, "mcast", "share_of_raw")),
         Target(case, "mcast, CPU seconds per GiB, sender", "s", of(case, "mcast", "sender_cpu_s_per_gib")),
         Target(case, "mcast, CPU seconds per GiB, receiver", "s", of(case, "mcast", "receiver_cpu_s_per_gib")),

@@ -154,7 +154,7 @@ class Trial:
         gate = self.directory / "gate"
         os.mkfifo(gate)
         source = subprocess.DEVNULL
-        if self.program.output not in ("file", "count"):
+        if self.program.fed:
             source, feeding = os.pipe()
             self.feeder = self.start("feeder", ["cat", str(self.payload)], stdin=subprocess.DEVNULL, stdout=feeding)
             os.close(feeding)
