@@ -75,17 +75,17 @@ pub fn max_stall(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
-/// `64K`, `16M`, `2G`, powers of 1024; a bare number is bytes.
+/// `64K`, `16M`, `2G` or `2GiB`, powers of 1024; a bare number is bytes.
 ///
 /// # Errors
 /// When the text is no size, or is beyond 2^63 bytes.
 pub fn size(text: &str) -> Result<u64, String> {
     let bytes = scaled(text, |unit| match unit {
         "" => Some(1),
-        "K" | "k" => Some(1 << 10),
-        "M" | "m" => Some(1 << 20),
-        "G" | "g" => Some(1 << 30),
-        "T" | "t" => Some(1 << 40),
+        "K" | "k" | "KiB" => Some(1 << 10),
+        "M" | "m" | "MiB" => Some(1 << 20),
+        "G" | "g" | "GiB" => Some(1 << 30),
+        "T" | "t" | "TiB" => Some(1 << 40),
         _ => None,
     });
     match bytes.map(u64::try_from) {
@@ -107,17 +107,17 @@ pub fn memory(text: &str) -> Result<u64, String> {
     Ok(bytes)
 }
 
-/// `900M`, `2.5G` bits per second, powers of 1000.
+/// `900M`, `2.5G` or `900mbit` (as `tc` has it) bits per second, powers of 1000.
 ///
 /// # Errors
 /// When the text is no rate, or is below 8 kbit/s or above 1 Tbit/s.
 pub fn rate(text: &str) -> Result<u64, String> {
     let bits = scaled(text, |unit| match unit {
         "" => Some(1),
-        "K" | "k" => Some(1_000),
-        "M" | "m" => Some(1_000_000),
-        "G" | "g" => Some(1_000_000_000),
-        "T" | "t" => Some(1_000_000_000_000),
+        "K" | "k" | "kbit" => Some(1_000),
+        "M" | "m" | "mbit" => Some(1_000_000),
+        "G" | "g" | "gbit" => Some(1_000_000_000),
+        "T" | "t" | "tbit" => Some(1_000_000_000_000),
         _ => None,
     });
     match bits.map(u64::try_from) {
@@ -263,8 +263,10 @@ mod tests {
         assert_eq!(size("2G"), Ok(2_147_483_648));
         assert_eq!(size("7"), Ok(7));
         assert_eq!(size("1.5k"), Ok(1536));
+        assert_eq!(size("16MiB"), size("16M"));
         assert_eq!(rate("900M"), Ok(900_000_000));
         assert_eq!(rate("2.5G"), Ok(2_500_000_000));
+        assert_eq!(rate("900mbit"), rate("900M"));
         for wrong in ["10X", "10MB", "G", "-5", "16 M", "0x10", "9999999999T"] {
             assert!(size(wrong).is_err(), "{wrong}");
             assert!(rate(wrong).is_err(), "{wrong}");
