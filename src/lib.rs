@@ -147,8 +147,10 @@
 //! [`Event::Verify`]: session::receiver::Event::Verify
 //! [`Exit::Complete`]: exit::Exit::Complete
 
+pub mod archive;
 pub mod cli;
 pub mod command;
+pub mod disk;
 pub mod exit;
 pub mod fec;
 pub mod net;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::keys::KeySource;
 use super::template::Template;
+use crate::archive::retention::Policy;
 use crate::command::CommandLine;
 
 /// The group that is used where none is named: site-local (RFC 2365), "MC" in its last two bytes.
@@ -147,8 +148,25 @@ pub enum SinkConfig {
         /// A line for the shell that is run once the file is there.
         then: Option<String>,
     },
+    /// An entry in this archive.
+    Archive(ArchiveConfig),
     /// This command's input; the command is started with the session.
     Command(CommandLine),
+}
+
+/// An archive, and what it keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArchiveConfig {
+    /// Its directory.
+    pub directory: PathBuf,
+    /// Streams are cut into pieces of so many bytes; `None`: they are one.
+    pub piece_size: Option<u64>,
+    /// A line for the shell that is run once the entry is there.
+    pub then: Option<String>,
+    /// What is kept, once a session has succeeded.
+    pub keep: Policy,
+    /// Take part in no session while fewer bytes are free.
+    pub min_free: Option<u64>,
 }
 
 /// What people and programs are told about the session.

@@ -1,5 +1,6 @@
 //! The command line: arguments in, messages, progress and reports out. clap lives here and nowhere else.
 
+pub mod archive;
 mod args;
 pub mod config;
 pub mod console;
@@ -31,6 +32,7 @@ use console::Console;
 use error::Failure;
 use report::Report;
 
+use crate::archive::draft;
 use crate::command::guard;
 use crate::exit::Exit;
 use crate::fec::check_processor;
@@ -100,6 +102,7 @@ fn run<C, R: Report>(
 fn conclude<R: Report>(ended: Ended<R>, path: Option<&Path>, tell: impl Fn(&Failure)) -> Exit {
     let Ended { mut report, mut result } = ended;
     remove_unfinished();
+    draft::remove_unfinished();
     report.end(result.as_ref().copied());
     if let Some(path) = path
         && let Err(failure) = report::write(path, &report)

@@ -1,8 +1,10 @@
 //! The receiver at work: protocol, sockets, sink and signals on one thread's loop.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::Ended;
+use super::archive::Archiving;
 use super::config::RecvConfig;
 use super::console::Console;
 use super::error::Failure;
@@ -18,7 +20,7 @@ use crate::net::socket::ReceiverSockets;
 use crate::net::wake::{Signals, Sleeper, Watch, signal_name};
 use crate::seal::Accept;
 use crate::session::receiver::{self, Event};
-use crate::session::{Receiver, turn};
+use crate::session::{Receiver, Wake, turn};
 use crate::sink::writer::{Writer, Written};
 use crate::time::Time;
 use crate::wire::{Label, Name, ReceiverId, SessionId};
@@ -76,6 +78,9 @@ struct Work<'a> {
     lost_symbols: u64,
     /// What is opened when a session starts.
     sinks: SinkPlans,
+    /// There was too little room in the archive, when it was last looked at, and the next look is then.
+    is_full: bool,
+    look_for_room: Time,
 }
 
 impl<'a> Work<'a> {
@@ -95,7 +100,19 @@ impl<'a> Work<'a> {
         let writer = Writer::start(move || waker.wake()).map_err(launch::no_resource)?;
         let receiver = Receiver::new(machine, clock.now());
         lasting.service.waiting();
-        Ok(Self { lasting, clock, receiver, network, writer, sleeper, stopped_by: 0, lost_symbols: 0, sinks })
+        Ok(Self {
+            lasting,
+            clock,
+            receiver,
+            network,
+            writer,
+            sleeper,
+            stopped_by: 0,
+            lost_symbols: 0,
+            sinks,
+            is_full: false,
+            look_for_room: Time::ZERO,
+        })
     }
 
     fn run(mut self, config: &RecvConfig, console: &Console) -> Ended<ReceiverReport> {
@@ -104,7 +121,13 @@ impl<'a> Work<'a> {
         let mut now = self.clock.now();
         loop {
             self.serve_sink(now, written.take());
-            let wake = turn(&mut self.receiver, &mut self.network, now);
+            self.look_for_room(config, now);
+            // Who hears nobody joins nobody.
+            let wake = if self.is_full {
+                Wake { at: None, writable: false }
+            } else {
+                turn(&mut self.receiver, &mut self.network, now)
+            };
             let news = self.feed_sink(now);
             if self.network.take_unreachable() {
                 self.receiver.handle_unreachable(now);
@@ -133,7 +156,7 @@ impl<'a> Work<'a> {
                 }
                 let [group, peer] = self.network.watches(!pause.is_zero());
                 let signals = self.lasting.signals.as_ref().map_or(group, Watch::readable);
-                let watched = [group, peer, signals];
+                let watched = if self.is_full { [signals; 3] } else { [group, peer, signals] };
                 let ready = self.sleeper.wait(watched, &self.clock, deadline, || {
                     written = self.writer.take();
                     written.is_none()
@@ -156,6 +179,33 @@ impl<'a> Work<'a> {
         self.end(config, now)
     }
 
+    /// Before the session starts: takes part in none while the archive has too little room. With `--repeat` it waits for
+    /// some.
+    fn look_for_room(&mut self, config: &RecvConfig, now: Time) {
+        let session = self.receiver.summary();
+        let has_started = session.as_ref().is_some_and(|session| session.started.is_some());
+        let Some(archiving) = self.sinks.archiving().filter(|_| !has_started && now >= self.look_for_room)
+        else {
+            return;
+        };
+        self.look_for_room = now + LOOK_FOR_ROOM;
+        let was_full = self.is_full;
+        match archiving.check_room() {
+            Ok(()) if was_full => {
+                tracing::info!("room again, waiting for a sender");
+                self.is_full = false;
+            }
+            Ok(()) => {}
+            Err(failure) if config.repeat && session.is_none() => {
+                if !was_full {
+                    tracing::warn!("{failure}, or wait here for room");
+                }
+                self.is_full = true;
+            }
+            Err(failure) => self.receiver.fail(now, failure.exit, failure.message),
+        }
+    }
+
     /// Tells the protocol what the sink has done.
     fn serve_sink(&mut self, now: Time, first: Option<Written>) {
         let mut next = first.or_else(|| self.writer.take());
@@ -163,6 +213,11 @@ impl<'a> Work<'a> {
             match written {
                 Written::Block(block) => self.receiver.handle_consumed(now, block),
                 Written::Verified => self.receiver.handle_verified(now),
+                Written::Archived(entry) => {
+                    if let Some(archiving) = self.sinks.archiving_mut() {
+                        archiving.has_entry(&entry);
+                    }
+                }
                 Written::Done => self.receiver.handle_sink_done(now),
                 Written::Failed(exit, error) => self.receiver.fail(now, exit, error),
             }
@@ -193,9 +248,9 @@ impl<'a> Work<'a> {
                 }
                 Event::Started => {
                     tracing::info!("receiving");
-                    let label = self.receiver.summary().map(|summary| summary.label);
-                    self.lasting.service.receiving(label.as_ref().map_or("", Label::as_str));
-                    match self.sinks.plans(label) {
+                    let Some(session) = self.receiver.summary() else { continue };
+                    self.lasting.service.receiving(session.label.as_str());
+                    match self.sinks.plans(&session) {
                         Ok(plans) => self.writer.open(plans),
                         Err(failure) => self.receiver.fail(now, failure.exit, failure.message),
                     }
@@ -248,9 +303,21 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn end(self, config: &RecvConfig, now: Time) -> Ended<ReceiverReport> {
+    /// After a success: what the archive need not keep any more goes, until a signal comes.
+    fn prune(&mut self) {
+        let is_complete = matches!(self.receiver.ended(), Some(receiver::Ended { exit: Exit::Complete, .. }));
+        let Some(archiving) = self.sinks.archiving_mut().filter(|_| is_complete) else { return };
+        let Receiving { signals, service, .. } = &mut *self.lasting;
+        archiving.prune(|| {
+            service.alive(self.clock.now());
+            !signals.as_ref().is_some_and(Signals::are_pending)
+        });
+    }
+
+    fn end(mut self, config: &RecvConfig, now: Time) -> Ended<ReceiverReport> {
         self.writer.cancel();
         self.sinks.end();
+        self.prune();
         if !config.repeat || self.receiver.ended().is_none_or(|ended| matches!(ended.exit, Exit::Signal(_))) {
             self.lasting.service.stopping();
         }
@@ -276,6 +343,7 @@ impl<'a> Work<'a> {
             report.start_wait_s = Seconds(now.since(Time::ZERO));
         }
         report.wire = Wire::from(self.receiver.stats());
+        report.archive = self.sinks.archiving().map(Archiving::report);
         let result = match ended {
             Some(receiver::Ended { exit: Exit::Complete, .. }) => Ok(()),
             Some(receiver::Ended { exit, error }) => {
@@ -324,6 +392,8 @@ fn receiver_config(
     })
 }
 
+/// How often to look for room in an archive while no session runs: sessions take as long to start.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(1);
 /// Sessions that are remembered as over. A sender announces for some seconds after the end at most, and a group and port
 /// has one sender at a time.
 const MOST_OVER: usize = 64;

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
 use clap::builder::BoolishValueParser;
+use clap::{Args, Parser};
 
+use super::archive::KeepArgs;
 use super::args::{Asked, NetworkArgs, OutputArgs, command_line, parse, path, runnable};
-use super::config::{DEFAULT_START_TIMEOUT, RecvConfig, SinkConfig};
+use super::config::{ArchiveConfig, DEFAULT_START_TIMEOUT, RecvConfig, SinkConfig};
 use super::error::Failure;
 use super::keys::KeyArgs;
 use super::receiving::Receiving;
@@ -31,7 +32,7 @@ struct RecvArgs {
     #[arg(long, env = "MCAST_OVERWRITE", value_parser = BoolishValueParser::new())]
     overwrite: bool,
 
-    /// With -o: run this line in the shell once the file is there, {file} standing for its path; its status counts
+    /// With -o or --archive: run this line in the shell once the file is there, {file} standing for its path; its status counts
     #[arg(long, env = "MCAST_THEN", value_name = "LINE")]
     then: Option<String>,
 
@@ -56,6 +57,9 @@ struct RecvArgs {
     start_timeout: Option<ForEver>,
 
     #[command(flatten)]
+    archive: ArchiveArgs,
+
+    #[command(flatten)]
     network: NetworkArgs,
 
     /// Hops that answers to the sender may take [default: the system's, usually 64]
@@ -77,12 +81,59 @@ struct RecvArgs {
     messages: OutputArgs,
 }
 
+/// An archive as a sink.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Archive")]
+struct ArchiveArgs {
+    /// Make the stream an entry of the archive in this directory, see mcast archive
+    #[arg(long, env = "MCAST_ARCHIVE", value_name = "DIR", value_parser = path())]
+    archive: Option<PathBuf>,
+
+    /// Cut it into files of this size [default: one file]
+    #[arg(long, env = "MCAST_PIECE_SIZE", value_name = "SIZE", value_parser = values::piece_size)]
+    piece_size: Option<u64>,
+
+    #[command(flatten)]
+    keep: KeepArgs,
+
+    /// Take part in no session while less is free there
+    #[arg(long, env = "MCAST_MIN_FREE", value_name = "SIZE", value_parser = values::size)]
+    min_free: Option<u64>,
+}
+
+impl ArchiveArgs {
+    fn config(self, then: Option<String>) -> Result<Option<ArchiveConfig>, Failure> {
+        let keep = self.keep.policy();
+        let Some(directory) = self.archive else {
+            let lost = [
+                ("--piece-size", self.piece_size.is_some()),
+                ("--min-free", self.min_free.is_some()),
+                ("--keep-…", !keep.is_empty()),
+            ];
+            return match lost.iter().find(|(_, given)| *given) {
+                Some((flag, _)) => {
+                    Err(Failure::usage(format!("{flag} is about an archive; give --archive too")))
+                }
+                None => Ok(None),
+            };
+        };
+        if let (Some(line), Some(_)) = (&then, self.piece_size) {
+            return Err(Failure::usage(format!(
+                "--then \"{line}\" needs one file to work on; leave out --piece-size, or name a file with -o"
+            )));
+        }
+        let (piece_size, min_free) = (self.piece_size, self.min_free);
+        Ok(Some(ArchiveConfig { directory, piece_size, then, keep, min_free }))
+    }
+}
+
 const EXAMPLES: &str = "\
 Examples:
   mcast-recv -- pg_restore -1 -e -O -x -d copy          restore what arrives: all of it, or nothing
   mcast-recv -o nightly.dump                            a file that appears once it is verified
   mcast-recv -o n.dump -- pg_restore -1 -e -d copy      both
   mcast-recv -o n.dump --then 'pg_restore -j8 {file}'   restore with several jobs, from the file
+  mcast-recv --archive /srv/dumps --keep-daily 14       an entry of an archive; what is too old goes
   mcast-recv | tar -x                                   a pipe: its reader sees no failure";
 
 /// The program.
@@ -113,21 +164,28 @@ fn config(
     if then.is_some() {
         runnable(CommandLine::shell(""))?;
     }
-    let mut sinks = Vec::new();
+    let (mut sinks, mut archive_then) = (Vec::new(), None);
     match (args.output, then) {
         (Some(path), then) if path != Path::new("-") => {
             let template = Template::parse(&path)
                 .map_err(|error| Failure::usage(format!("--output {}: {error}", path.display())))?;
             sinks.push(SinkConfig::File { path: template, overwrite: args.overwrite, then });
         }
-        (_, Some(line)) => {
-            return Err(Failure::usage(format!(
-                "--then \"{line}\" needs a file to work on; name it with -o"
-            )));
-        }
         (Some(_), None) => sinks.push(SinkConfig::Stdout),
-        (None, None) if args.command.is_empty() => sinks.push(SinkConfig::Stdout),
-        (None, None) => {}
+        (output, then) => {
+            if let Some(line) = &then
+                && (output.is_some() || args.archive.archive.is_none())
+            {
+                return Err(Failure::usage(format!(
+                    "--then \"{line}\" needs a file to work on; name it with -o, or give --archive"
+                )));
+            }
+            archive_then = then;
+        }
+    }
+    sinks.extend(args.archive.config(archive_then)?.map(SinkConfig::Archive));
+    if sinks.is_empty() && args.command.is_empty() {
+        sinks.push(SinkConfig::Stdout);
     }
     if sinks.contains(&SinkConfig::Stdout) && stdout_is_terminal {
         return Err(Failure::usage(
@@ -171,7 +229,7 @@ fn check_repeat(sinks: &[SinkConfig]) -> Result<(), Failure> {
                     "--repeat: each session needs a file of its own; put {start} or {label} into --output, or give --overwrite",
                 ));
             }
-            SinkConfig::File { .. } | SinkConfig::Command(_) => {}
+            SinkConfig::File { .. } | SinkConfig::Archive(_) | SinkConfig::Command(_) => {}
         }
     }
     Ok(())

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustix::fs::{Access, access, fstat, stat};
 use serde::{Serialize, Serializer};
 
+use super::archive::ArchiveReport;
 use super::error::Failure;
 use crate::exit::Exit;
 use crate::sink::file::write_atomically;
@@ -108,6 +109,8 @@ pub struct ReceiverReport {
     pub dropped_at_socket: u64,
     /// For how long the sink took nothing although there was something.
     pub stalled_s: Seconds,
+    /// What has become of the stream in the archive; `None` where none is filled.
+    pub archive: Option<ArchiveReport>,
     /// Why it failed; `None` on success.
     pub error: Option<String>,
 }
@@ -221,6 +224,7 @@ impl ReceiverReport {
             lost_symbols: 0,
             dropped_at_socket: 0,
             stalled_s: Seconds::default(),
+            archive: None,
             error: None,
         }
     }

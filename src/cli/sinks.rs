@@ -3,23 +3,28 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use jiff::Zoned;
+use jiff::{Timestamp, Zoned};
 
-use super::config::{RecvConfig, SinkConfig};
+use super::archive::Archiving;
+use super::config::{ArchiveConfig, RecvConfig, SinkConfig};
 use super::error::Failure;
 use super::launch;
+use crate::archive::manifest::Heading;
 use crate::command::Commands;
 use crate::exit::Exit;
+use crate::session::receiver::Summary;
+use crate::sink::archive::ArchivePlan;
 use crate::sink::file::{Existing, OutputFile};
 use crate::sink::pipe::OutputPipe;
 use crate::sink::several::{Launch, Plan, Then};
-use crate::wire::Label;
 
 /// What is to be opened for one session.
 #[derive(Debug)]
 pub(super) struct SinkPlans {
     sinks: Vec<SinkConfig>,
     name: String,
+    /// The archive, where there is one.
+    archiving: Option<Archiving>,
     /// Standard output, where it is a sink.
     pipe: Option<OutputPipe>,
     /// The thread that waits for commands, where there are any.
@@ -30,7 +35,9 @@ impl SinkPlans {
     /// Finds out what would fail at the start too.
     pub(super) fn prepare(config: &RecvConfig) -> Result<Self, Failure> {
         let has_command = |sink: &SinkConfig| {
+            let archive_then = |archive: &ArchiveConfig| archive.then.is_some();
             matches!(sink, SinkConfig::Command(_) | SinkConfig::File { then: Some(_), .. })
+                || matches!(sink, SinkConfig::Archive(archive) if archive_then(archive))
         };
         for sink in &config.sinks {
             if let SinkConfig::File { path, overwrite, .. } = sink
@@ -40,7 +47,12 @@ impl SinkPlans {
                 OutputFile::create(path, existing(*overwrite))?;
             }
         }
+        let archive = config.sinks.iter().find_map(|sink| match sink {
+            SinkConfig::Archive(archive) => Some(archive),
+            _ => None,
+        });
         Ok(Self {
+            archiving: archive.map(Archiving::open).transpose()?,
             sinks: config.sinks.clone(),
             name: config.name.clone(),
             pipe: config.sinks.contains(&SinkConfig::Stdout).then(OutputPipe::stdout).transpose()?,
@@ -48,9 +60,9 @@ impl SinkPlans {
         })
     }
 
-    /// What to open for a session of this label, now.
-    pub(super) fn plans(&mut self, label: Option<Label>) -> Result<Vec<Plan>, Failure> {
-        let label = label.as_ref().map_or("", Label::as_str);
+    /// What to open for this session, now.
+    pub(super) fn plans(&mut self, session: &Summary) -> Result<Vec<Plan>, Failure> {
+        let label = session.label.as_str();
         let start = Zoned::now();
         let mut plans = Vec::new();
         for sink in &self.sinks {
@@ -60,15 +72,26 @@ impl SinkPlans {
                     let path = path.fill(label, &self.name, &start).map_err(|error| {
                         Failure::new(Exit::SinkFailed, format!("cannot name the output file: {error}"))
                     })?;
-                    let then = match then.as_ref().zip(commands.as_ref()) {
-                        Some((line, commands)) => Some(Then {
-                            line: line.clone(),
-                            commands: commands.clone(),
-                            output: self.output()?,
-                        }),
-                        None => None,
-                    };
+                    let then = self.then(then.as_ref(), commands.as_ref())?;
                     plans.push(Plan::File { path, existing: existing(*overwrite), then });
+                }
+                (SinkConfig::Archive(archive), commands) => {
+                    let Some(archiving) = &self.archiving else { continue };
+                    archiving.check_room()?;
+                    let then = self.then(archive.then.as_ref(), commands.as_ref())?;
+                    plans.push(Plan::Archive(Box::new(ArchivePlan {
+                        archive: archiving.archive().clone(),
+                        heading: Heading {
+                            label: label.to_owned(),
+                            session: session.session.to_string(),
+                            sender: session.sender.to_string(),
+                            receiver: self.name.clone(),
+                            started: seconds(start.timestamp()),
+                        },
+                        piece_size: archive.piece_size,
+                        then,
+                        clock: || seconds(Timestamp::now()),
+                    })));
                 }
                 (SinkConfig::Command(line), Some(commands)) => plans.push(Plan::Command(Launch {
                     line: line.clone(),
@@ -80,6 +103,16 @@ impl SinkPlans {
             }
         }
         Ok(plans)
+    }
+
+    /// The archive, where there is one.
+    pub(super) const fn archiving(&self) -> Option<&Archiving> {
+        self.archiving.as_ref()
+    }
+
+    /// The archive, where there is one.
+    pub(super) const fn archiving_mut(&mut self) -> Option<&mut Archiving> {
+        self.archiving.as_mut()
     }
 
     /// Kills the commands, before their input ends.
@@ -94,6 +127,13 @@ impl SinkPlans {
         launch::end_commands(self.commands.as_ref());
     }
 
+    fn then(&self, line: Option<&String>, commands: Option<&Commands>) -> Result<Option<Then>, Failure> {
+        let then = line.zip(commands).map(|(line, commands)| {
+            Ok(Then { line: line.clone(), commands: commands.clone(), output: self.output()? })
+        });
+        then.transpose()
+    }
+
     /// Where commands write: nothing but the stream goes to standard output where that is a sink.
     fn output(&self) -> Result<OwnedFd, Failure> {
         let copy = if self.sinks.contains(&SinkConfig::Stdout) {
@@ -103,6 +143,11 @@ impl SinkPlans {
         };
         copy.map_err(launch::no_resource)
     }
+}
+
+/// A manifest needs no fractions.
+fn seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 const fn existing(overwrite: bool) -> Existing {

@@ -1,15 +1,18 @@
 //! `mcast`: the operator's tool, its command line.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use super::archive::{self, ArchiveTask};
 use super::args::{Asked, parse, path};
 use super::error::Failure;
 use super::keygen;
+use crate::command::guard;
+use crate::exit::Exit;
 
 /// What mcast-send and mcast-recv need around them.
 #[derive(Debug, Parser)]
@@ -27,16 +30,52 @@ enum Task {
         #[arg(value_name = "PATH", value_parser = path())]
         path: Option<PathBuf>,
     },
+    /// Look after the archives that mcast-recv --archive fills
+    #[command(subcommand)]
+    Archive(ArchiveTask),
+}
+
+/// What a task leaves to be printed, and how it ended.
+#[derive(Debug)]
+pub(super) struct Printed {
+    pub(super) text: String,
+    /// Standard output has carried something else.
+    pub(super) to_stderr: bool,
+    /// The text is there even where the task has failed.
+    pub(super) result: Result<(), Failure>,
+}
+
+impl Printed {
+    pub(super) fn text(text: String) -> Self {
+        Self { text, ..Self::default() }
+    }
+
+    fn print(self) -> Result<(), Failure> {
+        let text = self.text.as_bytes();
+        if self.to_stderr {
+            // Nobody is left to be told where stderr is closed.
+            let _ = io::stderr().lock().write_all(text);
+        } else {
+            let mut stdout = io::stdout().lock();
+            let written = stdout.write_all(text).and_then(|()| stdout.flush());
+            written.map_err(|error| Failure::new(Exit::SinkFailed, format!("cannot write: {error}")))?;
+        }
+        self.result
+    }
+}
+
+impl Default for Printed {
+    fn default() -> Self {
+        Self { text: String::new(), to_stderr: false, result: Ok(()) }
+    }
 }
 
 /// The program.
 pub fn main() -> ExitCode {
-    let done = work(std::env::args_os()).and_then(|text| {
-        let mut stdout = std::io::stdout().lock();
-        let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-        written.map_err(|error| Failure::new(crate::exit::Exit::SinkFailed, format!("cannot write: {error}")))
-    });
-    match done {
+    if let Some(code) = guard::main_if_asked(std::env::args_os()) {
+        return code;
+    }
+    match work(std::env::args_os()).and_then(Printed::print) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.print("mcast");
@@ -45,11 +84,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Does what the command line asks for, program name first. Returns what to print.
-fn work(args: impl IntoIterator<Item = OsString>) -> Result<String, Failure> {
+/// Does what the command line asks for, program name first.
+fn work(args: impl IntoIterator<Item = OsString>) -> Result<Printed, Failure> {
     match parse::<ToolArgs>(args)? {
-        Asked::Print(text) => Ok(text),
-        Asked::Run(ToolArgs { task: Task::Keygen { path } }) => keygen::run(path),
+        Asked::Print(text) => Ok(Printed::text(text)),
+        Asked::Run(ToolArgs { task: Task::Keygen { path } }) => keygen::run(path).map(Printed::text),
+        Asked::Run(ToolArgs { task: Task::Archive(task) }) => archive::run(task),
     }
 }
 
@@ -58,15 +98,15 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::exit::Exit;
 
     #[test]
     fn a_command_line_without_a_task_is_refused_and_help_is_printed() {
         ToolArgs::command().debug_assert();
         let asked = |line: &str| work(line.split(' ').map(OsString::from));
-        for wrong in ["mcast", "mcast keygem", "mcast keygen a b"] {
+        for wrong in ["mcast", "mcast keygem", "mcast keygen a b", "mcast archive", "mcast archive list"] {
             assert!(asked(wrong).is_err_and(|failure| failure.exit == Exit::Usage), "{wrong}");
         }
-        assert!(asked("mcast --help").is_ok_and(|text| text.contains("keygen")));
+        let help = asked("mcast --help").unwrap().text;
+        assert!(help.contains("keygen") && help.contains("archive"), "{help}");
     }
 }

@@ -95,6 +95,29 @@ pub fn size(text: &str) -> Result<u64, String> {
     }
 }
 
+/// The size of the pieces of an archived stream: a [`size`] of at least 1 MiB.
+///
+/// # Errors
+/// As for [`size`], and when smaller.
+pub fn piece_size(text: &str) -> Result<u64, String> {
+    let bytes = size(text)?;
+    if bytes < SMALLEST_PIECE {
+        return Err("too small; give at least 1M".to_owned());
+    }
+    Ok(bytes)
+}
+
+/// `10%` or `10`.
+///
+/// # Errors
+/// When the text is no number from 1 to 100.
+pub fn percent(text: &str) -> Result<u8, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse::<u8>().ok();
+    number
+        .filter(|number| (1..=100).contains(number))
+        .ok_or_else(|| "no share; write per cent from 1 to 100, such as 10%".to_owned())
+}
+
 /// Memory for a window: a [`size`] within what a session can use.
 ///
 /// # Errors
@@ -225,6 +248,8 @@ const SHORTEST_PEER_TIMEOUT: Duration = Duration::from_millis(500);
 /// A receiver that has nothing new to tell reports once a second.
 const SHORTEST_MAX_STALL: Duration = Duration::from_secs(1);
 const LARGEST_SIZE: u64 = 1 << 63;
+/// Each piece is a file, which costs a sync and a line of the manifest.
+const SMALLEST_PIECE: u64 = 1 << 20;
 const LEAST_MEMORY: u64 = 1 << 20;
 const MOST_MEMORY: u64 = 64 << 30;
 const LEAST_RATE: u64 = Rate::MIN.bits_per_second();

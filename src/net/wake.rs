@@ -170,6 +170,12 @@ impl Signals {
         Ok(Self { pipes, any, count: 0 })
     }
 
+    /// Whether a signal has come since the last look, without looking.
+    pub fn are_pending(&self) -> bool {
+        let mut any = [PollFd::new(&self.any, PollFlags::IN)];
+        poll(&mut any, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
+    }
+
     /// The number of the first signal that has come since the last look, and how many have come in all. Whoever sees
     /// two or more ends the process at once.
     pub fn take(&mut self) -> Option<(u8, u32)> {

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::disk::{Disk, Kernel};
 use super::{SinkError, write_all};
+use crate::disk::{Disk, Kernel};
 
 /// What becomes of a file that has the name already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -299,6 +299,22 @@ mod tests {
 
         fn sync_directory(&self, directory: &Path) -> io::Result<()> {
             Kernel.sync_directory(directory)
+        }
+
+        fn create_directory(&self, path: &Path) -> io::Result<()> {
+            Kernel.create_directory(path)
+        }
+
+        fn rename_directory(&self, from: &Path, to: &Path) -> io::Result<()> {
+            Kernel.rename_directory(from, to)
+        }
+
+        fn remove_directory(&self, path: &Path) -> io::Result<()> {
+            Kernel.remove_directory(path)
+        }
+
+        fn lock(&self, file: &fs::File, path: &Path) -> io::Result<bool> {
+            Kernel.lock(file, path)
         }
     }
 

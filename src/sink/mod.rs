@@ -1,9 +1,10 @@
-//! Where the stream goes: a pipe, a command, or a file that appears under its name once it is verified.
+//! Where the stream goes: a pipe, a command, a file that appears under its name once it is verified, or an
+//! entry of an archive.
 //!
 //! Sinks block and belong on a thread of their own.
 
+pub mod archive;
 pub mod command;
-pub mod disk;
 pub mod file;
 pub mod pipe;
 #[cfg(test)]
@@ -12,12 +13,14 @@ pub mod several;
 pub mod writer;
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::AtomicBool;
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat, major, minor};
-use rustix::io::Errno;
+
+use crate::archive::name::EntryName;
+pub(crate) use crate::disk::{wait, write_all};
+use crate::session::StreamEnd;
 
 /// What the stream is written to.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub enum Sink {
     Pipe(pipe::OutputPipe),
     /// A file of its own, and what to run once it is there.
     File(file::OutputFile, Option<several::Then>),
+    /// An entry in an archive.
+    Archive(Box<archive::ArchiveSink>),
     /// A command of its own.
     Command(command::CommandSink),
 }
@@ -39,6 +44,7 @@ impl Sink {
         match self {
             Self::Pipe(pipe) => pipe.write_all(slices),
             Self::File(file, _) => file.write_all(slices),
+            Self::Archive(entry) => entry.write_all(slices),
             Self::Command(command) => command.write_all(slices),
         }
     }
@@ -49,7 +55,7 @@ impl Sink {
     /// When it has.
     pub fn check(&mut self) -> Result<(), SinkError> {
         match self {
-            Self::Pipe(_) | Self::File(..) => Ok(()),
+            Self::Pipe(_) | Self::File(..) | Self::Archive(_) => Ok(()),
             Self::Command(command) => command.check(),
         }
     }
@@ -58,17 +64,22 @@ impl Sink {
     /// taken for complete. [`Sink::finish`] follows.
     pub fn end_of_stream(&mut self) {
         match self {
-            Self::Pipe(_) | Self::File(..) => {}
+            Self::Pipe(_) | Self::File(..) | Self::Archive(_) => {}
             Self::Command(command) => command.end_of_stream(),
         }
     }
 
-    /// Brings the sink to its end, after [`Sink::end_of_stream`]. What has no name by the time that `given_up` is set gets
-    /// none.
+    /// Brings the sink to its end, after [`Sink::end_of_stream`], the stream having been what `end` says. What has no name
+    /// by the time that `given_up` is set gets none. `archived` is told the name of an entry that has got one.
     ///
     /// # Errors
     /// When the sink cannot be brought to the disk, the file not be given its name, or a command fails.
-    pub fn finish(self, given_up: &AtomicBool) -> Result<(), SinkError> {
+    pub fn finish(
+        self,
+        end: StreamEnd,
+        given_up: &AtomicBool,
+        archived: &mut dyn FnMut(EntryName),
+    ) -> Result<(), SinkError> {
         match self {
             Self::Pipe(pipe) => pipe.finish(),
             Self::File(file, then) => {
@@ -76,6 +87,7 @@ impl Sink {
                 file.commit(given_up)?;
                 then.map_or(Ok(()), |then| then.run(&path))
             }
+            Self::Archive(entry) => entry.finish(end, given_up, archived),
             Self::Command(command) => command.finish(),
         }
     }
@@ -102,23 +114,6 @@ impl SinkError {
     }
 }
 
-/// Writes all bytes of all slices, in order, in as few system calls as possible, waiting where `fd` does not block.
-fn write_all(fd: BorrowedFd<'_>, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
-    // Empty slices in front would make a write of nothing look like a write that failed.
-    IoSlice::advance_slices(&mut slices, 0);
-    while !slices.is_empty() {
-        let batch = slices.get(..MOST_SLICES).unwrap_or(slices);
-        match rustix::io::writev(fd.as_fd(), batch) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => IoSlice::advance_slices(&mut slices, written),
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => wait(fd, PollFlags::OUT)?,
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    Ok(())
-}
-
 /// Refuses a standard stream that cannot carry bytes in the direction other than `wrong_way`.
 ///
 /// # Errors
@@ -139,14 +134,6 @@ pub(crate) fn check_standard(fd: BorrowedFd<'_>, wrong_way: OFlags) -> io::Resul
     Ok(())
 }
 
-/// Sleeps until `fd`, which somebody made non-blocking before we got it, is ready.
-pub(crate) fn wait(fd: BorrowedFd<'_>, flags: PollFlags) -> io::Result<()> {
-    match poll(&mut [PollFd::from_borrowed_fd(fd, flags)], None) {
-        Ok(_) | Err(Errno::INTR) => Ok(()),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => "; create the directory first",
@@ -160,7 +147,5 @@ fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
-/// IOV_MAX on Linux.
-const MOST_SLICES: usize = 1024;
 /// Major and minor number of /dev/null on Linux.
 const NULL: (u32, u32) = (1, 3);

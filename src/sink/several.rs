@@ -5,11 +5,14 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use super::archive::{ArchivePlan, ArchiveSink};
 use super::command::{CommandSink, run};
 use super::file::{Existing, OutputFile};
 use super::pipe::OutputPipe;
 use super::{Sink, SinkError};
+use crate::archive::name::EntryName;
 use crate::command::{CommandLine, Commands};
+use crate::session::StreamEnd;
 
 /// A sink that is to be opened when a session starts.
 #[derive(Debug)]
@@ -25,6 +28,8 @@ pub enum Plan {
         /// What to run once it is there.
         then: Option<Then>,
     },
+    /// An entry in an archive.
+    Archive(Box<ArchivePlan>),
     /// A command that reads the stream.
     Command(Launch),
 }
@@ -63,6 +68,7 @@ impl Plan {
         Ok(match self {
             Self::Pipe(pipe) => Sink::Pipe(pipe),
             Self::File { path, existing, then } => Sink::File(OutputFile::create(&path, existing)?, then),
+            Self::Archive(plan) => Sink::Archive(Box::new(ArchiveSink::begin(*plan)?)),
             Self::Command(Launch { line, commands, output }) => {
                 Sink::Command(CommandSink::start(&line, &commands, output, notify)?)
             }
@@ -109,16 +115,22 @@ impl Sinks {
         self.each(Sink::check)
     }
 
-    /// The stream is complete and verified: brings every sink to its end, unless `given_up` is set in between.
+    /// The stream is complete and verified, and was what `end` says: brings every sink to its end, unless `given_up` is set
+    /// in between. `archived` is told the name of an archive's entry once that is there.
     ///
     /// # Errors
     /// With all reasons, when one has failed; what the others have made of the stream stays.
-    pub fn finish(mut self, given_up: &AtomicBool) -> Result<(), String> {
+    pub fn finish(
+        mut self,
+        end: StreamEnd,
+        given_up: &AtomicBool,
+        mut archived: impl FnMut(EntryName),
+    ) -> Result<(), String> {
         self.open.iter_mut().for_each(Sink::end_of_stream);
         // Commands may take hours. Files come first.
         self.open.sort_by_key(|sink| matches!(sink, Sink::Command(_)));
         for sink in std::mem::take(&mut self.open) {
-            if let Err(error) = sink.finish(given_up) {
+            if let Err(error) = sink.finish(end, given_up, &mut archived) {
                 self.fail(error);
             }
         }

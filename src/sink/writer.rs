@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use super::several::{Plan, Sinks};
+use crate::archive::name::EntryName;
 use crate::exit::Exit;
 use crate::fec::Block;
 use crate::session::{StreamDigest, StreamEnd};
@@ -18,6 +19,8 @@ pub enum Written {
     Block(Block),
     /// Length and digest agree with the sender's.
     Verified,
+    /// An archive has the stream, as an entry of this name, whatever becomes of other sinks.
+    Archived(EntryName),
     /// Every sink has ended well.
     Done,
     /// The stream is not what it should be, or a sink did not take it. Nothing follows.
@@ -133,7 +136,8 @@ impl<W: Fn()> Thread<W> {
         if self.cancelled.load(Ordering::SeqCst) {
             return;
         }
-        let finished = sinks.finish(&self.cancelled);
+        let archived = |name| _ = self.say(Written::Archived(name));
+        let finished = sinks.finish(end, &self.cancelled, archived);
         self.say(finished.map_or_else(|error| Written::Failed(Exit::SinkFailed, error), |()| Written::Done));
     }
 

@@ -1,16 +1,19 @@
-//! The few things that a file sink asks of a file system, so that a test can play one that loses what was not synced.
+//! The few things that files which must last ask of a file system, so that a test can play one that loses what was not
+//! synced.
+
+#[cfg(test)]
+pub(crate) mod power_cut;
 
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, linkat, renameat_with};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, flock, linkat, renameat_with};
 use rustix::io::Errno;
-
-use super::write_all;
 
 /// A file system. What it has done is lost with the power unless it was synced: data with [`Disk::sync`], names with
 /// [`Disk::sync_directory`].
@@ -74,6 +77,31 @@ pub trait Disk: Clone + Debug {
     /// # Errors
     /// When the device does not take them.
     fn sync_directory(&self, directory: &Path) -> io::Result<()>;
+
+    /// Makes an empty directory.
+    ///
+    /// # Errors
+    /// When the name is taken, or the file system does not take it.
+    fn create_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// Gives the directory called `from` the name `to`, in the same directory.
+    ///
+    /// # Errors
+    /// When the name is taken.
+    fn rename_directory(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// When it is not empty, or there is no such directory.
+    fn remove_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// Locks the file until it is closed, which the system does for a process that dies. False if somebody else has the
+    /// lock, or took the name `path` away from the file before it was locked.
+    ///
+    /// # Errors
+    /// When the file system knows no locks.
+    fn lock(&self, file: &Self::File, path: &Path) -> io::Result<bool>;
 }
 
 /// The system's file systems.
@@ -139,8 +167,67 @@ impl Disk for Kernel {
             Err(errno) => Err(errno.into()),
         }
     }
+
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir(path)
+    }
+
+    fn rename_directory(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // Not every file system can do that. Between the look and the renaming only an empty directory could be
+            // replaced, which is no loss.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match fs::symlink_metadata(to) {
+                Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+                Err(_) => fs::rename(from, to),
+            },
+            renamed => Ok(renamed?),
+        }
+    }
+
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
+    }
+
+    fn lock(&self, file: &File, path: &Path) -> io::Result<bool> {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Ok(false),
+            Err(errno) => return Err(errno.into()),
+        }
+        let ours = file.metadata()?;
+        Ok(fs::symlink_metadata(path)
+            .is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())))
+    }
 }
 
 fn by_descriptor(file: &File) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
+
+/// Writes all bytes of all slices, in order, in as few system calls as possible, waiting where `fd` does not block.
+pub(crate) fn write_all(fd: BorrowedFd<'_>, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+    // Empty slices in front would make a write of nothing look like a write that failed.
+    IoSlice::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        let batch = slices.get(..MOST_SLICES).unwrap_or(slices);
+        match rustix::io::writev(fd.as_fd(), batch) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut slices, written),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => wait(fd, PollFlags::OUT)?,
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Sleeps until `fd`, which somebody made non-blocking before we got it, is ready.
+pub(crate) fn wait(fd: BorrowedFd<'_>, flags: PollFlags) -> io::Result<()> {
+    match poll(&mut [PollFd::from_borrowed_fd(fd, flags)], None) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// IOV_MAX on Linux.
+const MOST_SLICES: usize = 1024;

@@ -1,0 +1,83 @@
+//! An archive of streams: each session an entry that is whole or not there, with a manifest that tells what it is.
+//!
+//! An entry is a set of objects under one name:
+//!
+//! ```text
+//! DIR/shop-20260301T010304Z/     label, and when the session started (UTC)
+//!     data                       the stream; or data.000000, data.000001 … where pieces were asked for
+//!     SHA256SUMS                 for sha256sum -c, the manifest included
+//!     manifest.json              what it is, and the digests that it must have
+//! DIR/.mcast-4711-0.part/        an entry in the making, or what a process that died has left
+//! ```
+//!
+//! [`store::Store`] is all that the rest asks of the place where entries are kept: [`directory`] is one, a bucket could
+//! be another. Above it, [`writer`] makes an entry of a stream, [`reader`] gives it back verified, [`shelf`] tells what is
+//! there and what state it is in, and [`retention`] says what may go; it is a pure function of entries, rules and time.
+//!
+//! # What is never touched
+//! Whatever has no manifest of ours, and an entry whose name is not the one that it was given: who renames an entry keeps
+//! it for ever. A process that makes or reads an entry holds a lock on its manifest, which ends with the process; so
+//! what a dead one has left is told from what a running one works on.
+
+pub mod directory;
+pub mod draft;
+pub mod manifest;
+pub mod name;
+#[cfg(test)]
+mod power_cut;
+pub mod reader;
+pub mod retention;
+mod sha256;
+pub mod shelf;
+pub mod store;
+pub mod writer;
+
+use std::io;
+
+/// Why something could not be done with an archive. The message names the entry and the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The system said no.
+    #[error("{action}: {source}")]
+    System {
+        /// What was tried, with the name of what it was tried on.
+        action: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is no entry of this name.
+    #[error("no entry \"{0}\" in the archive; see mcast archive list")]
+    Missing(String),
+    /// The entry is not what its manifest says, or has none that can be read.
+    #[error("entry \"{name}\" is damaged: {reason}")]
+    Damaged {
+        /// The entry.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Somebody makes, reads or removes the entry.
+    #[error("entry \"{0}\" is in use by another process; try again when that has ended")]
+    InUse(String),
+    /// There is something in the entry that is not ours.
+    #[error("entry \"{name}\" holds \"{stranger}\", which no mcast has put there; move it away first")]
+    Stranger {
+        /// The entry.
+        name: String,
+        /// What is in it.
+        stranger: String,
+    },
+    /// More than an archive may have.
+    #[error("the archive has more than {} entries; divide it", store::MOST_ENTRIES)]
+    TooMany,
+}
+
+impl Error {
+    fn system(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::System { action: action.into(), source }
+    }
+
+    fn damaged(name: &name::EntryName, reason: impl Into<String>) -> Self {
+        Self::Damaged { name: name.to_string(), reason: reason.into() }
+    }
+}

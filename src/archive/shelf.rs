@@ -1,0 +1,71 @@
+//! What is in an archive, and in what state.
+
+use super::Error;
+use super::manifest::Manifest;
+use super::name::EntryName;
+use super::reader::Entry;
+use super::store::Store;
+
+/// An entry, as a look from outside tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Its name.
+    pub name: EntryName,
+    /// Whether it is all there.
+    pub state: State,
+}
+
+/// What a look at an entry tells without reading the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is all there: the manifest agrees with itself, with SHA256SUMS and with the lengths of the pieces.
+    Complete(Box<Manifest>),
+    /// It is being removed.
+    InUse,
+    /// Something is missing or wrong.
+    Damaged(String),
+}
+
+impl Item {
+    /// Looks at an entry. `None` if it is not there any more.
+    ///
+    /// # Errors
+    /// When the store cannot be looked at.
+    pub fn look<S: Store>(store: &S, name: EntryName) -> Result<Option<Self>, Error> {
+        let state = match Entry::open(store, &name) {
+            Ok(entry) => State::Complete(Box::new(entry.manifest().clone())),
+            Err(Error::Missing(_)) => return Ok(None),
+            Err(Error::InUse(_)) => State::InUse,
+            Err(Error::Damaged { reason, .. }) => State::Damaged(reason),
+            Err(Error::System { action, source }) => State::Damaged(format!("{action}: {source}")),
+            Err(error) => return Err(error),
+        };
+        Ok(Some(Self { name, state }))
+    }
+
+    /// All entries, the oldest first, those without a time before them.
+    ///
+    /// # Errors
+    /// When the store cannot be looked at.
+    pub fn all<S: Store>(store: &S) -> Result<Vec<Self>, Error> {
+        let mut items = Vec::new();
+        for name in store.entries()? {
+            items.extend(Self::look(store, name)?);
+        }
+        items.sort_by_key(|item| (item.manifest().map(|manifest| manifest.started), item.name.clone()));
+        Ok(items)
+    }
+
+    /// What it says of itself, if it is complete.
+    pub fn manifest(&self) -> Option<&Manifest> {
+        match &self.state {
+            State::Complete(manifest) => Some(manifest),
+            State::InUse | State::Damaged(_) => None,
+        }
+    }
+
+    /// Whether it still has a name that it was given, and not one of an owner who wants to keep it.
+    pub fn has_own_name(&self) -> bool {
+        self.manifest().is_some_and(|manifest| self.name.is_given_to(&manifest.label, manifest.started))
+    }
+}

@@ -1,0 +1,36 @@
+//! What an archive keeps.
+
+use clap::{Args, value_parser};
+
+use crate::archive::retention::Policy;
+
+/// The rules, as flags.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct KeepArgs {
+    /// Keep the newest N entries of each label
+    #[arg(long, env = "MCAST_KEEP_LAST", value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    keep_last: Option<u32>,
+
+    /// Keep the newest entry of each of the last N days that have one
+    #[arg(long, env = "MCAST_KEEP_DAILY", value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    keep_daily: Option<u32>,
+
+    /// Keep the newest entry of each of the last N weeks (from Monday) that have one
+    #[arg(long, env = "MCAST_KEEP_WEEKLY", value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    keep_weekly: Option<u32>,
+
+    /// Keep the newest entry of each of the last N months that have one
+    #[arg(long, env = "MCAST_KEEP_MONTHLY", value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    keep_monthly: Option<u32>,
+}
+
+impl KeepArgs {
+    pub(in crate::cli) const fn policy(&self) -> Policy {
+        Policy {
+            last: self.keep_last,
+            daily: self.keep_daily,
+            weekly: self.keep_weekly,
+            monthly: self.keep_monthly,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! An archive as a sink: each session becomes an entry.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+use super::SinkError;
+use super::several::Then;
+use crate::archive::directory::Directory;
+use crate::archive::draft::DirectoryDraft;
+use crate::archive::manifest::{Heading, Timestamp};
+use crate::archive::name::EntryName;
+use crate::archive::store::{Store, data_object};
+use crate::archive::writer::EntryWriter;
+use crate::session::StreamEnd;
+
+/// What is needed to archive a session.
+#[derive(Debug)]
+pub struct ArchivePlan {
+    /// Where entries are kept.
+    pub archive: Directory,
+    /// What the session is called.
+    pub heading: Heading,
+    /// The stream is cut into pieces of so many bytes; `None`: it is one.
+    pub piece_size: Option<u64>,
+    /// What to run once the entry is there, `{file}` being the stream, which is one piece.
+    pub then: Option<Then>,
+    /// The time of day, for the manifest.
+    pub clock: fn() -> Timestamp,
+}
+
+/// An entry in the making. Dropped before [`ArchiveSink::finish`], it leaves nothing behind.
+pub struct ArchiveSink {
+    archive: Directory,
+    writer: EntryWriter<DirectoryDraft>,
+    then: Option<Then>,
+    clock: fn() -> Timestamp,
+}
+
+impl ArchiveSink {
+    /// Begins an entry.
+    ///
+    /// # Errors
+    /// When the archive's directory is not there or not writable.
+    pub fn begin(plan: ArchivePlan) -> Result<Self, SinkError> {
+        let ArchivePlan { archive, heading, piece_size, then, clock } = plan;
+        let writer = archive
+            .begin()
+            .and_then(|draft| EntryWriter::on(draft, heading, piece_size))
+            .map_err(|error| failed("cannot begin an entry in archive", &archive, error))?;
+        Ok(Self { archive, writer, then, clock })
+    }
+
+    /// Writes all bytes of all slices, in order.
+    ///
+    /// # Errors
+    /// When there is no space, the quota is used up, or the disk fails.
+    pub fn write_all(&mut self, slices: &mut [IoSlice<'_>]) -> Result<(), SinkError> {
+        self.writer.write_all(slices).map_err(|error| failed("cannot write to archive", &self.archive, error))
+    }
+
+    /// Makes it an entry, durably, tells its name, and runs what is to be run then.
+    ///
+    /// # Errors
+    /// When the archive cannot be written to, or `given_up` is set before the entry has its name: then there is none. Also
+    /// when the command fails; then the entry stays.
+    pub fn finish(
+        self,
+        end: StreamEnd,
+        given_up: &AtomicBool,
+        tell: &mut dyn FnMut(EntryName),
+    ) -> Result<(), SinkError> {
+        let Self { archive, writer, then, clock } = self;
+        let name = writer
+            .finish(end, clock(), given_up)
+            .map_err(|error| failed("cannot finish an entry in archive", &archive, error))?;
+        let data: PathBuf = archive.path().join(name.as_str()).join(data_object(None));
+        tell(name);
+        then.map_or(Ok(()), |then| then.run(&data))
+    }
+}
+
+impl fmt::Debug for ArchiveSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ArchiveSink").field("archive", &self.archive).finish_non_exhaustive()
+    }
+}
+
+fn failed(action: &str, archive: &Directory, error: io::Error) -> SinkError {
+    SinkError::new(format!("{action} \"{}\"", archive.path().display()), error)
+}
