@@ -6,26 +6,24 @@ mod assembly;
 mod config;
 mod horizon;
 mod membership;
+mod search;
 mod seeking;
 mod tried;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use config::Config;
 
-use self::membership::{Found, Membership, Spilled};
+use self::membership::{Membership, Spilled};
 use self::seeking::Seeking;
 use self::tried::Tried;
 use super::strangers::Strangers;
 use super::{Beginning, Destination, Endpoint, Landed, StreamEnd, Transmit, WireStats};
 use crate::exit::Exit;
 use crate::fec::Block;
-use crate::seal::{self, Accept, Party, Stranger};
 use crate::time::Time;
-use crate::wire::{
-    self, BlockNumber, DatagramNumber, Header, Kind, Label, Message, Phase, SessionId, VERSION,
-};
+use crate::wire::{self, BlockNumber, DatagramNumber, Header, Kind, Label, SessionId};
 
 /// How a session ended for the receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -251,176 +249,7 @@ impl Receiver {
         &self.stats
     }
 
-    // ---- searching ----
-
-    /// What may be the announce of a session to join.
-    fn handle_stranger(&mut self, now: Time, from: SocketAddr, header: &Header, datagram: &mut [u8]) {
-        let length = datagram.len();
-        let Some(seal) = self.config.accept.seal_of(datagram) else {
-            self.note_stranger(from, self.config.accept.stranger(datagram));
-            return self.drop_malformed(from, length);
-        };
-        let mut opener = seal.opener(header.session, Party::Sender);
-        let stranger = seal.key().is_none().then(|| self.config.accept.stranger(datagram)).flatten();
-        let content = opener.open(datagram);
-        if content.is_none() {
-            self.note_stranger(from, stranger);
-        }
-        match content.and_then(|content| wire::parse(content).ok()) {
-            Some((header, Message::Announce(announce))) => {
-                let found = Found { sender: from, session: header.session, announce, seal, opener };
-                self.handle_announce(now, found);
-            }
-            _ => self.drop_malformed(from, length),
-        }
-    }
-
-    /// Somebody announces a session that is not for this receiver. Told, and then waited on: whoever could end a receiver
-    /// by such a datagram could end all of them.
-    fn note_stranger(&mut self, from: SocketAddr, stranger: Option<Stranger>) {
-        if let Some(stranger) = stranger
-            && self.strangers.note(from.ip(), stranger)
-        {
-            tracing::warn!("{}", self.describe_stranger(from.ip(), stranger));
-        }
-    }
-
-    fn describe_stranger(&self, from: IpAddr, stranger: Stranger) -> String {
-        let accept = &self.config.accept;
-        match (stranger, accept) {
-            (Stranger::WithoutKey, _) => format!(
-                "the stream of {from} has no key, and this receiver takes only what key {} seals; give the sender that \
-                 key file, or leave the key out here with --no-key",
-                accept.ids()
-            ),
-            (Stranger::WithKey(theirs), Accept::Crc) => format!(
-                "the stream of {from} is sealed with key {theirs}, and this receiver has no key; give it that key file with --key-file"
-            ),
-            (Stranger::WithKey(theirs), Accept::Aead(_)) => format!(
-                "the stream of {from} is sealed with key {theirs}, and this receiver has key {}; use the same key file on all hosts",
-                accept.ids()
-            ),
-        }
-    }
-
-    fn drop_malformed(&mut self, from: SocketAddr, length: usize) {
-        self.stats.dropped_malformed += 1;
-        tracing::trace!(%from, length, "malformed datagram dropped");
-    }
-
-    fn handle_announce(&mut self, now: Time, found: Found) {
-        let Found { sender: from, session, announce, .. } = &found;
-        let (from, session, announce) = (*from, *session, *announce);
-        if self.config.over.contains(&session) {
-            return;
-        }
-        if let Some(expected) = self.config.expect
-            && expected != announce.label
-        {
-            if self.hinted.label.is_none() {
-                self.hinted.label = Some((announce.label, from));
-                tracing::info!(label = %announce.label, %from, "another stream is on this group, waiting for --expect {expected}");
-            }
-            return;
-        }
-        let number = self.take_back_number();
-        let Some(mut member) = Membership::new(&self.config, now, found, number, self.rng.fork()) else {
-            if !std::mem::replace(&mut self.hinted.buffer, true) {
-                tracing::warn!(
-                    "the stream's coding blocks of {} × {} bytes do not fit into --buffer {}, raise it",
-                    announce.block_symbols,
-                    announce.symbol_size,
-                    self.config.buffer
-                );
-            }
-            return;
-        };
-        let phase = if announce.phase == Phase::Started { "started" } else { "waiting" };
-        if self.tried.note(session) {
-            tracing::info!(label = %announce.label, sender = %from, %session, phase, "session found");
-        }
-        member.begin_at(self.first_block);
-        self.state = State::Member(Box::new(member));
-    }
-
-    fn check_start_timeout(&mut self, now: Time) {
-        let Some(timeout) = self.config.start_timeout.filter(|timeout| now >= self.launched + *timeout)
-        else {
-            return;
-        };
-        let seconds = timeout.as_secs_f64();
-        match &mut self.state {
-            State::Searching(_) => {
-                let exit =
-                    if self.strangers.told().is_some() { Exit::Authentication } else { Exit::NotStarted };
-                let error = format!(
-                    "no session started within --start-timeout ({seconds} s): {}",
-                    self.heard_instead()
-                );
-                self.state = State::Ended(Ended { exit, error: Some(error) });
-            }
-            State::Member(member) if !member.has_started() => {
-                let error = format!(
-                    "the session did not start within --start-timeout ({seconds} s): {}",
-                    member.why_not_started()
-                );
-                member.leave(now, Exit::NotStarted, error, Membership::LEAVE_PATIENCE);
-            }
-            State::Member(_) | State::Ended(_) => {}
-        }
-    }
-
-    /// Why there was no session to join, and the remedy.
-    fn heard_instead(&self) -> String {
-        if let Some((from, stranger)) = self.strangers.told() {
-            return self.describe_stranger(from, stranger);
-        }
-        match (&self.hinted, self.config.expect) {
-            (Hints { label: Some((label, from)), .. }, Some(expected)) => format!(
-                "a stream with label {label} was heard from {}, none with --expect {expected}; correct --expect, \
-                 or the sender's --label",
-                from.ip()
-            ),
-            (Hints { buffer: true, .. }, _) => {
-                "the stream's coding blocks do not fit into --buffer; raise it".to_owned()
-            }
-            (Hints { version: true, .. }, _) => {
-                "a sender was heard that speaks another version of the protocol; use the same mcast on all hosts"
-                    .to_owned()
-            }
-            (Hints { silent: Some(from), .. }, _) => format!(
-                "the sender {} was heard, and then no more; it ended, or a switch stopped to let the group through (IGMP \
-                 snooping needs a querier)",
-                from.ip()
-            ),
-            _ => "no sender was heard; check that it runs, that group, port and interface agree, that switches and this \
-                  host's firewall let multicast through, and the sender's --ttl where routers lie between"
-                .to_owned(),
-        }
-    }
-
-    /// A session that speaks another version is one that this receiver waits for in vain.
-    fn hint_at_version(&mut self, from: SocketAddr, datagram: &[u8]) {
-        let other_version = datagram.first().is_some_and(|version| *version != VERSION);
-        if other_version
-            && seal::open(datagram).is_some()
-            && !std::mem::replace(&mut self.hinted.version, true)
-        {
-            tracing::warn!(%from, "a sender speaks another version of the protocol; use the same mcast on all hosts");
-        }
-    }
-
-    fn search(&mut self, now: Time) {
-        self.state = State::Searching(Box::new(Seeking::new(&self.config, now, &mut self.rng)));
-    }
-
-    /// Ends what membership there is, and returns the number that its next datagram would have had.
-    fn take_back_number(&mut self) -> DatagramNumber {
-        if let State::Member(member) = &self.state {
-            self.next_number = member.next_number();
-        }
-        self.next_number
-    }
+    // ---- the session ----
 
     /// Takes over what the membership has come to.
     fn check_membership(&mut self, now: Time) {
@@ -539,7 +368,8 @@ impl Endpoint for Receiver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Announce, Name, ReceiverId, Status};
+    use crate::seal::{self, Accept};
+    use crate::wire::{Announce, Message, Name, Phase, ReceiverId, Status};
 
     #[test]
     fn the_highest_number_of_all_is_a_number_like_any_other() {
