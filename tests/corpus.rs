@@ -3,6 +3,12 @@
 #![expect(clippy::print_stdout, reason = "names the input at work, shown when a test fails")]
 #![expect(clippy::expect_used, reason = "a helper of tests fails the test")]
 
+#[path = "../fuzz/checks/command_line.rs"]
+mod command_line;
+#[path = "../fuzz/checks/key_file.rs"]
+mod key_file;
+#[path = "../fuzz/checks/keyed.rs"]
+mod keyed;
 #[path = "../fuzz/checks/parse.rs"]
 mod parse;
 #[path = "../fuzz/checks/session.rs"]
@@ -116,6 +122,95 @@ fn sessions_survive_liars_who_keep_talking() {
         }
         let survived = std::panic::catch_unwind(|| session::check(&records));
         assert!(survived.is_ok(), "replay with MCAST_SEED={seed}");
+    }
+}
+
+#[test]
+fn sessions_with_a_key_survive_what_once_broke_them() {
+    for (name, records) in corpus("keyed") {
+        println!("{name}");
+        keyed::check(&records);
+    }
+}
+
+/// Well sealed in plain mode, under another key, and not at all; from everybody's address, at every time.
+#[test]
+fn whoever_has_not_the_key_changes_no_session_that_has_one() {
+    for (name, content) in corpus("parse") {
+        for to in 0..keyed::HOSTS as u8 {
+            for from in 0..=keyed::HOSTS as u8 {
+                println!("{name} to {to} from {from}");
+                let mut records = vec![0, 0, 0];
+                for at in MOMENTS {
+                    for seal in [1, 2, 4] {
+                        records.extend(record(at, to, from, seal, &content));
+                    }
+                }
+                keyed::check(&records);
+            }
+        }
+    }
+}
+
+/// A host of the group that was broken into may spoil a session, but makes nobody panic or wait for ever.
+#[test]
+fn sessions_with_a_key_end_whatever_an_insider_says() {
+    let corpus = corpus("parse");
+    for seed in seeds(700) {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut records = vec![0, 0, 0];
+        for _ in 0..rng.usize(1..12) {
+            let mut content = corpus[rng.usize(..corpus.len())].1.clone();
+            for _ in 0..rng.usize(0..4) {
+                let place = rng.usize(18..content.len());
+                let number = rng.u64(..) >> rng.u8(0..64);
+                let width = 1 << rng.u8(0..4);
+                for (to, from) in content[place..].iter_mut().zip(&number.to_be_bytes()[8 - width..]) {
+                    *to = *from;
+                }
+            }
+            let at = Duration::from_micros(rng.u64(0..60_000));
+            records.extend(record(at, rng.u8(0..3), rng.u8(0..4), 0, &content));
+        }
+        let survived = std::panic::catch_unwind(|| keyed::check(&records));
+        assert!(survived.is_ok(), "replay with MCAST_SEED={seed}");
+    }
+}
+
+/// A record as `fuzz/checks/keyed.rs` draws it.
+fn record(at: Duration, to: u8, from: u8, seal: u8, content: &[u8]) -> Vec<u8> {
+    let at = u16::try_from(at.as_micros() / 20).expect("a moment within a second");
+    let length = u16::try_from(content.len()).expect("a datagram");
+    [&at.to_be_bytes()[..], &[to, from, seal], &length.to_be_bytes(), content].concat()
+}
+
+#[test]
+fn key_files_are_handled_right_whole_truncated_and_with_any_bit_flipped() {
+    for (_, mut text) in corpus("key_file") {
+        for length in 0..=text.len() {
+            key_file::check(&text[..length]);
+        }
+        for bit in 0..text.len() * 8 {
+            text[bit / 8] ^= 1 << (bit % 8);
+            key_file::check(&text);
+            text[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+}
+
+/// Each as it is, and with every byte in turn replaced by those that mean something somewhere.
+#[test]
+fn command_lines_are_handled_right_whatever_is_in_them() {
+    for (name, words) in corpus("command_line") {
+        println!("{name}");
+        command_line::check(&words);
+        for place in 1..words.len().min(100) {
+            for byte in [0, b'\n', 0x1b, b'-', b'/', b'{', 0xff] {
+                let mut words = words.clone();
+                words[place] = byte;
+                command_line::check(&words);
+            }
+        }
     }
 }
 

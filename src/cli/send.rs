@@ -133,6 +133,14 @@ pub fn main() -> ExitCode {
     )
 }
 
+/// Reads a command line, program name first, as the program does, and does nothing else.
+///
+/// # Errors
+/// What the program would end with.
+pub fn check(args: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
+    config(args, false).map(|_| ())
+}
+
 /// Reads the command line, program name first, and the environment.
 ///
 /// # Errors

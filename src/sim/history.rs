@@ -42,6 +42,8 @@ pub struct History {
     pub samples: Vec<Sample>,
     /// Every datagram, if the scenario records.
     pub recorded: Vec<Recorded>,
+    /// What the hosts sent to addresses that are none of theirs.
+    pub to_strangers: Vec<Recorded>,
 }
 
 /// How far things were at a moment.

@@ -21,8 +21,12 @@ pub(super) fn sender_config(scenario: &Scenario, session: SessionId, seed: u64) 
         window: scenario.window,
         batch: scenario.batch,
         overhead: 28,
-        seal: group_key(scenario).map_or(Seal::Crc, Seal::Aead),
+        seal: seal(scenario),
     }
+}
+
+pub(super) fn seal(scenario: &Scenario) -> Seal {
+    group_key(scenario).map_or(Seal::Crc, Seal::Aead)
 }
 
 /// The key of all simulations that have one.

@@ -34,9 +34,10 @@ use link::Link;
 use world::World;
 
 use crate::exit::Exit;
+use crate::seal::Seal;
 use crate::session::sender::StartRules;
 use crate::session::{Beginning, Rate};
-use crate::wire::Kind;
+use crate::wire::{Kind, SessionId};
 
 /// Everything that happens in a simulation.
 #[derive(Clone, Debug)]
@@ -96,6 +97,8 @@ pub struct Scenario {
     pub played_back: Vec<PlayedBack>,
     /// Someone who sends again what he hears.
     pub echo: Option<Echo>,
+    /// Whoever sent what is played back has the key, as after a break-in: what spoils a session without one may happen.
+    pub insider: bool,
     /// The history is to have every datagram.
     pub records: bool,
     /// The first receiver's id; the others' follow.
@@ -196,6 +199,7 @@ impl Scenario {
             hostile: Vec::new(),
             played_back: Vec::new(),
             echo: None,
+            insider: false,
             records: false,
             first_id: 0x1000,
             limit: Duration::from_secs(3_600),
@@ -218,9 +222,27 @@ impl Scenario {
         self
     }
 
+    /// The session's id, which anyone on the network can read.
+    pub fn session(&self) -> SessionId {
+        self.session_and_rest().0
+    }
+
+    /// The id and the generator behind it, of which all else is drawn.
+    fn session_and_rest(&self) -> (SessionId, fastrand::Rng) {
+        let mut rng = fastrand::Rng::with_seed(self.seed);
+        let mut session = [0; 16];
+        rng.fill(&mut session);
+        (SessionId(session), rng)
+    }
+
+    /// How everyone seals.
+    pub fn seal(&self) -> Seal {
+        machines::seal(self)
+    }
+
     /// Whether someone speaks in another's name, and can.
     fn is_forged(&self) -> bool {
-        !self.keyed && self.hostile.iter().any(|datagram| datagram.from.is_some())
+        self.insider || !self.keyed && self.hostile.iter().any(|datagram| datagram.from.is_some())
     }
 
     /// Plays it.

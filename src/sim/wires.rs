@@ -42,6 +42,7 @@ pub(super) struct Wires<'a> {
     order: u64,
     lost_by_kind: BTreeMap<u8, u32>,
     pub(super) recorded: Vec<Recorded>,
+    pub(super) to_strangers: Vec<Recorded>,
 }
 
 pub(super) fn address(host: usize) -> SocketAddr {
@@ -80,6 +81,7 @@ impl<'a> Wires<'a> {
             order: 0,
             lost_by_kind: BTreeMap::new(),
             recorded: Vec::new(),
+            to_strangers: Vec::new(),
             rng,
         }
     }
@@ -100,7 +102,12 @@ impl<'a> Wires<'a> {
         let elsewhere =
             matches!(transmit.to, Destination::Peer(peer) if from == SENDER || peer != address(SENDER));
         if elsewhere {
-            // To a stranger. What receivers say to the group is of use to the sender only.
+            // What receivers say to the group is of use to the sender only.
+            self.to_strangers.extend(transmit.datagrams().map(|datagram| Recorded {
+                at: now,
+                host: from,
+                bytes: datagram.into(),
+            }));
             return Sent::Done;
         }
         for datagram in transmit.datagrams() {

@@ -19,7 +19,7 @@ use crate::session::receiver::Event;
 use crate::session::sender::MemberState;
 use crate::session::{Endpoint, Network, Receiver, Sender, Sent, StreamEnd, Transmit, Wake, WireStats, turn};
 use crate::time::Time;
-use crate::wire::{AbortReason, Kind, SessionId};
+use crate::wire::{AbortReason, Kind};
 
 #[derive(Debug)]
 struct SendingHost {
@@ -95,11 +95,9 @@ impl Network for Port<'_, '_> {
 impl<'a> World<'a> {
     /// A network in which nothing has happened; its backbone may be that of others, too.
     pub(super) fn new(scenario: &'a Scenario, backbone: Option<Rc<RefCell<Link>>>) -> Self {
-        let mut rng = fastrand::Rng::with_seed(scenario.seed);
-        let mut session = [0; 16];
-        rng.fill(&mut session);
+        let (session, mut rng) = scenario.session_and_rest();
         let pattern = Pattern(rng.u64(..));
-        let mut machine = Sender::new(sender_config(scenario, SessionId(session), rng.u64(..)), Time::ZERO);
+        let mut machine = Sender::new(sender_config(scenario, session, rng.u64(..)), Time::ZERO);
         machine.begin_at(scenario.beginning);
         let receivers = scenario
             .receivers
@@ -136,7 +134,7 @@ impl<'a> World<'a> {
         };
         (0..world.wakes.len()).for_each(|index| world.note_wake(index));
         world.strew_garbage();
-        world.strew_hostile(session);
+        world.strew_hostile(session.0);
         world.strew_played_back();
         world
     }
@@ -243,6 +241,7 @@ impl<'a> World<'a> {
         history.receivers = self.receivers.into_iter().filter_map(|receiver| receiver.history).collect();
         history.samples = self.samples;
         history.recorded = self.wires.recorded;
+        history.to_strangers = self.wires.to_strangers;
         history.note_heard(&self.heard);
         check_promises(self.scenario, &history);
         history
@@ -267,6 +266,7 @@ impl<'a> World<'a> {
             source_symbols,
             samples: Vec::new(),
             recorded: Vec::new(),
+            to_strangers: Vec::new(),
         };
         let Some(machine) = &self.sender.machine else { return Some(history) };
         let ended = machine.ended()?;
