@@ -47,7 +47,7 @@ pub(super) fn no_resource(error: io::Error) -> Failure {
 pub(super) fn interrupted(signal: u8) -> Failure {
     Failure::new(
         Exit::Signal(signal),
-        "stopped at once by a second signal; peers will notice by their --peer-timeout",
+        "stopped at once by a second signal; peers that missed the one word of it will notice by their --peer-timeout",
     )
 }
 

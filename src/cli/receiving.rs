@@ -277,6 +277,10 @@ impl<'a> Work<'a> {
         self.writer.cancel();
         self.sinks.kill();
         self.receiver.fail(now, Exit::Signal(signal), format!("stopped by {}", signal_name(signal)));
+        if count >= 2 {
+            // The last word, for a sender that would otherwise wait for its peer timeout.
+            turn(&mut self.receiver, &mut self.network, now);
+        }
         count < 2
     }
 

@@ -183,6 +183,10 @@ impl Work {
         self.stopped_by = signal;
         let error = format!("stopped by {}", signal_name(signal));
         self.sender.abort(now, AbortReason::Stopped, Exit::Signal(signal), error);
+        if count >= 2 {
+            // The last word, for receivers that would otherwise wait for their peer timeout.
+            turn(&mut self.sender, &mut self.network, now);
+        }
         count < 2
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 use super::clock::Clock;
 use crate::time::Time;
@@ -148,7 +148,8 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// From here on, the signals no longer end the process; who has this must look.
+    /// From here on, the signals no longer end the process; who has this must look. Nor does SIGXFSZ, which nobody needs
+    /// to look for.
     ///
     /// # Errors
     /// When the system has no file descriptor left.
@@ -166,6 +167,11 @@ impl Signals {
             signal_hook::low_level::pipe::register(signal, write)?;
             signal_hook::low_level::pipe::register(signal, write_any.try_clone()?)?;
             pipes.push((u8::try_from(signal).unwrap_or_default(), read));
+        }
+        if ignored & (1 << (SIGXFSZ - 1)) == 0 {
+            // A file at its limit (`ulimit -f`) is a write that fails, and no reason to die without a word. Caught rather
+            // than ignored, since commands inherit what is ignored.
+            signal_hook::flag::register(SIGXFSZ, Arc::default())?;
         }
         Ok(Self { pipes, any, count: 0 })
     }

@@ -67,7 +67,7 @@ fn sink_command_starts_with_the_session() {
 
 /// Fault 21. A receiver with a command, one with a file, one with a pipe.
 fn failed_source(script: &str, words: &str) {
-    let lab = Lab::up(3);
+    let lab = Lab::with(3, &["--offload", "on"]);
     let mut piped = lab.host(1).recv("r1").start();
     let mut filed = lab.host(2).recv("r2").writes_file().start();
     let mut commanded = lab.host(3).recv("r3").runs("cat >/dev/null; touch $D/end").start();
@@ -97,8 +97,8 @@ fn source_command_that_fails_after_one_byte_aborts_every_receiver() {
 }
 
 #[test]
-fn source_command_that_fails_after_100_megabytes_aborts_every_receiver() {
-    failed_source("head -c 100000000 /dev/zero; exit 5", "status 5");
+fn source_command_that_fails_after_a_gigabyte_aborts_every_receiver() {
+    failed_source("head -c 1000000000 /dev/zero; exit 5", "status 5");
 }
 
 #[test]

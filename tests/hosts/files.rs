@@ -39,6 +39,27 @@ fn quota_that_is_used_up_fails_with_9_and_leaves_nothing() {
     fails_with_9("writev:error=EDQUOT:when=5+", "uota exceeded");
 }
 
+/// `ulimit -f`, which answers with a signal that ends a program unless it says otherwise.
+#[test]
+fn limit_on_the_size_of_a_file_fails_with_9_and_leaves_nothing() {
+    let lab = Lab::up(3);
+    let source = Source::new(6, 4 * MIB);
+    let limited = ["prlimit", "--fsize=1048576"];
+    let mut filed = lab.host(1).recv_under(&limited, "r1").writes_file().start();
+    let mut redirected = lab.host(2).recv_under(&limited, "r2").stdout(tempfile::tempfile().unwrap()).start();
+    let mut other = lab.host(3).recv("r3").writes_file().start();
+    let mut sender = lab.sender().send().args(&["-n", "3"]).source(source).start();
+    sender.finish();
+    for fails in [&mut filed, &mut redirected] {
+        fails.must_exit(&[9], PATIENCE);
+        assert!(fails.stderr().contains("ile too large"), "{}", fails.stderr());
+        fails.must_leave_no_file();
+    }
+    sender.must_exit(&[3], PATIENCE);
+    other.must_exit(&[0], PATIENCE);
+    other.must_have_written(source);
+}
+
 #[test]
 fn disk_that_cannot_be_written_to_fails_with_9_and_leaves_nothing() {
     fails_with_9("writev:error=EIO:when=5+", "nput/output error");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::support::wait::for_as_long_as;
-use crate::support::{Lab, MIB, PATIENCE, Program, Source, all_exit, three_receivers};
+use crate::support::{AT_ONCE, Lab, MIB, PATIENCE, Program, Source, all_exit, three_receivers};
 
 /// A sender in mid-stream: 4 MiB fed, at least 1 MiB delivered by every receiver.
 fn in_mid_stream(lab: &Lab, source: Source, receivers: &[Program], options: &[&str]) -> Program {
@@ -25,7 +25,7 @@ fn receiver_stopped_for_less_than_the_peer_timeout_catches_up() {
     let mut sender = in_mid_stream(&lab, source, &receivers, &[]);
     receivers[1].signal(Signal::STOP);
     sender.finish();
-    for_as_long_as(Duration::from_secs(1));
+    for_as_long_as(Duration::from_secs(5));
     receivers[1].signal(Signal::CONT);
     sender.must_exit(&[0], PATIENCE);
     all_exit(&mut receivers, 0, PATIENCE);
@@ -61,6 +61,29 @@ fn sender_stopped_for_longer_than_the_peer_timeout_evicts_nobody_for_its_own_pau
     sender.finish();
     sender.must_exit(&[0], PATIENCE);
     all_exit(&mut receivers, 0, PATIENCE);
+}
+
+#[test]
+fn sender_stopped_for_a_minute_evicts_nobody_and_who_lost_patience_has_said_so() {
+    let lab = Lab::up(3);
+    let source = Source::new(9, 16 * MIB);
+    let patient = ["--peer-timeout", "90s"];
+    let mut receivers: Vec<_> =
+        [1, 2].map(|h| lab.host(h).recv(&format!("r{h}")).args(&patient).start()).into();
+    receivers.push(lab.host(3).recv("r3").start());
+    let mut sender = in_mid_stream(&lab, source, &receivers, &[]);
+    sender.signal(Signal::STOP);
+    for_as_long_as(Duration::from_secs(60));
+    let mut impatient = receivers.remove(2);
+    impatient.must_exit(&[5], AT_ONCE);
+    sender.signal(Signal::CONT);
+    sender.finish();
+    sender.must_exit(&[3], PATIENCE);
+    all_exit(&mut receivers, 0, PATIENCE);
+    for receiver in &receivers {
+        receiver.must_have_delivered(source);
+    }
+    assert_eq!(sender.report_of("r3")["exit_code"], 5, "{}", sender.report());
 }
 
 #[test]

@@ -2,8 +2,7 @@
 //!
 //! The other phases are in `deaths.rs` and `signals.rs`.
 
-use rustix::process::Signal;
-
+use crate::support::obey::WAYS;
 use crate::support::wait::comes_true;
 use crate::support::{AT_ONCE, Lab, MIB, PATIENCE, Program, Source};
 
@@ -11,22 +10,9 @@ const HASTY: &[&str] = &["--peer-timeout", "2s"];
 /// Sees the end of its input, which means that the stream is verified, and is at work until told to end.
 const AT_WORK: &str =
     "cat >/dev/null; touch $D/at-work; while ! [ -e $D/go ]; do sleep 0.01; done; touch $D/end";
-/// A signal once, and twice in a row.
-const TIMES: [usize; 2] = [1, 2];
-const BOTH: [(Signal, u8); 2] = [(Signal::TERM, 143), (Signal::INT, 130)];
-
-fn each_way(mut check: impl FnMut(&dyn Fn(&mut Program))) {
-    for (signal, code) in BOTH {
-        for times in TIMES {
-            check(&|program: &mut Program| {
-                for _ in 0..times {
-                    program.signal(signal);
-                }
-                program.must_exit(&[code], AT_ONCE);
-                assert_eq!(program.report()["exit_code"], code);
-                program.processes().must_be_gone(AT_ONCE);
-            });
-        }
+fn each_way(check: impl Fn(&dyn Fn(&mut Program))) {
+    for way in WAYS {
+        check(&|program: &mut Program| way.stops(program));
     }
 }
 
@@ -77,6 +63,24 @@ fn receiver_obeys_while_its_command_is_at_work_and_kills_it() {
         go(&second);
         second.must_exit(&[0], PATIENCE);
         sender.must_exit(&[3], PATIENCE);
+    });
+}
+
+#[test]
+fn receiver_obeys_while_its_then_is_at_work_and_kills_it() {
+    each_way(|obeys| {
+        let lab = Lab::up(1);
+        let then = "touch {file}.at-work; sleep 1000; touch {file}.end";
+        let mut receiver = lab.host(1).recv("r1").writes_file().args(&["--then", then]).start();
+        let mut sender =
+            lab.sender().send().args(&["-n", "1"]).args(HASTY).source(Source::new(5, MIB)).start();
+        sender.finish();
+        assert!(comes_true(PATIENCE, || receiver.output().with_extension("at-work").exists()));
+        obeys(&mut receiver);
+        assert!(!receiver.output().with_extension("end").exists());
+        // What was verified and in place stays there.
+        receiver.must_have_written(Source::new(5, MIB));
+        sender.must_exit(&[5, 11], PATIENCE);
     });
 }
 

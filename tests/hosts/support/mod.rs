@@ -2,6 +2,7 @@
 
 pub(crate) mod kernel;
 pub(crate) mod lab;
+pub(crate) mod obey;
 pub(crate) mod processes;
 pub(crate) mod program;
 pub(crate) mod source;
