@@ -38,7 +38,7 @@ fn source_command_starts_once_the_start_window_has_closed() {
     let lab = Lab::up(2);
     let mut first = lab.host(1).recv("r1").start();
     let mut sender = lab.sender().send().args(&["-n", "2"]).runs("touch $D/started; printf x").start();
-    sender.must_say("r1", PATIENCE);
+    sender.must_have_joined("r1");
     assert!(!sender.file("started").exists());
     let mut second = lab.host(2).recv("r2").start();
     sender.must_exit(&[0], PATIENCE);

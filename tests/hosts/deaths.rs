@@ -43,8 +43,8 @@ fn receivers_of_a_sender_killed_before_the_start_exit_4() {
     let mut receivers = [1, 2]
         .map(|h| lab.host(h).recv(&format!("r{h}")).args(&["--start-timeout", "3s"]).writes_file().start());
     let mut sender = lab.sender().send().args(&["-n", "3"]).source(Source::new(2, MIB)).start();
-    sender.must_say("r1", PATIENCE);
-    sender.must_say("r2", PATIENCE);
+    sender.must_have_joined("r1");
+    sender.must_have_joined("r2");
     sender.kill();
     sender.ends(PATIENCE);
     for receiver in &mut receivers {

@@ -1,9 +1,13 @@
-//! Death and signals in the phases that have no stream: joined but not started, all received but not done.
+//! Death, pauses and signals in the phases that have no stream: joined but not started, all received but not done.
 //!
 //! The other phases are in `deaths.rs` and `signals.rs`.
 
+use std::time::Duration;
+
+use rustix::process::Signal;
+
 use crate::support::obey::WAYS;
-use crate::support::wait::comes_true;
+use crate::support::wait::{comes_true, for_as_long_as};
 use crate::support::{AT_ONCE, Lab, MIB, PATIENCE, Program, Source};
 
 const HASTY: &[&str] = &["--peer-timeout", "2s"];
@@ -151,6 +155,83 @@ fn receiver_killed_while_its_command_is_at_work_is_named_and_the_others_finish()
     first.processes().must_be_gone(AT_ONCE);
     assert!(!first.file("end").exists());
     assert_ne!(sender.report_of("r1")["exit_code"], 0);
+}
+
+/// Fault 15: a receiver killed while it waits is nobody that the session starts with.
+#[test]
+fn receiver_killed_in_the_start_window_is_forgotten_and_others_start() {
+    let lab = Lab::up(3);
+    let source = Source::new(6, MIB);
+    let mut sender = lab.sender().send().args(&["-n", "2"]).args(HASTY).source(source).start();
+    sender.finish();
+    let dies = lab.host(1).recv("r1").writes_file().start();
+    sender.must_have_joined("r1");
+    dies.kill();
+    sender.must_say("receiver is silent", PATIENCE);
+    let mut others = [2, 3].map(|h| lab.host(h).recv(&format!("r{h}")).start());
+    sender.must_exit(&[0], PATIENCE);
+    for other in &mut others {
+        other.must_exit(&[0], PATIENCE);
+        other.must_have_delivered(source);
+    }
+    dies.must_leave_no_file();
+}
+
+/// Fault 17.
+#[test]
+fn receiver_stopped_in_the_start_window_for_longer_than_the_peer_timeout_takes_part_once_it_wakes() {
+    let lab = Lab::up(2);
+    let source = Source::new(7, MIB);
+    let mut sender = lab.sender().send().args(&["-n", "2"]).args(HASTY).source(source).start();
+    sender.finish();
+    let stopped = lab.host(1).recv("r1").start();
+    sender.must_have_joined("r1");
+    stopped.signal(Signal::STOP);
+    sender.must_say("receiver is silent", PATIENCE);
+    stopped.signal(Signal::CONT);
+    let mut receivers = [stopped, lab.host(2).recv("r2").start()];
+    sender.must_exit(&[0], PATIENCE);
+    for receiver in &mut receivers {
+        receiver.must_exit(&[0], PATIENCE);
+        receiver.must_have_delivered(source);
+    }
+}
+
+/// Fault 17.
+#[test]
+fn sender_stopped_in_the_start_window_goes_on_as_if_nothing_had_been() {
+    let lab = Lab::up(2);
+    let source = Source::new(8, MIB);
+    let mut sender = lab.sender().send().args(&["-n", "2"]).args(HASTY).source(source).start();
+    sender.finish();
+    let early = lab.host(1).recv("r1").start();
+    sender.must_have_joined("r1");
+    sender.signal(Signal::STOP);
+    for_as_long_as(Duration::from_secs(4));
+    sender.signal(Signal::CONT);
+    let mut receivers = [early, lab.host(2).recv("r2").start()];
+    sender.must_exit(&[0], PATIENCE);
+    for receiver in &mut receivers {
+        receiver.must_exit(&[0], PATIENCE);
+        receiver.must_have_delivered(source);
+    }
+}
+
+/// Fault 17: neither has anything to say but that it lives.
+#[test]
+fn sender_and_receiver_stopped_while_commands_are_at_work_are_waited_for() {
+    let lab = Lab::up(2);
+    let (mut sender, mut first, mut second) = at_work(&lab);
+    for stopped in [&first, &sender] {
+        stopped.signal(Signal::STOP);
+        for_as_long_as(Duration::from_secs(1));
+        stopped.signal(Signal::CONT);
+    }
+    for receiver in [&mut first, &mut second] {
+        go(receiver);
+        receiver.must_exit(&[0], PATIENCE);
+    }
+    sender.must_exit(&[0], PATIENCE);
 }
 
 /// Fault 14: killed before anybody joined.

@@ -25,7 +25,7 @@ fn sender_obeys_in_the_start_window_and_tells_who_joined() {
     for way in WAYS {
         let mut receiver = lab.host(1).recv("r1").writes_file().start();
         let mut sender = lab.sender().send().args(&["-n", "2"]).source(Source::new(2, MIB)).start();
-        sender.must_say("r1", PATIENCE);
+        sender.must_have_joined("r1");
         way.stops(&mut sender);
         receiver.must_exit(&[11], AT_ONCE);
         receiver.must_leave_no_file();

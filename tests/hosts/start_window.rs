@@ -69,7 +69,7 @@ fn min_wait_gathers_those_who_come_within_it() {
     let mut sender = lab.sender().send().args(&["-n", "1", "--min-wait", "3s"]).source(source).start();
     sender.finish();
     let mut first = receiver(&lab, 1);
-    sender.must_say("r1", PATIENCE);
+    sender.must_have_joined("r1");
     let mut second = receiver(&lab, 2);
     sender.must_exit(&[0], PATIENCE);
     first.must_exit(&[0], PATIENCE);
@@ -83,8 +83,8 @@ fn required_receivers_are_waited_for_by_name() {
     let mut sender = lab.sender().send().args(&["--require", "r1,r2"]).source(source).start();
     sender.finish();
     let mut others = [receiver(&lab, 2), receiver(&lab, 3)];
-    sender.must_say("r2", PATIENCE);
-    sender.must_say("r3", PATIENCE);
+    sender.must_have_joined("r2");
+    sender.must_have_joined("r3");
     assert!(!others[0].delivers(1, Duration::from_millis(300)), "started without r1");
     let mut required = receiver(&lab, 1);
     sender.must_exit(&[0], PATIENCE);
@@ -147,11 +147,11 @@ fn receiver_that_leaves_before_the_start_frees_its_place() {
     let mut sender = lab.sender().send().args(&["-n", "2"]).source(source).start();
     sender.finish();
     let mut leaves = receiver(&lab, 1);
-    sender.must_say("r1", PATIENCE);
+    sender.must_have_joined("r1");
     leaves.signal(rustix::process::Signal::INT);
     leaves.must_exit(&[130], AT_ONCE);
     let mut others = vec![receiver(&lab, 2)];
-    sender.must_say("r2", PATIENCE);
+    sender.must_have_joined("r2");
     assert!(!others[0].delivers(1, Duration::from_millis(300)), "started with a receiver that had left");
     others.push(receiver(&lab, 3));
     sender.must_exit(&[0], PATIENCE);

@@ -89,6 +89,19 @@ fn whenever_a_receiver_is_killed_the_others_complete_and_the_sender_knows() {
 }
 
 #[test]
+fn whoever_is_stopped_for_less_than_the_peer_timeout_whenever_it_is_all_complete() {
+    for at in (0..64).map(|step| Duration::from_millis(40 * step)) {
+        let pause = vec![(at, at + Duration::from_millis(2_500))];
+        let mut scenario = every_phase(4);
+        scenario.sender_pauses.clone_from(&pause);
+        all_complete(&scenario.run());
+        let mut scenario = every_phase(5);
+        scenario.receivers[1].pauses = pause;
+        all_complete(&scenario.run());
+    }
+}
+
+#[test]
 fn clocks_that_count_from_other_moments_have_no_effect() {
     let mut scenario = every_phase(3);
     let usual = scenario.run();

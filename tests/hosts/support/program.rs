@@ -204,6 +204,11 @@ impl Program {
         assert!(self.listener.hears(words, within), "{} did not say {words:?} in {within:?}", self.what);
     }
 
+    /// Waits until this sender has let a receiver of that name join.
+    pub(crate) fn must_have_joined(&self, name: &str) {
+        self.must_say(&format!("receiver joined name={name:?}"), PATIENCE);
+    }
+
     /// The most memory that the program, which still runs, has had at one time, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
