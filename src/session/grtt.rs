@@ -53,13 +53,12 @@ impl GrttEstimator {
         self.sent.push_back((first, now));
     }
 
-    /// A receiver saw `highest`, and `held` its report back for so long.
-    pub(super) fn handle_echo(&mut self, now: Time, highest: DatagramNumber, held: Duration) {
+    /// A receiver saw `highest`, and `held` its report back for so long. Returns when `highest` was sent, if that is not
+    /// too long ago.
+    pub(super) fn handle_echo(&mut self, now: Time, highest: DatagramNumber, held: Duration) -> Option<Time> {
         let after = self.sent.partition_point(|(first, _)| *first <= highest);
-        let Some((_, sent_at)) = after.checked_sub(1).and_then(|at| self.sent.get(at)) else {
-            return;
-        };
-        let sample = now.since(*sent_at).saturating_sub(held).clamp(Self::MIN, Self::MAX);
+        let (_, sent_at) = *after.checked_sub(1).and_then(|at| self.sent.get(at))?;
+        let sample = now.since(sent_at).saturating_sub(held).clamp(Self::MIN, Self::MAX);
         self.peak = self.peak.max(sample);
         if !std::mem::replace(&mut self.measured, true) {
             // Others may be farther away; but the guess is for a LAN at its worst.
@@ -74,6 +73,7 @@ impl GrttEstimator {
             self.peak = Duration::ZERO;
             self.round_ends = now + (self.grtt * 2).max(Duration::from_millis(10));
         }
+        Some(sent_at)
     }
 }
 

@@ -14,6 +14,7 @@ mod digest;
 mod grtt;
 mod number_window;
 mod pacer;
+mod path;
 mod rate;
 pub mod receiver;
 pub mod sender;

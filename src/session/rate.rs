@@ -1,177 +1,156 @@
-//! Finds a rate that the slowest path carries, from what each receiver got of what was sent.
+//! Finds a rate that the slowest path carries.
 //!
-//! The local queue's back-pressure and the receivers' credit limit the sender without any loss; this controller is for
-//! what those do not see: a slower port somewhere behind the sender's. Loss alone does not prove congestion: a lossy
-//! path loses the same share at any rate. So loss makes the controller try the rate that got through, and what is
-//! still lost then is that path's own noise, which is expected from there on.
+//! The local queue's back-pressure and the receivers' credit limit the sender without any loss; this is for what those do
+//! not see: a slower port somewhere behind the sender's. The rate begins at one that a slow port survives and is doubled
+//! as long as every path keeps up; after that it is what the slowest path is known to carry (`path.rs`).
 
 use std::time::Duration;
 
 use super::pacer::Rate;
+use super::path::{Echo, Path, Sending};
 use crate::time::Time;
-use crate::wire::{DatagramNumber, ReceiverId};
-
-/// What one receiver's path has shown.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PathLoss {
-    /// Start of the current interval, once there has been a report: time, datagrams sent and arrived by then.
-    since: Option<(Time, u64, u64)>,
-    /// Share lost whatever the rate.
-    noise: f64,
-    /// The next interval shows the noise: the rate has just been cut.
-    measuring_noise: bool,
-    /// Nothing sent before this number tells about the present rate.
-    not_before: DatagramNumber,
-}
-
-/// An interval's verdict.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Verdict {
-    Clean,
-    /// More was lost than the path's noise; this many datagrams per second came through.
-    Congested {
-        arrived_per_second: f64,
-    },
-}
+use crate::wire::DatagramNumber;
 
 /// The rate of the session.
 #[derive(Debug)]
 pub(super) struct RateController {
     ceiling: Option<Rate>,
-    cap: Option<Rate>,
-    /// Whose path the cap is for.
-    capped_by: Option<ReceiverId>,
-    /// Factor by which the next clean interval raises the cap.
-    growth: f64,
-    grow_at: Time,
+    /// What has been found to be carried, doubled: bits per second.
+    reach: f64,
+    round: Round,
+    shortest_round: Duration,
+    /// The longest round trip of late.
+    round_trip: Duration,
+    /// When the rate was raised last.
+    raised: Time,
 }
 
-impl PathLoss {
-    /// Loss beyond the noise that counts as congestion.
-    const EXCESS: f64 = 0.05;
-    /// Datagrams that an interval must cover to say anything: at 5 % noise, chance adds [`Self::EXCESS`] in one
-    /// interval of several thousand.
-    const ENOUGH: u64 = 300;
-
-    pub(super) const fn new() -> Self {
-        Self { since: None, noise: 0.0, measuring_noise: false, not_before: DatagramNumber(0) }
-    }
-
-    fn restart(&mut self, now: Time, sent: u64, arrived: u64) {
-        self.since = Some((now, sent, arrived));
-    }
-
-    /// A report says that of everything up to `highest`, `arrived` datagrams came through.
-    fn handle_report(
-        &mut self,
-        now: Time,
-        interval: Duration,
-        highest: DatagramNumber,
-        arrived: u64,
-    ) -> Option<Verdict> {
-        let sent = highest.0.saturating_add(1);
-        let known = self.since.filter(|(_, _, before)| highest >= self.not_before && arrived >= *before);
-        let Some((since, sent_before, arrived_before)) = known else {
-            self.restart(now, sent, arrived);
-            return None;
-        };
-        let (span, sent_now, arrived_now) =
-            (now.since(since), sent.saturating_sub(sent_before), arrived - arrived_before);
-        if span < interval || sent_now < Self::ENOUGH {
-            if span > interval * 20 {
-                // Too slow to tell: neither a full line nor a full queue.
-                self.restart(now, sent, arrived);
-            }
-            return None;
-        }
-        let loss = (1.0 - arrived_now as f64 / sent_now as f64).clamp(0.0, 1.0);
-        self.restart(now, sent, arrived);
-        if std::mem::take(&mut self.measuring_noise) {
-            self.noise = loss.min(0.9);
-            return Some(Verdict::Clean);
-        }
-        if loss > self.noise + Self::EXCESS {
-            return Some(Verdict::Congested { arrived_per_second: arrived_now as f64 / span.as_secs_f64() });
-        }
-        self.noise = self.noise.min(loss * 0.25 + self.noise * 0.75);
-        Some(Verdict::Clean)
-    }
+/// A time at one rate, at whose end every path has said whether it keeps up.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    id: u64,
+    /// The first datagram of it, and when it could go.
+    first: DatagramNumber,
+    since: Time,
+    in_favour: usize,
+    against: usize,
 }
 
 impl RateController {
-    const FIRST_GROWTH: f64 = 1.02;
-    const DRAIN: f64 = 0.95;
-    const MOST_GROWTH: f64 = 1.5;
-    /// Datagrams that pass after a cut before the path is looked at again: what was queued before is not news.
-    const DRAINING: u64 = 100;
-    /// One cut takes at most this share away, so that a burst of loss does not stop the session.
-    const DEEPEST_CUT: f64 = 0.4;
+    /// Where the rate begins: twice what a port of 100 Mbit/s carries, which fills 64 KiB before it in 5 ms, and on a LAN
+    /// a report is back sooner.
+    const FIRST: f64 = 200e6;
+    /// Less time at a rate says nothing about it.
+    const SHORTEST_ROUND: Duration = Duration::from_millis(1);
+    /// The same once a path has shown a limit: before the rate is doubled again, every path can show one.
+    const CAREFUL_ROUND: Duration = Duration::from_millis(100);
+    /// Longer than this, and two round trips, the round does not wait for a crowd.
+    const LONGEST_ROUND: Duration = Duration::from_millis(4);
+    /// A round in which less was sent than the rate allowed begins anew after this time.
+    const UNUSED: Duration = Duration::from_millis(20);
+    /// The share of the rate that has to be sent for the rate to be tried.
+    const USED: f64 = 0.6;
+    /// A queue that grows by this share of the time spent, or a loss of this share: the path does not keep up.
+    const BEHIND: f64 = 0.3;
+    /// So long after it was doubled, the rate is still being looked for.
+    const STARTING: Duration = Duration::from_millis(100);
+    /// No host sends faster.
+    const MOST: f64 = 1e12;
 
-    pub(super) const fn new(ceiling: Option<Rate>) -> Self {
-        Self { ceiling, cap: None, capped_by: None, growth: Self::FIRST_GROWTH, grow_at: Time::ZERO }
-    }
-
-    /// What the pacer is to keep; `None`: only back-pressure limits.
-    pub(super) fn rate(&self) -> Option<Rate> {
-        match (self.cap, self.ceiling) {
-            (Some(cap), Some(ceiling)) => Some(cap.min(ceiling)),
-            (cap, ceiling) => cap.or(ceiling),
+    pub(super) fn new(ceiling: Option<Rate>) -> Self {
+        // The operator knows the network.
+        let reach = ceiling.map_or(Self::FIRST, |rate| rate.bits_per_second() as f64);
+        let round = Round::new(0, DatagramNumber(0), Time::ZERO);
+        Self {
+            ceiling,
+            reach,
+            round,
+            shortest_round: Self::SHORTEST_ROUND,
+            round_trip: Duration::ZERO,
+            raised: Time::ZERO,
         }
     }
 
-    /// This receiver takes part no more; what only its path could not carry, the others' may.
-    pub(super) fn handle_gone(&mut self, receiver: ReceiverId) {
-        if self.capped_by == Some(receiver) {
-            (self.cap, self.capped_by) = (None, None);
+    /// Data flows from here on.
+    pub(super) fn handle_start(&mut self, now: Time, next: DatagramNumber) {
+        self.round = Round::new(1, next, now);
+        self.raised = now;
+    }
+
+    /// A receiver has gone, and with it its say.
+    pub(super) fn handle_gone(&mut self, now: Time, next: DatagramNumber) {
+        self.round = self.round.next(now, next);
+    }
+
+    /// What the pacer is to keep, if the slowest path has this limit.
+    pub(super) fn rate(&self, limit: Option<Rate>) -> Rate {
+        let reach = Rate::from_bits_per_second(self.reach as u64);
+        [limit, self.ceiling].into_iter().flatten().fold(reach, Rate::min)
+    }
+
+    /// Whether the rate is still being looked for.
+    pub(super) fn is_starting(&self, now: Time) -> bool {
+        now.since(self.raised) < Self::STARTING
+    }
+
+    /// Takes a report of one of `receivers` into account.
+    pub(super) fn handle_echo(&mut self, path: &mut Path, echo: Echo, sending: &Sending, receivers: usize) {
+        if let Some(left_behind) = path.handle_echo(echo, sending) {
+            self.reach = left_behind;
+            self.shortest_round = Self::CAREFUL_ROUND;
+            self.round = self.round.next(sending.now, sending.next);
+        }
+        if sending.limited {
+            return;
+        }
+        self.vote(path, echo, sending);
+        let Round { in_favour, against, since, .. } = self.round;
+        self.round_trip = self.round_trip.max(echo.round_trip());
+        let long = Self::LONGEST_ROUND + self.round_trip * 2;
+        let heard = in_favour >= receivers || sending.now.since(since) >= long;
+        if in_favour > 0 && against == 0 && heard {
+            self.reach = (self.reach * 2.0).min(Self::MOST);
+            tracing::debug!(at = %sending.now, reach = self.reach, "doubled");
+            self.raised = sending.now;
+            self.round_trip = self.round_trip / 2;
+            self.round = self.round.next(sending.now, sending.next);
         }
     }
 
-    /// Takes a receiver's report into account. `sent` is the number of the next datagram, `size` the bytes of a full
-    /// one, `sending` the rate of late.
-    #[expect(clippy::too_many_arguments, reason = "one call site; each is a plain number")]
-    pub(super) fn handle_report(
-        &mut self,
-        now: Time,
-        grtt: Duration,
-        receiver: ReceiverId,
-        path: &mut PathLoss,
-        highest: DatagramNumber,
-        arrived: u64,
-        next: DatagramNumber,
-        size: u64,
-        sending: Option<Rate>,
-    ) {
-        let interval = (grtt * 4).clamp(Duration::from_millis(20), Duration::from_secs(2));
-        match path.handle_report(now, interval, highest, arrived) {
+    fn vote(&mut self, path: &mut Path, echo: Echo, sending: &Sending) {
+        let Some(sent) = echo.highest.0.checked_sub(self.round.first.0) else { return };
+        let span = echo.sent_at.since(self.round.since);
+        if span < self.shortest_round {
+            return;
+        }
+        if (sent as f64 * sending.datagram) < self.reach * Self::USED * span.as_secs_f64() {
+            if span > self.shortest_round + Self::UNUSED {
+                self.round = self.round.next(sending.now, sending.next);
+            }
+            return;
+        }
+        let keeps_up = path.delay() <= span.mul_f64(Self::BEHIND) && path.loss() <= Self::BEHIND;
+        let before = if path.vote.0 == self.round.id { path.vote.1 } else { None };
+        match before {
+            Some(true) => self.round.in_favour -= 1,
+            Some(false) => self.round.against -= 1,
             None => {}
-            Some(Verdict::Congested { arrived_per_second }) => {
-                // A little less than what got through, so that the queue that overflowed drains.
-                let got_through = arrived_per_second * size as f64 * 8.0 * Self::DRAIN;
-                let before = self.cap.or(sending).map_or(0.0, |rate| rate.bits_per_second() as f64);
-                let cap = got_through.max(before * Self::DEEPEST_CUT);
-                let cap = self.cap.map_or(cap, |before| cap.min(before.bits_per_second() as f64));
-                self.cap = Some(Rate::from_bits_per_second(cap as u64));
-                self.capped_by = Some(receiver);
-                self.growth = Self::FIRST_GROWTH;
-                self.grow_at = now + interval * 4;
-                path.not_before = next.plus(Self::DRAINING);
-                path.measuring_noise = true;
-            }
-            Some(Verdict::Clean) => {
-                let Some(cap) = self.cap else { return };
-                if now < self.grow_at {
-                    return;
-                }
-                // A cap far above what is sent limits nothing any more.
-                if sending.is_some_and(|sending| cap.bits_per_second() / 4 > sending.bits_per_second()) {
-                    self.cap = None;
-                    return;
-                }
-                self.cap =
-                    Some(Rate::from_bits_per_second((cap.bits_per_second() as f64 * self.growth) as u64));
-                self.growth = (1.0 + (self.growth - 1.0) * 1.5).min(Self::MOST_GROWTH);
-                self.grow_at = now + interval;
-            }
         }
+        if keeps_up {
+            self.round.in_favour += 1;
+        } else {
+            self.round.against += 1;
+        }
+        path.vote = (self.round.id, Some(keeps_up));
+    }
+}
+
+impl Round {
+    const fn new(id: u64, first: DatagramNumber, since: Time) -> Self {
+        Self { id, first, since, in_favour: 0, against: 0 }
+    }
+
+    const fn next(self, now: Time, first: DatagramNumber) -> Self {
+        Self::new(self.id + 1, first, now)
     }
 }

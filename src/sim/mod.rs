@@ -69,7 +69,7 @@ pub struct Scenario {
     /// From the sender to the switch. If it has a rate, the sender feels its queue and waits.
     pub trunk: LinkConfig,
     /// From the trunk to the leaves, if there is something between: a port that drops what its queue cannot hold, and
-    /// that [`Scenario::run_together`] lets others send through, too.
+    /// that [`Scenario::run_beside`] lets others send through, too.
     pub backbone: Option<LinkConfig>,
     /// From the switch to the sender.
     pub trunk_back: LinkConfig,
@@ -257,23 +257,24 @@ impl Scenario {
         world.finish()
     }
 
-    /// Plays several at the same time, on the backbone of the first.
+    /// Plays this and another session at the same time, both over this one's backbone.
     ///
     /// # Panics
     /// As [`Scenario::run`].
-    pub fn run_together(scenarios: &[Self]) -> Vec<History> {
-        let backbone = scenarios.first().and_then(|first| first.backbone.clone()).map(Link::shared);
-        let mut worlds: Vec<_> =
-            scenarios.iter().map(|scenario| World::new(scenario, backbone.clone())).collect();
+    pub fn run_beside(&self, other: &Self) -> [History; 2] {
+        let backbone = self.backbone.clone().map(Link::shared);
+        let mut worlds = [self, other].map(|scenario| World::new(scenario, backbone.clone()));
         loop {
-            let next =
-                worlds.iter_mut().enumerate().filter_map(|(at, world)| Some((world.next()?, at))).min();
-            let Some((next, at)) = next else { break };
-            if let Some(world) = worlds.get_mut(at) {
-                world.advance(next);
+            let [first, second] = &mut worlds;
+            match (first.next(), second.next()) {
+                (None, None) => break,
+                (Some(at), None) => first.advance(at),
+                (None, Some(at)) => second.advance(at),
+                (Some(one), Some(two)) if one <= two => first.advance(one),
+                (Some(_), Some(at)) => second.advance(at),
             }
         }
-        worlds.into_iter().map(World::finish).collect()
+        worlds.map(World::finish)
     }
 }
 

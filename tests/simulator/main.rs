@@ -10,6 +10,7 @@ mod logic;
 mod loss;
 mod patience;
 mod random;
+mod rate;
 mod slow;
 mod start;
 mod trust;

@@ -78,12 +78,11 @@ impl Sender {
                 }
             }
             member.state = why.clone();
-            self.rate.handle_gone(id);
             if let Some(standing) = why.standing() {
                 self.answer(now, id, standing);
             }
         }
-        self.pacer.set_rate(self.rate.rate());
+        self.rate.handle_gone(now, self.next_number);
         self.settle_limits();
     }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::super::path::{Echo, Sending};
 use super::super::{MAX_RECEIVERS, symbol_datagram};
 use super::budget::RepairBudget;
 use super::window::Missing;
@@ -56,6 +57,7 @@ impl Sender {
         let (next_number, next_block, released) =
             (self.next_number, self.window.next_block(), self.window.released());
         let (alone, group) = (self.members.alive() == 1, self.group);
+        let (receivers, limited) = (self.members.alive(), self.members.limits().rate.is_some());
         let Some(member) = self.members.get_mut(report.receiver) else { return };
         if !member.may_report(now, group) {
             self.stats.dropped_reports += 1;
@@ -90,23 +92,26 @@ impl Sender {
         member.credit = report.credit;
         member.credit_edge = member.credit_edge.max(report.highest.plus(1 + u64::from(report.credit)));
         self.flow.answered |= report.highest >= self.flow.first;
-        if report.highest >= member.highest {
-            member.highest = report.highest;
-            self.grtt.handle_echo(now, report.highest, report.held);
+        let newest = report.highest >= member.highest;
+        member.highest = member.highest.max(report.highest);
+        if newest && let Some(sent_at) = self.grtt.handle_echo(now, report.highest, report.held) {
+            // A receiver that has a block has got its symbols, whatever else it says.
+            let arrived = report.arrived.max(self.window.symbols_before(member.received));
+            let (highest, seen_at) = (report.highest, now - report.held);
+            let echo = Echo { highest, arrived, sent_at, seen_at };
+            let path = &mut member.path;
+            let datagram =
+                symbol_datagram(self.config.symbol_size, &self.config.seal) + self.config.overhead as usize;
+            let sending = Sending {
+                now,
+                next: next_number,
+                datagram: datagram as f64 * 8.0,
+                starting: self.rate.is_starting(now),
+                limited,
+                held_back: now.since(self.held_back) < Self::HELD_BACK + echo.round_trip(),
+            };
+            self.rate.handle_echo(path, echo, &sending, receivers);
         }
-        self.rate.handle_report(
-            now,
-            self.grtt.get(),
-            report.receiver,
-            &mut member.path,
-            report.highest,
-            report.arrived,
-            next_number,
-            u64::from(self.config.overhead)
-                + symbol_datagram(self.config.symbol_size, &self.config.seal) as u64,
-            self.recent.2,
-        );
-        self.pacer.set_rate(self.rate.rate());
         let mut needs = report.needs.iter().peekable();
         if needs.peek().is_some() {
             member.nacks = member.nacks.saturating_add(1);
@@ -196,8 +201,7 @@ impl Sender {
                     MemberState::Left(Outcome { exit, ..leave.outcome }, leave.text.as_str().to_owned());
             }
         }
-        self.rate.handle_gone(leave.receiver);
-        self.pacer.set_rate(self.rate.rate());
+        self.rate.handle_gone(now, self.next_number);
         self.answer(now, leave.receiver, Standing::Left);
         self.settle_limits();
     }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::super::rate::PathLoss;
+use super::super::pacer::Rate;
+use super::super::path::Path;
 use super::budget::RepairBudget;
 use super::least::Least;
 use crate::session::ceiling::{savings, spacing};
@@ -49,7 +50,7 @@ pub struct Member {
     pub(super) credit: u32,
     /// Datagrams may be sent up to this number, exclusive.
     pub(super) credit_edge: DatagramNumber,
-    pub(super) path: PathLoss,
+    pub(super) path: Path,
     /// What its needs may cost the others.
     pub(super) budget: RepairBudget,
     /// When its next report would be due if it sent them as fast as it ever may.
@@ -133,6 +134,7 @@ pub(super) struct Members {
     received: Least<(BlockNumber, ReceiverId)>,
     window_edge: Least<(BlockNumber, ReceiverId)>,
     credit_edge: Least<(DatagramNumber, ReceiverId)>,
+    rate: Least<Rate>,
     /// Of those from whom something is still expected, and how many those are.
     last_heard: Least<(Time, ReceiverId)>,
     alive: usize,
@@ -149,6 +151,8 @@ pub(super) struct Limits {
     pub(super) window_edge: Option<(BlockNumber, ReceiverId)>,
     /// Datagrams may be sent up to this number, exclusive, and whose socket buffer holds no more.
     pub(super) credit_edge: Option<(DatagramNumber, ReceiverId)>,
+    /// What the slowest path is thought to carry.
+    pub(super) rate: Option<Rate>,
 }
 
 impl Members {
@@ -182,7 +186,7 @@ impl Members {
                 highest: DatagramNumber(0),
                 credit: join.credit,
                 credit_edge: DatagramNumber(u64::from(join.credit)),
-                path: PathLoss::new(),
+                path: Path::new(),
                 budget,
                 reports: now,
             },
@@ -249,6 +253,7 @@ impl Members {
             received: self.received.get(),
             window_edge: self.window_edge.get(),
             credit_edge: self.credit_edge.get(),
+            rate: self.rate.get(),
         }
     }
 
@@ -276,6 +281,7 @@ impl Members {
                 self.received.set(slot, Some((member.received, id)));
                 self.window_edge.set(slot, Some((member.window_edge(), id)));
                 self.credit_edge.set(slot, Some((member.credit_edge, id)));
+                self.rate.set(slot, member.path.limit());
                 self.last_heard.set(slot, Some((member.last_heard, id)));
             } else {
                 let heard = alive.then_some((member.last_heard, id));
@@ -290,6 +296,7 @@ impl Members {
         self.received.set(slot, None);
         self.window_edge.set(slot, None);
         self.credit_edge.set(slot, None);
+        self.rate.set(slot, None);
         self.last_heard.set(slot, None);
     }
 

@@ -144,6 +144,8 @@ pub struct Sender {
     parity: Parity,
     /// Symbols of the first pass that have been sent.
     first_pass: u64,
+    /// When its own queue was full last, or a receiver's socket buffer might have been.
+    held_back: Time,
     /// Joins counted in the current tenth of a second, to tell how far they should spread.
     joins: (Time, u32),
 }
@@ -165,6 +167,8 @@ impl Sender {
     const CLOSE_COPIES: u32 = 3;
     /// Answers that wait to be sent, at most; who finds no place asks again.
     const MAX_ANSWERS: usize = 8_192;
+    /// What was held back so long ago is under way no more, but for a round trip.
+    const HELD_BACK: Duration = Duration::from_millis(50);
     /// A tie between two senders' ages, and who is older is decided by session id.
     const SAME_AGE: Duration = Duration::from_millis(50);
 
@@ -173,7 +177,7 @@ impl Sender {
         let mut rng = fastrand::Rng::with_seed(config.seed);
         let rate = RateController::new(config.rate);
         let mut pacer = Pacer::new();
-        pacer.set_rate(rate.rate());
+        pacer.set_rate(Some(rate.rate(None)));
         Self {
             state: State::Waiting { first_join: None },
             pause: PauseWatch::new(now),
@@ -218,6 +222,7 @@ impl Sender {
             told_grtt: GrttEstimator::INITIAL,
             parity: Parity::new(config.block_symbols.into()),
             first_pass: 0,
+            held_back: Time::ZERO,
             joins: (now, 0),
             rng: rng.fork(),
             config,
@@ -356,6 +361,7 @@ impl Sender {
         while let Some(block) = self.window.release(received) {
             self.free.push(block);
         }
+        self.pacer.set_rate(Some(self.rate.rate(self.members.limits().rate)));
     }
 
     fn check_start(&mut self, now: Time) {
@@ -367,6 +373,7 @@ impl Sender {
             self.limiter = LimiterClock::new(now);
             self.recent = (now, 0, None);
             self.flow = Flow { since: now, first: self.next_number, answered: false };
+            self.rate.handle_start(now, self.next_number);
             self.last_status = now;
             self.announce_due = now;
             self.state = State::Streaming;
@@ -502,7 +509,9 @@ impl Endpoint for Sender {
     }
 
     fn poll_transmit(&mut self, now: Time) -> Option<Transmit<'_>> {
-        if self.prepared.is_none() {
+        if self.prepared.is_some() {
+            self.held_back = now;
+        } else {
             self.prepare(now);
             // The last copy of the last answers has been sent, or an abort has been answered.
             self.check_end(now);

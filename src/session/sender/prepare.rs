@@ -352,8 +352,13 @@ impl Sender {
             Some((_, receiver)) if credit == 0 => self.limiter_of_credit(now, receiver),
             _ => Limiter::Network,
         };
-        let batch =
-            self.pacer.batch(self.config.batch, datagram).min(usize::try_from(credit).unwrap_or(usize::MAX));
+        let most = self.pacer.batch(self.config.batch, datagram);
+        // Paced batches are not all alike: of two senders in step, one would always find a queue full.
+        let most = if most < self.config.batch { most - self.rng.usize(..=most / 2) } else { most };
+        let batch = most.min(usize::try_from(credit).unwrap_or(usize::MAX));
+        if credit == 0 {
+            self.held_back = now;
+        }
         self.paced = None;
         let blocked_until = self.pacer.blocked_until(now);
         let may_send = batch > 0 && blocked_until.is_none();

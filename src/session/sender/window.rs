@@ -18,6 +18,8 @@ pub(super) struct SendWindow {
     to_repair: BTreeSet<BlockNumber>,
     /// Blocks with needs beyond a receiver's budget.
     deferred: BTreeSet<BlockNumber>,
+    /// Source symbols in all blocks so far.
+    symbols: u64,
 }
 
 /// What a receiver misses of a block.
@@ -46,6 +48,8 @@ pub(super) struct Granted {
 #[derive(Debug)]
 pub(super) struct SentBlock {
     pub(super) block: Block,
+    /// Source symbols in all blocks before.
+    symbols_before: u64,
     /// The next repair symbol that has never been sent.
     next_repair: usize,
     /// Fresh repair symbols to send.
@@ -84,7 +88,9 @@ impl SendWindow {
     }
 
     pub(super) fn push(&mut self, block: Block) {
-        self.blocks.push_back(SentBlock::new(block));
+        let symbols_before = self.symbols;
+        self.symbols = symbols_before.saturating_add(block.symbols() as u64);
+        self.blocks.push_back(SentBlock::new(block, symbols_before));
     }
 
     /// Number of the first block that is still held.
@@ -105,6 +111,15 @@ impl SendWindow {
     /// One more than the last block that the source gave.
     pub(super) fn end(&self) -> BlockNumber {
         self.released.plus(self.blocks.len() as u64)
+    }
+
+    /// Source symbols in all blocks before this one; 0 if it was released long ago.
+    pub(super) fn symbols_before(&self, block: BlockNumber) -> u64 {
+        let index = block.distance_from(self.released).and_then(|index| usize::try_from(index).ok());
+        match index {
+            Some(index) => self.blocks.get(index).map_or(self.symbols, |sent| sent.symbols_before),
+            None => 0,
+        }
     }
 
     /// Whether the first pass has caught up with the source.
@@ -208,9 +223,10 @@ impl SentBlock {
     /// Pieces of repair remembered for a block.
     const LOG: usize = 512;
 
-    fn new(block: Block) -> Self {
+    fn new(block: Block, symbols_before: u64) -> Self {
         Self {
             block,
+            symbols_before,
             next_repair: 0,
             queued: 0,
             queued_symbols: SymbolSet::new(),

@@ -23,11 +23,13 @@ impl Membership {
         self.note_news(now);
     }
 
-    /// Sees to it that the sender hears of a used quarter of the credit, or eighth of the window.
+    /// Sees to it that the sender hears of a used quarter of the credit, or eighth of the window, and several times a
+    /// round trip of what arrives while the path is new.
     pub(super) fn note_news(&mut self, now: Time) {
-        let news = self.arrived - self.reporting.arrived;
         let moved = self.assembly.position().0 - self.reporting.position.0;
-        if news >= u64::from(self.credit / 4).max(1) || moved >= (self.assembly.window() as u64 / 8).max(1) {
+        if self.reporting.is_news(now, self.arrived, self.credit)
+            || moved >= (self.assembly.window() as u64 / 8).max(1)
+        {
             self.reporting.note_news(now, self.group_size, &mut self.rng);
         }
     }

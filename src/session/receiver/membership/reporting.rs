@@ -72,6 +72,12 @@ impl Reporting {
         }
     }
 
+    /// Whether the sender should hear that so many datagrams have arrived.
+    pub(super) fn is_news(&self, now: Time, arrived: u64, credit: u32) -> bool {
+        let (news, quarter) = (arrived - self.arrived, u64::from(credit / 4).max(1));
+        news >= quarter.min(NEWS.max(arrived / 4)) || (news >= NEWS && now >= self.last + NEWS_WITHIN)
+    }
+
     /// There is enough that the sender should hear of: a part of the credit or of the window is used.
     pub(super) fn note_news(&mut self, now: Time, group: u32, rng: &mut fastrand::Rng) {
         if self.news.is_none() {
@@ -167,6 +173,10 @@ pub(super) struct Reported {
 
 /// Needs are repeated no faster than this, nor than the answer can come.
 const NACK_AGAIN: Duration = Duration::from_millis(1);
+
+/// As many datagrams are told of within this time: the sender learns what the path carries from what arrives when.
+const NEWS: u64 = 16;
+const NEWS_WITHIN: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests {

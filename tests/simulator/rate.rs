@@ -1,0 +1,189 @@
+//! The rate finds what the slowest path carries, and keeps what the operator allows.
+
+use std::time::Duration;
+
+use mcast::session::Rate;
+use mcast::sim::{History, LinkConfig, Loss, Scenario};
+use mcast::time::Time;
+
+use crate::all_complete;
+
+const SYMBOL: u64 = 1_428;
+/// With header, trailer, UDP, IP and Ethernet around it.
+const FRAME: u64 = SYMBOL + 44 + 42;
+/// What a switch holds back for a port: little, and much.
+const SHALLOW: usize = 64 * 1024;
+const DEEP: usize = 2 * 1024 * 1024;
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+const fn mbit(n: u64) -> Rate {
+    Rate::from_bits_per_second(n * 1_000_000)
+}
+
+/// A LAN as the programs see it: symbols that fill a frame, buffers as large as theirs.
+fn lan(seed: u64, receivers: usize, bytes: u64) -> Scenario {
+    let mut scenario = Scenario::new(seed, receivers, bytes);
+    (scenario.symbol_size, scenario.block_symbols, scenario.batch) = (SYMBOL as u16, 88, 44);
+    scenario.window = 256;
+    for receiver in &mut scenario.receivers {
+        (receiver.socket_buffer, receiver.buffer) = (4 << 20, 32 << 20);
+    }
+    scenario
+}
+
+fn port(rate: Rate, queue: usize) -> LinkConfig {
+    LinkConfig { rate: Some(rate), queue, ..LinkConfig::default() }
+}
+
+/// Bytes of stream in a second that a line of this rate carries at most.
+fn payload(rate: Rate) -> f64 {
+    rate.bits_per_second() as f64 / 8.0 * SYMBOL as f64 / FRAME as f64
+}
+
+/// Of what a line of this rate carries between two moments, the share that a sink took as stream.
+fn share(history: &History, receiver: usize, rate: Rate, from: Duration, to: Duration) -> f64 {
+    let delivered = |at| history.at(at).delivered.get(receiver).copied().unwrap_or_default() as f64;
+    (delivered(to) - delivered(from)) / (to - from).as_secs_f64() / payload(rate)
+}
+
+/// Of what was sent between two moments, the share that a port's queue had no room for.
+fn overflow(history: &History, receiver: usize, from: Duration, to: Duration) -> f64 {
+    let (before, after) = (history.at(from), history.at(to));
+    let lost = |sample: &mcast::sim::Sample| sample.overflowed.get(receiver).copied().unwrap_or_default();
+    (lost(&after) - lost(&before)) as f64 / (after.sent.datagrams - before.sent.datagrams).max(1) as f64
+}
+
+/// The first receiver's port is slower than the sender's, and it loses `own` besides; the others lose `noise`. After
+/// the first second it gets `least` of what its port carries, and its queue overflows for less than a fiftieth.
+fn settles(rate: Rate, queue: usize, noise: f64, own: f64, least: f64) {
+    // Four seconds of it.
+    let bytes = (payload(rate) * 4.0) as u64;
+    let mut scenario = lan(1, 3, bytes).with_loss(noise);
+    scenario.receivers[0].leaf = port(rate, queue);
+    scenario.receivers[0].leaf.loss = Loss::Independent(own);
+    let history = scenario.run();
+    all_complete(&history);
+    let (from, to) = (ms(1_000), ms(3_900));
+    let (share, lost) = (share(&history, 0, rate, from, to), overflow(&history, 0, from, to));
+    let what = format!("{rate}, queue of {queue}, noise {noise}, own {own}");
+    assert!(share >= least, "{what}: {share:.3} of what the port carries");
+    assert!(lost < 0.02, "{what}: {lost:.4} lost");
+    assert!(overflow(&history, 0, ms(0), from) < 0.2, "{what}: too much is lost at first");
+}
+
+#[test]
+fn a_slower_port_with_a_shallow_queue_sets_the_pace() {
+    settles(mbit(100), SHALLOW, 0.0, 0.0, 0.9);
+    settles(mbit(200), SHALLOW, 0.0, 0.0, 0.9);
+}
+
+#[test]
+fn a_slower_port_with_a_deep_queue_sets_the_pace() {
+    settles(mbit(100), DEEP, 0.0, 0.0, 0.9);
+    settles(mbit(200), DEEP, 0.0, 0.0, 0.9);
+}
+
+#[test]
+fn losses_of_others_do_not_slow_down_a_slower_port() {
+    for (queue, noise) in [(SHALLOW, 0.01), (SHALLOW, 0.05), (DEEP, 0.05)] {
+        settles(mbit(100), queue, noise, 0.0, 0.9);
+    }
+}
+
+#[test]
+fn losses_of_its_own_do_not_slow_down_a_slower_port() {
+    for (queue, own) in [(SHALLOW, 0.01), (SHALLOW, 0.05), (DEEP, 0.05)] {
+        settles(mbit(100), queue, 0.01, own, 0.9 * (1.0 - own));
+    }
+}
+
+#[test]
+fn losses_on_a_line_that_is_full_do_not_slow_it_down() {
+    for (receivers, loss, least) in [(3, 0.01, 0.942), (3, 0.05, 0.875), (8, 0.05, 0.88)] {
+        let rate = mbit(300);
+        let mut scenario = lan(2, receivers, (payload(rate) * 2.0) as u64).with_loss(loss);
+        scenario.trunk.rate = Some(rate);
+        let history = scenario.run();
+        all_complete(&history);
+        let took = history.sender_ended.since(history.started.expect("it has"));
+        let share = scenario.source.bytes as f64 / took.as_secs_f64() / payload(rate);
+        assert!(share >= least, "{receivers} receivers, {loss}: {share:.3} of the line");
+    }
+}
+
+#[test]
+fn the_rate_comes_back_within_two_seconds_when_the_limit_goes_away() {
+    for queue in [SHALLOW, DEEP] {
+        let mut scenario = lan(3, 2, 160_000_000);
+        scenario.receivers[0].leaf = port(mbit(100), queue);
+        scenario.receivers[0].leaf.rate_changes = vec![(ms(2_000), None)];
+        let history = scenario.run();
+        all_complete(&history);
+        let before = share(&history, 0, mbit(100), ms(1_000), ms(2_000));
+        assert!(before >= 0.9, "queue of {queue}: {before:.3}");
+        let full =
+            |tenth: &u64| share(&history, 0, mbit(1_000), ms(tenth * 100), ms(tenth * 100 + 100)) >= 0.9;
+        let back = (20..40).find(full);
+        assert!(back.is_some_and(|tenth| tenth < 39), "queue of {queue}: the line is not full again");
+    }
+}
+
+#[test]
+fn a_port_that_becomes_slower_sets_the_pace_from_then_on() {
+    for queue in [SHALLOW, DEEP] {
+        let mut scenario = lan(4, 2, 90_000_000);
+        scenario.trunk.rate = Some(mbit(500));
+        scenario.receivers[0].leaf = LinkConfig { queue, ..LinkConfig::default() };
+        scenario.receivers[0].leaf.rate_changes = vec![(ms(1_000), Some(mbit(100)))];
+        let history = scenario.run();
+        all_complete(&history);
+        let share = share(&history, 0, mbit(100), ms(2_500), ms(3_500));
+        let lost = overflow(&history, 0, ms(2_500), ms(3_500));
+        assert!(share >= 0.9 && lost < 0.02, "queue of {queue}: {share:.3}, {lost:.4} lost");
+    }
+}
+
+#[test]
+fn an_evicted_receiver_limits_no_more() {
+    let mut scenario = lan(5, 2, 30_000_000);
+    scenario.trunk.rate = Some(mbit(300));
+    scenario.receivers[0].leaf = port(mbit(20), SHALLOW);
+    (scenario.receivers[0].killed, scenario.peer_timeout) = (Some(ms(1_000)), ms(2_000));
+    let history = scenario.run();
+    assert_eq!(history.succeeded, ["r1"]);
+    // 27 MB were left at three seconds: 0.8 s on the line.
+    assert!(history.sender_ended.as_nanos() < 5_000_000_000, "{}", history.sender_ended);
+}
+
+/// Two sessions go through one port; each gets a quarter of it at least while both run.
+fn both_progress(rate: Rate, queue: usize, later: Duration) {
+    let bytes = (payload(rate) * 4.0) as u64;
+    let mut first = lan(6, 1, bytes + (payload(rate) * later.as_secs_f64()) as u64);
+    first.backbone = Some(port(rate, queue));
+    let mut second = lan(7, 1, bytes);
+    second.receivers[0].launched = later;
+    let both = first.run_beside(&second);
+    let ended = both[0].sender_ended.min(both[1].sender_ended).since(Time::ZERO) - ms(100);
+    // The newcomer has a second to find its place.
+    let from = later + ms(1_000);
+    let what = format!("{rate}, queue of {queue}, {later:?} later");
+    let shares = both.each_ref().map(|history| share(history, 0, rate, from, ended));
+    assert!(ended > from + ms(2_000), "{what}: over after {ended:?}");
+    assert!(shares.iter().all(|share| *share >= 0.25), "{what}: {shares:.3?}");
+    assert!(shares.iter().sum::<f64>() >= 0.85, "{what}: {shares:.3?}");
+    both.iter().for_each(all_complete);
+}
+
+#[test]
+fn two_sessions_through_one_port_both_progress() {
+    for rate in [mbit(100), mbit(200)] {
+        for queue in [SHALLOW, DEEP] {
+            for later in [ms(0), ms(1_500)] {
+                both_progress(rate, queue, later);
+            }
+        }
+    }
+}
