@@ -46,6 +46,8 @@ pub(super) struct Sending {
     pub(super) held_back: bool,
     /// Some path is known to have a limit, or is being checked for one.
     pub(super) limited: bool,
+    /// What was sent before the checks that are under way now took the rate down.
+    pub(super) unchecked: Option<Rate>,
 }
 
 /// The path to one receiver.
@@ -91,8 +93,7 @@ struct Check {
     now: f64,
     /// Nothing sent before this number tells about it.
     from: DatagramNumber,
-    /// A queue has had time to drain until then.
-    drained: Time,
+    since: Time,
     /// Checks before it that only found less loss.
     follows: u32,
 }
@@ -156,8 +157,10 @@ impl Path {
     const EXCESS: f64 = 0.5;
     /// A queue that takes longer than this is a sign; shallower ones overflow. A busy host is late by less.
     const DEEP: Duration = Duration::from_millis(25);
-    /// While checking, this share of what came through is sent: queues drain, and a difference shows.
+    /// While checking, this share of what came through is sent: queues drain, and a difference shows …
     const CHECK: f64 = 0.8;
+    /// … and this one where nothing but an old answer is put to the test again.
+    const DOUBT: f64 = 0.9;
     /// One check takes the rate down to this share of what was sent at least, whatever a receiver says.
     const DEEPEST: f64 = 0.1;
     /// Queues have this long to drain.
@@ -186,6 +189,14 @@ impl Path {
             State::Limited(limit) => limit.rate(),
         };
         Some(Rate::from_bits_per_second(bits as u64))
+    }
+
+    /// What was sent before a check took the rate down, if one does.
+    pub(super) fn unchecked(&self) -> Option<Rate> {
+        match &self.state {
+            State::Checking(check) => Some(Rate::from_bits_per_second(check.rate as u64)),
+            State::Open | State::Limited(_) => None,
+        }
     }
 
     /// How much longer than ever the last round trip took.
@@ -276,7 +287,7 @@ impl Path {
             }
         } else if !starting {
             self.noise.learn(&interval);
-            if self.noise.is_doubtful(sending.now) {
+            if self.noise.is_doubtful(sending.now, sending.unchecked.is_some()) {
                 self.check(Sign::Doubt(interval), None, sending);
             }
         }
@@ -286,16 +297,24 @@ impl Path {
     fn check(&mut self, sign: Sign, before: Option<Limit>, sending: &Sending) {
         tracing::debug!(at = %sending.now, ?sign, noise = self.noise.share, "the path may be full");
         let (Sign::Loss(seen) | Sign::Delay(seen) | Sign::Doubt(seen)) = sign;
-        let rate = seen.rate(sending.datagram);
-        let arrived = seen.delivered(sending.datagram).max(rate * Self::DEEPEST);
+        let mut rate = seen.rate(sending.datagram);
+        // Checks of several paths are one experiment. A loss that is seen while the rate is down for another path's sake
+        // would be seen at the full rate, too, unless it is larger than the difference explains; were each to go down
+        // from where the one before has brought it, nothing would be left to send.
+        let is_small = !matches!(sign, Sign::Delay(_)) && seen.lost() <= 1.0 - Self::CHECK;
+        if let Some(unchecked) = sending.unchecked.filter(|_| is_small) {
+            rate = rate.max(unchecked.bits_per_second() as f64);
+        }
+        let arrived = rate * (1.0 - seen.lost()).max(Self::DEEPEST);
+        let share = if matches!(sign, Sign::Doubt(_)) { Self::DOUBT } else { Self::CHECK };
         self.state = State::Checking(Check {
             sign,
             before,
             rate,
             arrived,
-            now: arrived * Self::CHECK,
+            now: arrived * share,
             from: sending.next,
-            drained: sending.now + Self::MOST_DRAINING,
+            since: sending.now,
             follows: 0,
         });
         (self.signs, self.excess, self.since) = (0, 0.0, None);
@@ -304,7 +323,7 @@ impl Path {
     /// What is left at a lower rate was not the rate's fault.
     fn judge(&mut self, check: Check, interval: &Interval, sending: &Sending) {
         let lossy = self.noise.is_exceeded(interval, false);
-        if !lossy && interval.delay > Self::DEEP / 2 && sending.now < check.drained {
+        if !lossy && interval.delay > Self::DEEP / 2 && sending.now.since(check.since) < Self::MOST_DRAINING {
             return;
         }
         let is_own = match check.sign {
@@ -319,7 +338,7 @@ impl Path {
                 Sign::Loss(seen) => self.noise.replace(&seen, interval),
                 Sign::Doubt(_) => self.noise.learn(interval),
             }
-            self.noise.confirm(sending.now);
+            self.noise.confirm(sending.now, sending.now.since(check.since));
             if check.follows == 0 {
                 self.state = check.before.map_or(State::Open, State::Limited);
                 return;
@@ -440,6 +459,8 @@ impl Noise {
     /// Four standard deviations of a normal distribution are ten times the mean of its negative half.
     const LATE: f64 = 10.0;
     const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+    /// A check is followed by as many times its duration without.
+    const RARELY: u32 = 20;
 
     /// Whether chance does not explain what was lost.
     fn is_exceeded(&self, interval: &Interval, starting: bool) -> bool {
@@ -485,11 +506,18 @@ impl Noise {
         self.late += (f64::max(-interval.lost(), 0.0) - self.late) / 16.0;
     }
 
-    fn is_doubtful(&self, now: Time) -> bool {
-        self.share > Self::LEAST && self.learnt as f64 * self.share > Self::SAMPLE && now >= self.check_at
+    /// Whether it is time to check it again; where another path is being checked anyway, that may be earlier.
+    fn is_doubtful(&self, now: Time, checking: bool) -> bool {
+        let early = if checking { self.pause / 4 } else { Duration::ZERO };
+        self.share > Self::LEAST
+            && self.learnt as f64 * self.share > Self::SAMPLE
+            && now + early >= self.check_at
     }
 
-    fn confirm(&mut self, now: Time) {
+    /// A check that took so long has found it to be there still.
+    fn confirm(&mut self, now: Time, took: Duration) {
+        // Where answers are slow, as in a crowd, checks must not take up all the time.
+        self.pause = self.pause.max(took * Self::RARELY);
         self.check_at = now + self.pause;
         self.pause = (self.pause * 2).min(Self::LONGEST_PAUSE);
     }

@@ -112,7 +112,7 @@ impl RateController {
             self.reach = (self.reach * 2.0).min(Self::MOST);
             tracing::debug!(at = %sending.now, reach = self.reach, "doubled");
             self.raised = sending.now;
-            self.round_trip = self.round_trip / 2;
+            self.round_trip /= 2;
             self.round = self.round.next(sending.now, sending.next);
         }
     }

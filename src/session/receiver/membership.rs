@@ -530,6 +530,8 @@ impl Membership {
         if matches!(self.step, Step::Joining { .. } | Step::Admitted) && self.started.is_none() {
             self.started = Some(now);
             self.reporting = Reporting::new(now);
+            // Announces say nothing about the path of data.
+            self.reporting.arrived = self.arrived;
             if self.admitted {
                 self.step = Step::Receiving;
                 self.events.push_back(Event::Started);

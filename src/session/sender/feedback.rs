@@ -56,8 +56,8 @@ impl Sender {
     pub(super) fn handle_report(&mut self, now: Time, report: &Report<'_>) {
         let (next_number, next_block, released) =
             (self.next_number, self.window.next_block(), self.window.released());
-        let (alone, group) = (self.members.alive() == 1, self.group);
-        let (receivers, limited) = (self.members.alive(), self.members.limits().rate.is_some());
+        let group = self.group;
+        let (receivers, limits) = (self.members.alive(), self.members.limits());
         let Some(member) = self.members.get_mut(report.receiver) else { return };
         if !member.may_report(now, group) {
             self.stats.dropped_reports += 1;
@@ -107,7 +107,8 @@ impl Sender {
                 next: next_number,
                 datagram: datagram as f64 * 8.0,
                 starting: self.rate.is_starting(now),
-                limited,
+                limited: limits.rate.is_some(),
+                unchecked: limits.unchecked,
                 held_back: now.since(self.held_back) < Self::HELD_BACK + echo.round_trip(),
             };
             self.rate.handle_echo(path, echo, &sending, receivers);
@@ -129,7 +130,8 @@ impl Sender {
                 symbols: need.symbols,
                 settled: report.settled,
             };
-            let budget = if alone { usize::MAX } else { member.budget.available(self.first_pass, most) };
+            let budget =
+                if receivers == 1 { usize::MAX } else { member.budget.available(self.first_pass, most) };
             let granted = self.window.handle_need(block, missing, budget);
             member.budget.take(granted.symbols);
             if granted.short {

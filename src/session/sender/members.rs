@@ -1,5 +1,6 @@
 //! The receivers of a session, as the sender knows them.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -135,6 +136,7 @@ pub(super) struct Members {
     window_edge: Least<(BlockNumber, ReceiverId)>,
     credit_edge: Least<(DatagramNumber, ReceiverId)>,
     rate: Least<Rate>,
+    unchecked: Least<Reverse<Rate>>,
     /// Of those from whom something is still expected, and how many those are.
     last_heard: Least<(Time, ReceiverId)>,
     alive: usize,
@@ -153,6 +155,8 @@ pub(super) struct Limits {
     pub(super) credit_edge: Option<(DatagramNumber, ReceiverId)>,
     /// What the slowest path is thought to carry.
     pub(super) rate: Option<Rate>,
+    /// What was sent before checks of paths took the rate down, if any do.
+    pub(super) unchecked: Option<Rate>,
 }
 
 impl Members {
@@ -254,6 +258,7 @@ impl Members {
             window_edge: self.window_edge.get(),
             credit_edge: self.credit_edge.get(),
             rate: self.rate.get(),
+            unchecked: self.unchecked.get().map(|Reverse(rate)| rate),
         }
     }
 
@@ -282,6 +287,7 @@ impl Members {
                 self.window_edge.set(slot, Some((member.window_edge(), id)));
                 self.credit_edge.set(slot, Some((member.credit_edge, id)));
                 self.rate.set(slot, member.path.limit());
+                self.unchecked.set(slot, member.path.unchecked().map(Reverse));
                 self.last_heard.set(slot, Some((member.last_heard, id)));
             } else {
                 let heard = alive.then_some((member.last_heard, id));
@@ -297,6 +303,7 @@ impl Members {
         self.window_edge.set(slot, None);
         self.credit_edge.set(slot, None);
         self.rate.set(slot, None);
+        self.unchecked.set(slot, None);
         self.last_heard.set(slot, None);
     }
 

@@ -94,7 +94,11 @@ impl Reporting {
 
     /// When something may be said that can wait and that others want to say as well.
     fn spread(&self, now: Time, group: u32, rng: &mut fastrand::Rng) -> Time {
-        if group > FEW && self.allowed < now { now + spacing(group).mul_f64(rng.f64()) } else { self.allowed }
+        if group > FEW && self.allowed <= now {
+            now + spacing(group).mul_f64(rng.f64())
+        } else {
+            self.allowed
+        }
     }
 
     /// From which block on to look for what is missing and has not been asked for.
