@@ -112,7 +112,7 @@ struct TransferArgs {
     mtu: Option<u16>,
 
     /// Memory for data that not every receiver has received; does not limit --buffer of receivers
-    #[arg(long, env = "MCAST_WINDOW", value_name = "SIZE", default_value = "16M", value_parser = values::memory)]
+    #[arg(long, env = "MCAST_WINDOW", value_name = "SIZE", default_value = "8M", value_parser = values::memory)]
     window: u64,
 }
 

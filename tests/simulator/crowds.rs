@@ -12,7 +12,7 @@ use crate::all_complete;
 fn crowd(seed: u64, receivers: usize, bytes: u64, line: u64, socket_buffer: usize) -> Scenario {
     let mut scenario = Scenario::new(seed, receivers, bytes);
     (scenario.symbol_size, scenario.block_symbols, scenario.batch) = (1_428, 88, 44);
-    // 32 MiB at the sender, twice the default, and at each receiver.
+    // 32 MiB at the sender, four times the default, and at each receiver.
     scenario.window = 258;
     scenario.trunk.rate = Some(Rate::from_bits_per_second(line));
     for receiver in &mut scenario.receivers {
