@@ -33,4 +33,5 @@ mod start_window;
 mod strangers;
 mod streams;
 mod support;
+mod trust;
 mod two_senders;

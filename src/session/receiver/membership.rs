@@ -72,8 +72,9 @@ pub(super) struct Membership {
     name: Name,
     session: SessionId,
     label: Label,
-    /// Where its newest datagram came from.
+    /// Where its newest datagrams come from, and when the last of them did.
     sender: SocketAddr,
+    sender_heard: Time,
     seal: Seal,
     opener: Opener,
     sealer: Sealer,
@@ -157,6 +158,8 @@ impl Membership {
     const HEARTBEAT: Duration = Duration::from_secs(1);
     /// A sender that this receiver's sink has brought to a stop hears that soon of what the sink takes.
     const TAKEN_DELAY: Duration = Duration::from_millis(10);
+    /// A sender shows itself four times in this time.
+    const SENDER_MOVED: Duration = Duration::from_secs(1);
     /// A join that is not answered within this time, a few copies, may have gone to a recording: another session that
     /// is announced is tried next.
     const UNANSWERED: Duration = Duration::from_secs(1);
@@ -181,6 +184,7 @@ impl Membership {
             session,
             label: announce.label,
             sender,
+            sender_heard: now,
             sealer: seal.sealer(session, Party::Receiver(config.id)),
             seal,
             opener,
@@ -255,6 +259,14 @@ impl Membership {
     /// Whether what comes from there may be the sender's: with a key, the tag decides.
     pub(super) fn listens_to(&self, from: SocketAddr) -> bool {
         self.has_key() || from == self.sender
+    }
+
+    /// The newest of the sender's datagrams came from there. Once admitted, a receiver believes in another address only
+    /// when the one it knows is silent: whoever sends again what was lost on its way here is no sender.
+    fn note_sender(&mut self, now: Time, from: SocketAddr) {
+        if from == self.sender || !self.admitted || now >= self.sender_heard + Self::SENDER_MOVED {
+            (self.sender, self.sender_heard) = (from, now);
+        }
     }
 
     /// Header and body of what the sender has sealed.
@@ -402,7 +414,7 @@ impl Membership {
         if !self.has_key() || arrival == Arrival::Newest {
             self.last_heard = now;
             self.unreachable = None;
-            self.sender = from;
+            self.note_sender(now, from);
         }
         self.first_number = self.first_number.min(number);
         match arrival {

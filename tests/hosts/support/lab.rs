@@ -141,14 +141,18 @@ impl Host {
 
     /// A socket of this host, in the hands of the test.
     pub(crate) fn socket(&self, bind: SocketAddr) -> UdpSocket {
+        self.here(move || UdpSocket::bind(bind).unwrap())
+    }
+
+    /// What `make` makes on this host. Only a thread moves there; sockets that it makes stay.
+    pub(crate) fn here<T: Send>(&self, make: impl FnOnce() -> T + Send) -> T {
         let namespace = std::fs::File::open(self.namespace()).unwrap();
-        // Only the thread moves; the socket that it makes stays on this host.
         let make = move || {
             let network = Some(rustix::thread::LinkNameSpaceType::Network);
             rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), network).unwrap();
-            UdpSocket::bind(bind).unwrap()
+            make()
         };
-        std::thread::spawn(make).join().unwrap()
+        std::thread::scope(|scope| scope.spawn(make).join().unwrap())
     }
 
     fn namespace(&self) -> PathBuf {

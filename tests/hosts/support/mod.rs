@@ -1,12 +1,14 @@
 //! A LAN, programs on its hosts, and the bytes that they exchange.
 
 pub(crate) mod kernel;
+pub(crate) mod keys;
 pub(crate) mod lab;
 pub(crate) mod obey;
 pub(crate) mod processes;
 pub(crate) mod program;
 pub(crate) mod source;
 pub(crate) mod stdio;
+pub(crate) mod stranger;
 pub(crate) mod wait;
 
 use std::time::Duration;

@@ -12,6 +12,7 @@ use mcast::wire::{
     Join, Label, Leave, Message, Name, Needs, Outcome, Phase, ReceiverId, Report, Roster, Seek, SessionId,
     Stage, Standing, Status, Symbol, Text,
 };
+use quinn_udp::{Transmit, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 /// What he works with.
@@ -32,6 +33,9 @@ pub(crate) struct Stranger {
     number: u64,
     /// Datagrams that he has sent.
     pub(crate) sent: u64,
+    own_bytes: u64,
+    answers: u64,
+    answered_bytes: u64,
 }
 
 impl Stranger {
@@ -44,6 +48,7 @@ impl Stranger {
     ) -> io::Result<Self> {
         let ears = udp()?;
         ears.set_reuse_address(true)?;
+        ears.set_recv_buffer_size(4 << 20)?;
         ears.bind(&SockAddr::from(group))?;
         ears.join_multicast_v4(group.ip(), &here)?;
         let own = SocketAddrV4::new(here, 0);
@@ -61,13 +66,16 @@ impl Stranger {
             random: fastrand::Rng::with_seed(1),
             number: 0,
             sent: 0,
+            own_bytes: 0,
+            answers: 0,
+            answered_bytes: 0,
         })
     }
 
     /// Takes in what has come, and remembers some of it.
     pub(crate) fn listen(&mut self) {
         let mut datagram = [0; 1 << 16];
-        for _ in 0..200 {
+        for _ in 0..2_000 {
             let Ok((length, _)) = self.ears.recv_from(&mut datagram) else { return };
             let Some(bytes) = datagram.get(..length) else { return };
             let Some(header) = Header::peek(bytes) else { continue };
@@ -204,19 +212,37 @@ impl Stranger {
         }
     }
 
-    /// Random bytes of any length, some that begin as a datagram of the session does.
-    pub(crate) fn flood(&mut self, count: usize) {
-        let mut garbage = [0; 1_472];
-        for _ in 0..count {
+    /// Garbage, half of which begins as a datagram of the session does, as fast as one processor can: batches of 64 short
+    /// datagrams to the group and to the sender in turn.
+    pub(crate) fn flood_at_speed(&mut self, batches: usize) -> io::Result<()> {
+        const LENGTH: usize = 64;
+        let own = UdpSockRef::from(&self.mouths[0]);
+        let state = UdpSocketState::new(own)?;
+        let mut garbage = [0; 64 * LENGTH];
+        for batch in 0..batches {
             self.random.fill(&mut garbage);
-            if self.random.bool() {
-                garbage[0] = wire::VERSION;
-                garbage[1] = [1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20][self.random.usize(..12)];
-                garbage[2..18].copy_from_slice(&self.session.0);
+            if batch % 4 < 2 {
+                for datagram in garbage.chunks_exact_mut(LENGTH) {
+                    datagram[0] = wire::VERSION;
+                    datagram[1] = [1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20][self.random.usize(..12)];
+                    datagram[2..18].copy_from_slice(&self.session.0);
+                }
             }
-            let length = self.random.usize(..=garbage.len());
-            self.say(&garbage[..length]);
+            let to = if batch % 2 == 0 { self.group } else { self.sender };
+            let contents = &garbage[..LENGTH * state.max_gso_segments().min(64)];
+            let transmit = Transmit {
+                destination: SocketAddr::V4(to),
+                ecn: None,
+                contents,
+                segment_size: Some(LENGTH),
+                src_ip: None,
+            };
+            if state.try_send(UdpSockRef::from(&self.mouths[0]), &transmit).is_ok() {
+                self.sent += (contents.len() / LENGTH) as u64;
+            }
         }
+        self.hear_answers();
+        Ok(())
     }
 
     /// What nobody sends: nothing, one byte, cut headers, the largest datagram, other versions, unknown kinds.
@@ -236,18 +262,42 @@ impl Stranger {
         self.say(&[header, vec![0xff; 65_507 - 26]].concat());
     }
 
-    /// Says it from each of his addresses to the group and to the sender.
-    fn say(&mut self, datagram: &[u8]) {
-        let mouth = &self.mouths[self.random.usize(..self.mouths.len())];
+    /// Says it from one of his addresses to the group and to the sender.
+    pub(crate) fn say(&mut self, datagram: &[u8]) {
+        let which = self.random.usize(..self.mouths.len());
+        let mouth = &self.mouths[which];
         for to in [self.group, self.sender] {
             // Nobody at a port answers with an ICMP error, which the next call would tell; a full queue is no fault.
-            self.sent += u64::from(mouth.send_to(datagram, SocketAddr::V4(to)).is_ok());
+            let sent = mouth.send_to(datagram, SocketAddr::V4(to)).is_ok();
+            self.sent += u64::from(sent);
+            if which == 0 && sent {
+                self.own_bytes += datagram.len() as u64;
+            }
+        }
+        if which == 0 {
+            self.hear_answers();
         }
     }
 
-    /// Whether anybody has answered to his own address.
-    pub(crate) fn was_answered(&self) -> bool {
-        self.mouths.first().is_some_and(|own| own.recv(&mut [0; 64]).is_ok())
+    /// Takes in what has come to his own address.
+    fn hear_answers(&mut self) {
+        let Some(own) = self.mouths.first() else { return };
+        let mut answer = [0; 1 << 16];
+        while let Ok(length) = own.recv(&mut answer) {
+            self.answers += 1;
+            self.answered_bytes += length as u64;
+        }
+    }
+
+    /// Datagrams and bytes that have come to his own address so far: nobody has a reason to send there but to answer.
+    pub(crate) fn answers(&mut self) -> (u64, u64) {
+        self.hear_answers();
+        (self.answers, self.answered_bytes)
+    }
+
+    /// Bytes that he has sent from his own address.
+    pub(crate) fn own_bytes(&self) -> u64 {
+        self.own_bytes
     }
 }
 
@@ -268,4 +318,5 @@ fn mouth(source: SocketAddrV4, here: Ipv4Addr) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-const MOST_HEARD: usize = 30_000;
+/// A hundredth of a PostgreSQL test's dump, and all of a short session.
+const MOST_HEARD: usize = 10_000;

@@ -35,7 +35,7 @@ impl Membership {
             spilled.push(batch, rest);
         }
         if let Some(run) = run {
-            self.sender = batch.from;
+            self.note_sender(now, batch.from);
             self.take_run(now, &run, stats);
         }
     }
