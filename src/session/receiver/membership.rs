@@ -158,8 +158,6 @@ impl Membership {
     const HEARTBEAT: Duration = Duration::from_secs(1);
     /// A sender that this receiver's sink has brought to a stop hears that soon of what the sink takes.
     const TAKEN_DELAY: Duration = Duration::from_millis(10);
-    /// A sender shows itself four times in this time.
-    const SENDER_MOVED: Duration = Duration::from_secs(1);
     /// A join that is not answered within this time, a few copies, may have gone to a recording: another session that
     /// is announced is tried next.
     const UNANSWERED: Duration = Duration::from_secs(1);
@@ -261,24 +259,9 @@ impl Membership {
         self.has_key() || from == self.sender
     }
 
-    /// The newest of the sender's datagrams came from there. Once admitted, a receiver believes in another address only
-    /// when the one it knows is silent: whoever sends again what was lost on its way here is no sender.
-    fn note_sender(&mut self, now: Time, from: SocketAddr) {
-        if from == self.sender || !self.admitted || now >= self.sender_heard + Self::SENDER_MOVED {
-            (self.sender, self.sender_heard) = (from, now);
-        }
-    }
-
     /// Header and body of what the sender has sealed.
     pub(super) fn open<'a>(&mut self, datagram: &'a mut [u8]) -> Option<&'a [u8]> {
         self.opener.open(datagram)
-    }
-
-    /// The sender has not answered, and had time to.
-    pub(super) fn is_unanswered(&self, now: Time) -> bool {
-        !self.admitted
-            && matches!(self.step, Step::Joining { .. })
-            && now >= self.asking_since + Self::UNANSWERED
     }
 
     pub(super) const fn has_started(&self) -> bool {
@@ -369,14 +352,6 @@ impl Membership {
         self.step = Step::Leaving { ended: Ended { exit, error: Some(error) }, until: now + patience };
         self.ask_due = now;
         self.prepared = false;
-    }
-
-    pub(super) fn handle_unreachable(&mut self, now: Time) {
-        // Anyone can send the datagram by which a host is told so.
-        if self.has_key() && !matches!(self.step, Step::Leaving { .. }) {
-            return;
-        }
-        self.unreachable.get_or_insert(now);
     }
 
     /// Notes for how long complete blocks have filled half of the window, or are all that is left of the stream: then the

@@ -1,6 +1,7 @@
 //! How long a receiver puts up with what: silence, joins that are not answered, blocks that nobody has any more, symbols
 //! that do not get through; and what is to be said about the cause.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Membership, Step, Verdict};
@@ -9,6 +10,32 @@ use crate::time::Time;
 use crate::wire::Stage;
 
 impl Membership {
+    /// A sender shows itself four times in this time.
+    const SENDER_MOVED: Duration = Duration::from_secs(1);
+
+    /// The newest of the sender's datagrams came from there. Once admitted, a receiver believes in another address only
+    /// when the one it knows is silent: whoever sends again what was lost on its way here is no sender.
+    pub(super) fn note_sender(&mut self, now: Time, from: SocketAddr) {
+        if from == self.sender || !self.admitted || now >= self.sender_heard + Self::SENDER_MOVED {
+            (self.sender, self.sender_heard) = (from, now);
+        }
+    }
+
+    pub(in crate::session::receiver) fn handle_unreachable(&mut self, now: Time) {
+        // Anyone can send the datagram by which a host is told so.
+        if self.has_key() && !matches!(self.step, Step::Leaving { .. }) {
+            return;
+        }
+        self.unreachable.get_or_insert(now);
+    }
+
+    /// The sender has not answered, and had time to.
+    pub(in crate::session::receiver) fn is_unanswered(&self, now: Time) -> bool {
+        !self.admitted
+            && matches!(self.step, Step::Joining { .. })
+            && now >= self.asking_since + Self::UNANSWERED
+    }
+
     pub(in crate::session::receiver) fn handle_timeout(&mut self, now: Time) {
         if let Some(pause) = self.pause.handle_call(now) {
             // Of what came while it was paused, some has been read already.
