@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, TryLockError};
 
 use super::name::EntryName;
@@ -16,6 +16,8 @@ pub struct DirectoryDraft<D: Disk = Kernel> {
     disk: D,
     archive: PathBuf,
     path: PathBuf,
+    /// By which this process knows it.
+    number: u64,
     manifest: D::File,
     current: Option<D::File>,
     objects: Vec<String>,
@@ -49,9 +51,11 @@ impl<D: Disk> DirectoryDraft<D> {
             };
             match disk.lock(&manifest, &manifest_path) {
                 Ok(true) => {
-                    unfinished().push(path.clone());
+                    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+                    unfinished().push((number, path.clone()));
                     let archive = archive.to_owned();
-                    return Ok(Self { disk, archive, path, manifest, current: None, objects: Vec::new() });
+                    let objects = Vec::new();
+                    return Ok(Self { disk, archive, path, number, manifest, current: None, objects });
                 }
                 // The same, a step later.
                 Ok(false) => {}
@@ -77,7 +81,7 @@ impl<D: Disk> DirectoryDraft<D> {
         given_up: &AtomicBool,
     ) -> io::Result<EntryName> {
         let mut unfinished = unfinished();
-        if given_up.load(Ordering::SeqCst) || !unfinished.contains(&self.path) {
+        if given_up.load(Ordering::SeqCst) || !unfinished.iter().any(|(number, _)| *number == self.number) {
             return Err(io::Error::other("the stream was given up"));
         }
         let name = names
@@ -89,12 +93,12 @@ impl<D: Disk> DirectoryDraft<D> {
                 }
             })
             .unwrap_or_else(|| Err(io::Error::other("all names for the entry are taken")))?;
-        unfinished.retain(|path| *path != self.path);
+        unfinished.retain(|(number, _)| *number != self.number);
         Ok(name)
     }
 
     fn forget(&self) {
-        unfinished().retain(|path| *path != self.path);
+        unfinished().retain(|(number, _)| *number != self.number);
     }
 }
 
@@ -156,7 +160,7 @@ pub fn remove_unfinished() {
         Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
         Err(TryLockError::WouldBlock) => return,
     };
-    for path in std::mem::take(&mut *unfinished) {
+    for (_, path) in std::mem::take(&mut *unfinished) {
         for object in fs::read_dir(&path).into_iter().flatten().flatten() {
             let _ = fs::remove_file(object.path());
         }
@@ -164,12 +168,14 @@ pub fn remove_unfinished() {
     }
 }
 
-fn unfinished() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {
+fn unfinished() -> std::sync::MutexGuard<'static, Vec<(u64, PathBuf)>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Drafts of this process; one for each archive that it writes to.
-static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+static UNFINISHED: Mutex<Vec<(u64, PathBuf)>> = Mutex::new(Vec::new());
+/// Drafts that this process has begun.
+static COUNT: AtomicU64 = AtomicU64::new(0);
 
 /// Whether a draft is called like this.
 pub(super) fn is_draft(name: &str) -> bool {

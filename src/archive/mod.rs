@@ -21,6 +21,8 @@
 
 pub mod directory;
 pub mod draft;
+#[cfg(test)]
+mod hostile;
 pub mod manifest;
 pub mod name;
 #[cfg(test)]
@@ -28,6 +30,8 @@ mod power_cut;
 pub mod reader;
 pub mod retention;
 mod sha256;
+#[cfg(test)]
+mod sharing;
 pub mod shelf;
 pub mod store;
 pub mod writer;
@@ -67,6 +71,9 @@ pub enum Error {
         /// What is in it.
         stranger: String,
     },
+    /// Whoever was given the stream did not take it.
+    #[error("the stream was not taken")]
+    NotTaken,
     /// More than an archive may have.
     #[error("the archive has more than {} entries; divide it", store::MOST_ENTRIES)]
     TooMany,

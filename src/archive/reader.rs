@@ -7,7 +7,7 @@ use super::manifest::{LARGEST_MANIFEST, Manifest, Piece};
 use super::name::EntryName;
 use super::sha256::Sha256;
 use super::store::{Held, MANIFEST, SUMS, Store};
-use crate::session::StreamDigest;
+use crate::session::{StreamDigest, StreamEnd};
 
 /// An entry that is held while it is read.
 #[derive(Debug)]
@@ -47,11 +47,11 @@ impl<S: Store> Entry<S> {
     }
 
     /// Gives the whole stream to `take`, part by part, and compares every piece and the whole with their digests. What
-    /// was given is right only if this returns without an error.
+    /// was given is right only if this returns without an error. Returns what the stream looked like.
     ///
     /// # Errors
     /// When the stream cannot be read, is not what it was, or `take` does not take it.
-    pub fn copy(&self, mut take: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
+    pub fn copy(&self, mut take: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<StreamEnd, Error> {
         let mut whole = StreamDigest::default();
         for piece in &self.manifest.pieces {
             self.read(piece, |bytes| {
@@ -59,12 +59,13 @@ impl<S: Store> Entry<S> {
                 take(bytes)
             })?;
         }
-        let digest = whole.end().digest.to_string();
+        let end = whole.end();
+        let digest = end.digest.to_string();
         if digest != self.manifest.digest {
             let reason = format!("the stream has digest {digest} instead of {}", self.manifest.digest);
             return Err(Error::damaged(&self.name, reason));
         }
-        Ok(())
+        Ok(end)
     }
 
     /// Reads a piece and compares it with its digest.

@@ -67,6 +67,22 @@ pub enum Reason {
     Future,
 }
 
+impl Reason {
+    /// For tables and documents.
+    pub const fn in_a_word(self) -> &'static str {
+        match self {
+            Self::NoRules => "no rules",
+            Self::Last => "last",
+            Self::Daily => "daily",
+            Self::Weekly => "weekly",
+            Self::Monthly => "monthly",
+            Self::NotComplete => "not complete",
+            Self::Renamed => "renamed",
+            Self::Future => "future",
+        }
+    }
+}
+
 /// Says of each item what becomes of it, in the order of the items.
 pub fn judge(items: &[Item], policy: Policy, now: Timestamp, zone: &TimeZone) -> Vec<Verdict> {
     let mut reasons: Vec<Vec<Reason>> = items.iter().map(|item| exempt(item, policy, now)).collect();
@@ -150,4 +166,220 @@ impl Rule {
 fn week(day: Date) -> Option<Date> {
     let days = i64::from(day.weekday().to_monday_zero_offset());
     day.checked_sub(jiff::Span::new().days(days)).ok().or(Some(Date::MIN))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::archive::manifest::{Heading, Manifest};
+    use crate::archive::shelf::State;
+
+    fn berlin() -> TimeZone {
+        // As a rule in itself, so that no machine needs a table of zones.
+        TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap()
+    }
+
+    fn item(label: &str, started: Timestamp) -> Item {
+        let heading = Heading {
+            label: label.to_owned(),
+            session: String::new(),
+            sender: String::new(),
+            receiver: String::new(),
+            started,
+        };
+        let manifest = Manifest::new(heading, started, (0, String::new()), None, Vec::new());
+        let name = EntryName::candidates(label, started).unwrap().next().unwrap();
+        Item { name, state: State::Complete(Box::new(manifest)) }
+    }
+
+    fn items(starts: &[&str]) -> Vec<Item> {
+        starts.iter().map(|start| item("shop", start.parse().unwrap())).collect()
+    }
+
+    fn kept(items: &[Item], policy: Policy, now: &str) -> Vec<String> {
+        let verdicts = judge(items, policy, now.parse().unwrap(), &berlin());
+        let kept = items.iter().zip(verdicts).filter(|(_, verdict)| *verdict != Verdict::Remove);
+        kept.filter_map(|(item, _)| item.manifest().map(|manifest| manifest.started.to_string())).collect()
+    }
+
+    const NOW: &str = "2026-06-01T00:00:00Z";
+
+    #[test]
+    fn each_rule_keeps_the_newest_of_each_of_its_last_periods_that_have_one() {
+        let daily = Policy { daily: Some(2), ..Policy::default() };
+        let three = items(&["2026-03-01T01:00:00Z", "2026-03-08T01:00:00Z", "2026-03-08T05:00:00Z"]);
+        // Days without an entry do not count.
+        assert_eq!(kept(&three, daily, NOW), ["2026-03-01T01:00:00Z", "2026-03-08T05:00:00Z"]);
+        let weekly = Policy { weekly: Some(1), ..Policy::default() };
+        // The 8th is a Sunday, the 9th the Monday after it.
+        let two = items(&["2026-03-08T01:00:00Z", "2026-03-09T01:00:00Z", "2026-03-15T01:00:00Z"]);
+        assert_eq!(kept(&two, weekly, NOW), ["2026-03-15T01:00:00Z"]);
+        let weekly = Policy { weekly: Some(2), ..Policy::default() };
+        assert_eq!(kept(&two, weekly, NOW), ["2026-03-08T01:00:00Z", "2026-03-15T01:00:00Z"]);
+        let monthly = Policy { monthly: Some(12), last: Some(1), ..Policy::default() };
+        let many = items(&["2026-01-31T01:00:00Z", "2026-02-01T01:00:00Z", "2026-02-28T01:00:00Z"]);
+        assert_eq!(kept(&many, monthly, NOW), ["2026-01-31T01:00:00Z", "2026-02-28T01:00:00Z"]);
+    }
+
+    #[test]
+    fn days_are_those_of_the_time_zone_also_when_clocks_are_changed() {
+        let daily = Policy { daily: Some(9), ..Policy::default() };
+        // Two o'clock in summer is midnight in UTC: a second early or late makes no other day of it.
+        let nightly = items(&["2026-07-01T23:59:59Z", "2026-07-03T00:00:01Z", "2026-07-04T00:00:00Z"]);
+        assert_eq!(kept(&nightly, daily, "2026-08-01T00:00:00Z").len(), 3);
+        // The night in which three o'clock is two again: both are of one day.
+        let autumn = items(&["2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z"]);
+        assert_eq!(kept(&autumn, daily, "2026-11-01T00:00:00Z"), ["2026-10-25T01:30:00Z"]);
+    }
+
+    #[test]
+    fn labels_do_not_take_each_others_places() {
+        let mut both = items(&["2026-03-01T01:00:00Z", "2026-03-02T01:00:00Z"]);
+        both.push(item("crm", "2026-02-01T01:00:00Z".parse().unwrap()));
+        let last = Policy { last: Some(1), ..Policy::default() };
+        assert_eq!(kept(&both, last, NOW), ["2026-03-02T01:00:00Z", "2026-02-01T01:00:00Z"]);
+    }
+
+    #[test]
+    fn what_a_wrong_clock_has_dated_into_the_future_is_kept_and_does_not_count() {
+        let all = items(&["2026-05-01T01:00:00Z", "2026-05-02T01:00:00Z", "2099-01-01T01:00:00Z"]);
+        let last = Policy { last: Some(1), ..Policy::default() };
+        assert_eq!(kept(&all, last, NOW), ["2026-05-02T01:00:00Z", "2099-01-01T01:00:00Z"]);
+    }
+
+    #[test]
+    fn times_at_the_ends_of_the_calendar_do_no_harm() {
+        let all =
+            [item("shop", Timestamp::MIN), item("shop", Timestamp::MAX), item("shop", Timestamp::UNIX_EPOCH)];
+        let policy = Policy { last: Some(1), daily: Some(1), weekly: Some(1), monthly: Some(1) };
+        for now in [Timestamp::MIN, Timestamp::MAX] {
+            assert_eq!(judge(&all, policy, now, &berlin()).len(), 3);
+        }
+    }
+
+    /// Entries within a few months, some of them renamed, damaged, or of another label.
+    fn any_items() -> impl Strategy<Value = Vec<Item>> {
+        let one = (0..20_000_000_i64, 0..10_u8).prop_map(|(seconds, kind)| {
+            let started = Timestamp::from_second(1_760_000_000 + seconds).unwrap();
+            let mut item = item(if kind == 0 { "crm" } else { "shop" }, started);
+            match kind {
+                1 => item.name = EntryName::new(&format!("mine-{seconds}")).unwrap(),
+                2 => item.state = State::Damaged("data is missing".to_owned()),
+                3 => item.state = State::InUse,
+                _ => {}
+            }
+            item
+        });
+        prop::collection::vec(one, 0..60).prop_map(|items| {
+            // As in a directory, each name is there once.
+            let by_name: BTreeMap<_, _> = items.into_iter().map(|item| (item.name.clone(), item)).collect();
+            by_name.into_values().collect()
+        })
+    }
+
+    fn any_policy() -> impl Strategy<Value = Policy> {
+        let rule = || prop::option::of(1..8_u32);
+        (rule(), rule(), rule(), rule()).prop_map(|(last, daily, weekly, monthly)| Policy {
+            last,
+            daily,
+            weekly,
+            monthly,
+        })
+    }
+
+    fn any_now() -> impl Strategy<Value = Timestamp> {
+        (0..25_000_000_i64).prop_map(|seconds| Timestamp::from_second(1_760_000_000 + seconds).unwrap())
+    }
+
+    fn survivors(items: &[Item], policy: Policy, now: Timestamp) -> Vec<Item> {
+        let verdicts = judge(items, policy, now, &berlin());
+        let kept = items.iter().zip(verdicts).filter(|(_, verdict)| *verdict != Verdict::Remove);
+        kept.map(|(item, _)| item.clone()).collect()
+    }
+
+    /// The rules once more, as a user would check them: by looking at all entries of a period.
+    fn keeps(items: &[Item], policy: Policy, now: Timestamp, one: &Item) -> bool {
+        let counts = |item: &&Item| {
+            item.has_own_name() && item.manifest().is_some_and(|manifest| manifest.started <= now)
+        };
+        if policy.is_empty() || !counts(&one) {
+            return true;
+        }
+        let label = one.manifest().map(|manifest| manifest.label.clone());
+        let of_label: Vec<_> = items
+            .iter()
+            .filter(counts)
+            .filter_map(Item::manifest)
+            .filter(|manifest| Some(&manifest.label) == label.as_ref())
+            .map(|manifest| manifest.started)
+            .collect();
+        let started = one.manifest().unwrap().started;
+        let newer = |most: u32, period: &dyn Fn(Timestamp) -> Date| {
+            let mine = period(started);
+            let is_newest = of_label.iter().all(|other| period(*other) != mine || *other <= started);
+            let later: BTreeSet<_> =
+                of_label.iter().map(|other| period(*other)).filter(|other| *other > mine).collect();
+            is_newest && later.len() < most as usize
+        };
+        let day = |time: Timestamp| time.to_zoned(berlin()).date();
+        let is_last = |most: u32| of_label.iter().filter(|other| **other > started).count() < most as usize;
+        policy.last.is_some_and(is_last)
+            || policy.daily.is_some_and(|most| newer(most, &day))
+            || policy.weekly.is_some_and(|most| {
+                newer(most, &|time| {
+                    let week = day(time).iso_week_date();
+                    jiff::civil::ISOWeekDate::new(week.year(), week.week(), jiff::civil::Weekday::Monday)
+                        .unwrap()
+                        .date()
+                })
+            })
+            || policy.monthly.is_some_and(|most| newer(most, &|time| day(time).first_of_month()))
+    }
+
+    proptest! {
+        #[test]
+        fn what_stays_is_what_the_rules_say(items in any_items(), policy in any_policy(), now in any_now()) {
+            let expected: Vec<_> =
+                items.iter().filter(|item| keeps(&items, policy, now, item)).cloned().collect();
+            prop_assert_eq!(survivors(&items, policy, now), expected);
+        }
+
+        #[test]
+        fn the_newest_of_a_label_and_what_is_not_ours_to_judge_always_stay(
+            items in any_items(), policy in any_policy(), now in any_now(),
+        ) {
+            let kept = survivors(&items, policy, now);
+            for label in ["shop", "crm"] {
+                let of_label = items.iter().filter(|item| {
+                    item.has_own_name()
+                        && item.manifest().is_some_and(|manifest| manifest.label == label && manifest.started <= now)
+                });
+                if let Some(newest) = of_label.max_by_key(|item| item.manifest().map(|manifest| manifest.started)) {
+                    prop_assert!(kept.contains(newest));
+                }
+            }
+            for item in &items {
+                let is_ours = item.has_own_name();
+                let is_future = item.manifest().is_some_and(|manifest| manifest.started > now);
+                prop_assert!(is_ours && !is_future || kept.contains(item));
+            }
+        }
+
+        #[test]
+        fn a_second_time_nothing_more_goes_and_order_does_not_matter(
+            items in any_items(), policy in any_policy(), now in any_now(), turn in 0..60_usize,
+        ) {
+            let kept = survivors(&items, policy, now);
+            prop_assert_eq!(survivors(&kept, policy, now), kept.clone());
+            let mut turned = items.clone();
+            turned.rotate_left(if items.is_empty() { 0 } else { turn % items.len() });
+            let mut kept_turned = survivors(&turned, policy, now);
+            kept_turned.sort_by_key(|item| item.name.clone());
+            prop_assert_eq!(kept_turned, kept);
+        }
+    }
 }

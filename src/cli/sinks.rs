@@ -86,11 +86,11 @@ impl SinkPlans {
                             session: session.session.to_string(),
                             sender: session.sender.to_string(),
                             receiver: self.name.clone(),
-                            started: seconds(start.timestamp()),
+                            started: exact(start.timestamp()),
                         },
                         piece_size: archive.piece_size,
                         then,
-                        clock: || seconds(Timestamp::now()),
+                        clock: || exact(Timestamp::now()),
                     })));
                 }
                 (SinkConfig::Command(line), Some(commands)) => plans.push(Plan::Command(Launch {
@@ -145,9 +145,9 @@ impl SinkPlans {
     }
 }
 
-/// A manifest needs no fractions.
-fn seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
+/// Exact enough to tell which of two sessions came first.
+fn exact(time: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
 }
 
 const fn existing(overwrite: bool) -> Existing {

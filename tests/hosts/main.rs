@@ -12,6 +12,7 @@
     reason = "helpers of tests: a panic is how they say what went wrong"
 )]
 
+mod archive;
 mod bad_input;
 mod clocks;
 mod commands;

@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::super::error::Failure;
 use super::super::tool::Printed;
-use super::{Place, SCHEMA, Which, shown};
-use crate::archive::Error;
+use super::{Place, SCHEMA, Which, copy, shown};
 use crate::archive::directory::Directory;
 use crate::archive::reader::Entry;
+use crate::exit::Exit;
 use crate::sink::pipe::OutputPipe;
 
 #[derive(Args, Debug)]
@@ -40,19 +40,12 @@ pub(super) fn run(args: CatArgs) -> Result<Printed, Failure> {
     let name = args.which.find(&archive)?;
     let entry: Entry<Directory> = Entry::open(&archive, &name)?;
     let mut pipe = OutputPipe::stdout()?;
-    let mut refused = None;
-    let copied = entry.copy(|bytes| {
-        pipe.write_all(&mut [IoSlice::new(bytes)]).map_err(|error| {
-            refused = Some(Failure::from(error));
-            Error::InUse(String::new())
-        })
-    });
-    if let Some(refused) = refused {
-        return Err(refused);
-    }
-    copied.map_err(|error| Failure {
-        message: format!("{error}; what was written is not to be used"),
-        ..Failure::from(error)
+    let copied = copy(&entry, |bytes| Ok(pipe.write_all(&mut [IoSlice::new(bytes)])?));
+    copied.map_err(|failure| match failure.exit {
+        Exit::Integrity => {
+            Failure { message: format!("{failure}; what was written is not to be used"), ..failure }
+        }
+        _ => failure,
     })?;
     pipe.finish()?;
     if args.place.json {

@@ -4,6 +4,8 @@ mod cat;
 mod keep;
 mod list;
 mod receive;
+mod remove;
+mod restore;
 mod shown;
 mod verify;
 
@@ -17,8 +19,10 @@ use super::tool::Printed;
 use crate::archive::Error;
 use crate::archive::directory::Directory;
 use crate::archive::name::EntryName;
+use crate::archive::reader::Entry;
 use crate::archive::shelf::Item;
 use crate::exit::Exit;
+use crate::session::StreamEnd;
 
 pub(super) use keep::KeepArgs;
 pub use receive::ArchiveReport;
@@ -33,6 +37,12 @@ pub(super) enum ArchiveTask {
     Verify(verify::VerifyArgs),
     /// Write an entry to standard output: mcast-send -- mcast archive cat DIR NAME
     Cat(cat::CatArgs),
+    /// Write an entry to a file, or give it to a command
+    Restore(restore::RestoreArgs),
+    /// Remove entries
+    Rm(remove::RemoveArgs),
+    /// Remove the entries that the rules do not keep, and what dead processes have left
+    Prune(remove::PruneArgs),
 }
 
 /// Does it.
@@ -41,6 +51,9 @@ pub(super) fn run(task: ArchiveTask) -> Result<Printed, Failure> {
         ArchiveTask::List(args) => list::run(args),
         ArchiveTask::Verify(args) => verify::run(args),
         ArchiveTask::Cat(args) => cat::run(args),
+        ArchiveTask::Restore(args) => restore::run(args),
+        ArchiveTask::Rm(args) => remove::remove(args),
+        ArchiveTask::Prune(args) => remove::prune(args),
     }
 }
 
@@ -105,11 +118,30 @@ fn entry_name(text: &str) -> Result<EntryName, Failure> {
     })
 }
 
+/// Gives an entry's stream to `take`, whose failures are passed on.
+fn copy(
+    entry: &Entry<Directory>,
+    mut take: impl FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<StreamEnd, Failure> {
+    let mut refused = None;
+    let copied = entry.copy(|bytes| {
+        take(bytes).map_err(|failure| {
+            refused = Some(failure);
+            Error::NotTaken
+        })
+    });
+    match refused {
+        Some(refused) => Err(refused),
+        None => Ok(copied?),
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let exit = match error {
             Error::Missing(_) => Exit::Usage,
             Error::Damaged { .. } => Exit::Integrity,
+            Error::NotTaken => Exit::SinkFailed,
             Error::System { .. } | Error::InUse(_) | Error::Stranger { .. } | Error::TooMany => {
                 Exit::LocalResource
             }

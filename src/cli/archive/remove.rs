@@ -1,0 +1,154 @@
+//! `mcast archive rm` and `mcast archive prune`.
+
+use clap::Args;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+use super::super::error::Failure;
+use super::super::tool::Printed;
+use super::{KeepArgs, Place, SCHEMA, entry_name, shown};
+use crate::archive::Error;
+use crate::archive::directory::Directory;
+use crate::archive::name::EntryName;
+use crate::archive::retention::{Reason, Verdict, judge};
+use crate::archive::shelf::Item;
+use crate::archive::store::Store;
+use crate::exit::Exit;
+
+#[derive(Args, Debug)]
+pub(in crate::cli) struct RemoveArgs {
+    #[command(flatten)]
+    place: Place,
+
+    /// The entries
+    #[arg(value_name = "NAME", required = true)]
+    names: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(in crate::cli) struct PruneArgs {
+    #[command(flatten)]
+    place: Place,
+
+    #[command(flatten)]
+    keep: KeepArgs,
+
+    /// Only entries of this label
+    #[arg(long, value_name = "LABEL", value_parser = super::super::values::label)]
+    label: Option<String>,
+
+    /// Only say what would be removed
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What has become of an archive.
+#[derive(Debug, Serialize)]
+struct Outcome {
+    schema: u8,
+    archive: String,
+    /// Or would be, with `--dry-run`.
+    removed: Vec<String>,
+    kept: Vec<Kept>,
+    /// Leftovers of dead processes that were cleared away.
+    swept: usize,
+    dry_run: bool,
+    errors: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Kept {
+    name: String,
+    reasons: Vec<&'static str>,
+}
+
+impl Outcome {
+    fn new(archive: &Directory, dry_run: bool) -> Self {
+        Self {
+            schema: SCHEMA,
+            archive: archive.path().display().to_string(),
+            removed: Vec::new(),
+            kept: Vec::new(),
+            swept: 0,
+            dry_run,
+            errors: Vec::new(),
+        }
+    }
+
+    fn remove(&mut self, archive: &Directory, name: &EntryName) {
+        if self.dry_run {
+            return self.removed.push(name.to_string());
+        }
+        match archive.remove(name) {
+            Ok(()) => self.removed.push(name.to_string()),
+            Err(error) => self.errors.push(error.to_string()),
+        }
+    }
+
+    fn print(self, json: bool) -> Result<Printed, Failure> {
+        let mut printed = if json { shown::document(&self)? } else { Printed::text(self.text()) };
+        if let Some(first) = self.errors.first() {
+            let others = self.errors.len() - 1;
+            let others = if others == 0 { String::new() } else { format!("; and {others} more") };
+            printed.result = Err(Failure::new(Exit::LocalResource, format!("{first}{others}")));
+        }
+        Ok(printed)
+    }
+
+    fn text(&self) -> String {
+        let removed = if self.dry_run { "would be removed" } else { "removed" };
+        let mut text: String = self.removed.iter().map(|name| format!("{name}: {removed}\n")).collect();
+        for Kept { name, reasons } in &self.kept {
+            text.push_str(&format!("{name}: kept ({})\n", reasons.join(", ")));
+        }
+        if self.swept > 0 {
+            text.push_str(&format!("{} left over from dead processes: removed\n", self.swept));
+        }
+        text
+    }
+}
+
+pub(super) fn remove(args: RemoveArgs) -> Result<Printed, Failure> {
+    let archive = args.place.open()?;
+    let names: Vec<_> = args.names.iter().map(|name| entry_name(name)).collect::<Result<_, _>>()?;
+    if let Some(missing) = names.iter().find_map(|name| match archive.hold(name) {
+        Err(error @ Error::Missing(_)) => Some(error),
+        _ => None,
+    }) {
+        // A slip of the pen should cost nothing.
+        return Err(missing.into());
+    }
+    let mut outcome = Outcome::new(&archive, false);
+    names.iter().for_each(|name| outcome.remove(&archive, name));
+    outcome.print(args.place.json)
+}
+
+pub(super) fn prune(args: PruneArgs) -> Result<Printed, Failure> {
+    let policy = args.keep.policy();
+    if policy.is_empty() {
+        return Err(Failure::usage(
+            "say what to keep: --keep-last N, --keep-daily N, --keep-weekly N, --keep-monthly N",
+        ));
+    }
+    let archive = args.place.open()?;
+    let mut outcome = Outcome::new(&archive, args.dry_run);
+    if !args.dry_run {
+        outcome.swept = archive.sweep()?;
+    }
+    let mut items = Item::all(&archive)?;
+    if let Some(label) = &args.label {
+        items.retain(|item| item.manifest().is_some_and(|manifest| manifest.label == *label));
+    }
+    let verdicts = judge(&items, policy, Timestamp::now(), &TimeZone::system());
+    for (item, verdict) in items.iter().zip(verdicts) {
+        match verdict {
+            Verdict::Remove => outcome.remove(&archive, &item.name),
+            Verdict::Keep(reasons) => outcome.kept.push(Kept {
+                name: item.name.to_string(),
+                reasons: reasons.into_iter().map(Reason::in_a_word).collect(),
+            }),
+        }
+    }
+    outcome.print(args.place.json)
+}

@@ -1,0 +1,100 @@
+//! `mcast archive restore`.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::super::args::{command_line, path};
+use super::super::error::Failure;
+use super::super::launch;
+use super::super::tool::Printed;
+use super::{Place, SCHEMA, Which, copy, shown};
+use crate::archive::directory::Directory;
+use crate::archive::reader::Entry;
+use crate::command::Commands;
+use crate::exit::Exit;
+use crate::sink::file::Existing;
+use crate::sink::several::{Launch, Plan, Sinks};
+
+#[derive(Args, Debug)]
+pub(in crate::cli) struct RestoreArgs {
+    #[command(flatten)]
+    place: Place,
+
+    #[command(flatten)]
+    which: Which,
+
+    /// Write it to this file, which appears once it is verified
+    #[arg(short, long, value_name = "PATH", value_parser = path())]
+    output: Option<PathBuf>,
+
+    /// With -o: replace a file of that name
+    #[arg(long)]
+    overwrite: bool,
+
+    /// Give it to this command, killed before its input ends if the entry turns out to be damaged; its status counts
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+#[derive(Debug, Serialize)]
+struct Restored<'a> {
+    schema: u8,
+    name: &'a str,
+    bytes: u64,
+    digest: &'a str,
+    output: Option<String>,
+}
+
+pub(super) fn run(args: RestoreArgs) -> Result<Printed, Failure> {
+    let line = command_line(args.command)?;
+    if args.output.is_none() && line.is_none() {
+        return Err(Failure::usage("say where to restore to: -o PATH, or a command after --"));
+    }
+    let archive = args.place.open()?;
+    let name = args.which.find(&archive)?;
+    let entry: Entry<Directory> = Entry::open(&archive, &name)?;
+    let output = args.output.as_ref().map(|path| path.display().to_string());
+    let mut plans = Vec::new();
+    plans.extend(args.output.map(|path| Plan::File {
+        path,
+        existing: if args.overwrite { Existing::Replace } else { Existing::Refuse },
+        then: None,
+    }));
+    let commands = line.is_some().then(launch::commands).transpose()?;
+    if let (Some(line), Some(commands)) = (line, &commands) {
+        let to = io::stdout().as_fd().try_clone_to_owned().map_err(launch::no_resource)?;
+        plans.push(Plan::Command(Launch { line, commands: commands.clone(), output: to }));
+    }
+    let restored = restore(&entry, plans, commands.as_ref());
+    launch::end_commands(commands.as_ref());
+    restored?;
+    let bytes = entry.manifest().bytes;
+    if args.place.json {
+        let digest = &entry.manifest().digest;
+        let restored = Restored { schema: SCHEMA, name: name.as_str(), bytes, digest, output };
+        return shown::document(&restored);
+    }
+    Ok(Printed::text(format!("{name}: {} restored, verified\n", shown::size(bytes))))
+}
+
+fn restore(entry: &Entry<Directory>, plans: Vec<Plan>, commands: Option<&Commands>) -> Result<(), Failure> {
+    let failed = |error| Failure::new(Exit::SinkFailed, error);
+    let mut sinks = Sinks::open(plans, || ());
+    sinks.check().map_err(failed)?;
+    match copy(entry, |bytes| sinks.write_all(&[bytes]).map_err(failed)) {
+        Ok(end) => sinks.finish(end, &AtomicBool::new(false), |_| ()).map_err(failed),
+        Err(failure) => {
+            // Before its input ends.
+            if let Some(commands) = commands {
+                commands.kill_all();
+            }
+            Err(Failure { message: format!("{failure}; nothing was restored"), ..failure })
+        }
+    }
+}
