@@ -42,6 +42,16 @@ enum Work {
     /// A command has ended.
     Check,
     End(StreamEnd),
+    /// Nobody wants to know any more.
+    Leave,
+}
+
+impl Drop for Writer {
+    /// The thread has a way to send itself work, so the channel does not close by itself: without this word, a service
+    /// would keep a thread, and the space of an unfinished file, for each session that was aborted.
+    fn drop(&mut self) {
+        let _ = self.work.send(Work::Leave);
+    }
 }
 
 impl Writer {
@@ -119,6 +129,7 @@ impl<W: Fn()> Thread<W> {
                     self.finish(sinks, end, digest.end());
                     return;
                 }
+                Work::Leave => return,
             };
             if let Err(error) = done {
                 self.say(Written::Failed(Exit::SinkFailed, error));
@@ -231,6 +242,19 @@ mod tests {
         // The thread ends, and with it the channel that it speaks through.
         while writer.written.recv().is_ok() {}
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_thread_that_nobody_listens_to_any_more_ends() {
+        let directory = tempfile::tempdir().unwrap();
+        let (wake, woken) = sync_channel(100);
+        let writer = start(&directory.path().join("out"), move || _ = wake.try_send(()));
+        writer.give(block(b"0123456789"));
+        assert!(matches!(next(&writer, &woken), Written::Block(_)));
+        drop(writer);
+        // With it goes what it wakes with.
+        while woken.recv_timeout(Duration::from_secs(10)).is_ok() {}
+        assert_eq!(woken.try_recv(), Err(std::sync::mpsc::TryRecvError::Disconnected));
     }
 
     #[test]

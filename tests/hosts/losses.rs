@@ -1,5 +1,8 @@
 //! What the network loses: a share of everything, everything for a while, and whatever is too large.
 
+use std::time::Duration;
+
+use crate::support::wait::for_as_long_as;
 use crate::support::{Lab, MIB, PATIENCE, Program, Source, all_exit};
 
 /// Receivers r1 to r`count`, each on a host of its own.
@@ -38,6 +41,36 @@ fn hosts_that_lose_from_a_thousandth_to_a_fifth_get_exact_bytes_for_little_more_
         assert!((share * 0.5..share * 1.5 + 0.001).contains(&lost), "r{h} lost {lost}: {report}");
         assert_eq!(report["dropped_at_socket"], 0, "{report}");
     }
+}
+
+#[test]
+fn bursts_of_loss_at_one_host_and_at_all_are_repaired_without_a_storm() {
+    let lab = Lab::with(3, &["--rate", "300mbit"]);
+    let source = Source::new(2, 48 * MIB);
+    let mut receivers = receivers(&lab, 3, &[]);
+    let mut sender = lab.sender().send().args(&["-n", "3"]).source(source).start();
+    sender.feed_to(40 * MIB);
+    for (host, way, span) in
+        [("2", "in", 10), ("0", "out", 10), ("2", "in", 200), ("0", "out", 200), ("0", "out", 3_000)]
+    {
+        let before = receivers[0].taken();
+        receivers[0].must_deliver(before + 1, PATIENCE);
+        lab.script("cut", &[host, way]);
+        for_as_long_as(Duration::from_millis(span));
+        lab.script("heal", &[host]);
+        receivers[0].must_deliver(before + MIB, PATIENCE);
+    }
+    let sender = all_complete(sender, &mut receivers, source);
+    // One that lost as much as its buffers hold asks in a few hundred reports, not in one for each datagram.
+    for h in 1..=3 {
+        let report = sender.report_of(&format!("r{h}"));
+        assert!(
+            report["nacks"].as_u64().unwrap() < report["lost_symbols"].as_u64().unwrap().max(400),
+            "{report}"
+        );
+    }
+    let feedback = sender.report()["wire"]["feedback_datagrams"].as_u64().unwrap();
+    assert!(feedback < 6_000, "{}", sender.report());
 }
 
 #[test]

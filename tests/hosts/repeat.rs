@@ -43,6 +43,46 @@ fn session_follows_session_until_a_signal() {
     receiver.must_exit(&[143], AT_ONCE);
 }
 
+/// Sessions that complete, are aborted, and fail at the command.
+#[test]
+fn many_sessions_leave_no_descriptor_membership_process_or_file_behind() {
+    let lab = Lab::up(1);
+    let launch = lab.host(1).recv("r1").args(HASTY).args(&["--repeat", "-o"]);
+    let path = launch.file("{label}.dump");
+    let mut receiver = launch.arg(path).runs("[ $(wc -c) = 1000 ]").start();
+    let mut after_first = None;
+    for round in 0..6 {
+        for (label, bytes, codes) in [("whole", 1_000, 0), ("other", 999, 9), ("aborted", 1_000, 143)] {
+            let label = format!("{label}-{round}");
+            let source = Source::new(round, bytes);
+            let mut sender = sends(&lab, &label, source);
+            if codes == 143 {
+                sender.feed_to(bytes / 2);
+                sender.must_say("session starts", PATIENCE);
+                sender.signal(Signal::TERM);
+            } else {
+                sender.finish();
+            }
+            sender.must_exit(&[codes], PATIENCE);
+        }
+        // It waits for the next: with a socket for the group, and one to be heard by.
+        let waits = || (lab.host(1).memberships(), receiver.processes().living().len()) == (1, 1);
+        assert!(comes_true(PATIENCE, waits), "round {round}: {:?}", receiver.processes().living());
+        let few: &Vec<_> = after_first.get_or_insert_with(|| receiver.descriptors());
+        let no_more = comes_true(PATIENCE, || receiver.descriptors().len() <= few.len());
+        assert!(no_more, "round {round}: {:?} where there were {few:?}", receiver.descriptors());
+    }
+    let count = |ending: &str| {
+        let entries = std::fs::read_dir(receiver.directory()).unwrap().flatten();
+        entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(ending)).count()
+    };
+    // The file stays where the command beside it failed; nothing stays of what was aborted.
+    assert_eq!((count(".dump"), count("")), (12, 13));
+    receiver.signal(Signal::TERM);
+    receiver.must_exit(&[143], AT_ONCE);
+    assert_eq!(lab.host(1).memberships(), 0);
+}
+
 #[test]
 fn failed_session_is_followed_by_the_next_and_never_continued() {
     let lab = Lab::up(1);

@@ -95,6 +95,16 @@ impl Host {
         }
     }
 
+    /// Sockets of this host that are members of the default group, as its kernel counts them.
+    pub(crate) fn memberships(&self) -> u64 {
+        let output = self.command("cat").arg("/proc/net/igmp").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        // 239.255.77.67, the last byte first.
+        let users =
+            text.lines().filter_map(|line| line.trim().strip_prefix("434DFFEF")?.split_whitespace().next());
+        users.map(|users| users.parse::<u64>().unwrap()).sum()
+    }
+
     /// Frames that this host has sent so far.
     pub(crate) fn frames_sent(&self) -> u64 {
         let output = self.command("cat").arg("/proc/net/dev").output().unwrap();

@@ -217,6 +217,16 @@ impl Program {
         peak.trim().parse::<u64>().expect("a number") * KIB
     }
 
+    /// Descriptors that the program, which still runs, has open.
+    pub(crate) fn descriptors(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().flatten();
+        let mut open: Vec<_> = entries
+            .filter_map(|entry| Some(std::fs::read_link(entry.path()).ok()?.display().to_string()))
+            .collect();
+        open.sort();
+        open
+    }
+
     /// Waits until the program handles SIGTERM itself, from where on it owes an orderly end.
     pub(crate) fn must_catch_signals(&self) {
         let status = format!("/proc/{}/status", self.child.id());
