@@ -67,6 +67,39 @@ fn commands_that_documents_name_exist_and_can_be_run() {
     }
 }
 
+#[test]
+fn tasks_and_flags_of_the_archive_that_the_readme_shows_are_those_of_the_program() {
+    let help = |program: &str, task: &[&str]| {
+        let output =
+            assert_cmd::Command::new(assert_cmd::cargo::cargo_bin(program)).args(task).arg("--help").output();
+        let output = output.unwrap_or_else(|error| panic!("{program} {task:?}: {error}"));
+        assert!(output.status.success(), "{program} {task:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let readme = read("README.md");
+    let mut shown = 0;
+    for line in readme.lines().filter(|line| line.starts_with("    ")) {
+        let line = line.split(" # ").next().unwrap_or_default();
+        let (known, rest) = if let Some((_, rest)) = line.split_once("mcast archive ") {
+            let task = rest.split(' ').next().unwrap_or_default();
+            (help("mcast", &["archive", task]), rest)
+        } else if let Some((_, rest)) =
+            line.split_once("mcast-recv ").filter(|(_, rest)| rest.contains("--archive"))
+        {
+            (help("mcast-recv", &[]), rest)
+        } else {
+            continue;
+        };
+        let own = rest.split(" -- ").next().unwrap_or_default();
+        for flag in own.split(' ').filter(|word| word.starts_with('-')) {
+            let known = known.split([' ', ',', '\n']).any(|word| word == flag);
+            assert!(known, "{line}: {flag} is unknown");
+        }
+        shown += 1;
+    }
+    assert!(shown >= 8, "{shown}");
+}
+
 /// The tests of a file, by the attribute in front of them.
 fn tests_in(path: &Path) -> Vec<String> {
     let mut found = Vec::new();

@@ -198,7 +198,7 @@ impl<'a> Work<'a> {
             Ok(()) => {}
             Err(failure) if config.repeat && session.is_none() => {
                 if !was_full {
-                    tracing::warn!("{failure}, or wait here for room");
+                    tracing::warn!("{failure}; no session until then");
                 }
                 self.is_full = true;
             }

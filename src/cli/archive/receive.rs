@@ -1,6 +1,8 @@
 //! What a receiver does with its archive besides writing to it: looks for room, clears away what the dead have left, and
 //! removes what the rules do not keep.
 
+use std::io;
+
 use indicatif::DecimalBytes;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -50,12 +52,17 @@ impl Archiving {
         }
         // Dropped, it leaves nothing behind.
         let draft = store::Store::begin(&archive);
-        drop(draft.map_err(|error| {
-            cannot(format!(
-                "cannot write to \"{}\": {error}; choose a directory that this user may write to",
-                archive.path().display()
-            ))
-        })?);
+        match draft {
+            // How much room there must be is looked at later, and again and again.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull && config.min_free.is_some() => {}
+            Err(error) => {
+                let path = archive.path().display();
+                return Err(cannot(format!(
+                    "cannot write to \"{path}\": {error}; choose a directory that this user may write to"
+                )));
+            }
+            Ok(draft) => drop(draft),
+        }
         let report =
             ArchiveReport { directory: archive.path().display().to_string(), ..ArchiveReport::default() };
         Ok(Self { archive, config: config.clone(), report })
@@ -78,7 +85,7 @@ impl Archiving {
             Some(free) if free < wanted => Err(Failure::new(
                 Exit::SinkFailed,
                 format!(
-                    "{} free in \"{path}\", less than --min-free {}; make room (mcast archive prune) and start again",
+                    "{} free in \"{path}\", less than --min-free {}; make room (mcast archive prune)",
                     DecimalBytes(free),
                     DecimalBytes(wanted)
                 ),

@@ -78,9 +78,11 @@ pub(super) fn run(args: RestoreArgs) -> Result<Printed, Failure> {
     if args.place.json {
         let digest = &entry.manifest().digest;
         let restored = Restored { schema: SCHEMA, name: name.as_str(), bytes, digest, output };
-        return shown::document(&restored);
+        return Ok(Printed { to_stderr: commands.is_some(), ..shown::document(&restored)? });
     }
-    Ok(Printed::text(format!("{name}: {} restored, verified\n", shown::size(bytes))))
+    let text = format!("{name}: {} restored, verified\n", shown::size(bytes));
+    // What a command has printed stays by itself.
+    Ok(Printed { to_stderr: commands.is_some(), ..Printed::text(text) })
 }
 
 fn restore(entry: &Entry<Directory>, plans: Vec<Plan>, commands: Option<&Commands>) -> Result<(), Failure> {
