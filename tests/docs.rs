@@ -149,4 +149,11 @@ fn every_fault_has_a_test_and_every_test_that_the_page_on_faults_names_exists() 
         assert!(named > 0, "fault {number} names no test");
     }
     assert_eq!(rows.len(), 37);
+    let quoted = page.split('`').skip(1).step_by(2).filter(|word| word.matches('_').count() > 2);
+    for name in quoted {
+        assert!(
+            places.iter().any(|(_, known)| known.iter().any(|test| test == name)),
+            "there is no test {name}"
+        );
+    }
 }
