@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench wire`, less than a minute. Throughput counts bytes of datagrams, in "digest" those of the stream.
 
+#![expect(clippy::expect_used, reason = "a bench that cannot go on should end")]
+
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -14,6 +16,8 @@ use mcast::wire::{
     self, BlockNumber, DatagramNumber, Kind, Message, Need, Needs, ReceiverId, Report, SYMBOL_HEADER_LEN,
     SessionId, Symbol,
 };
+use ring::digest::{SHA256, digest};
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
 /// What fits Ethernet over IPv4 in plain mode.
 const SYMBOL: usize = 1428;
@@ -133,6 +137,24 @@ fn seals(c: &mut Criterion) {
     group.finish();
 }
 
+/// What docs/security.md, "Signatures", would cost: one for each block, over its digest.
+fn signatures(c: &mut Criterion) {
+    let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("a seed of 32 bytes");
+    let public = UnparsedPublicKey::new(&ED25519, pair.public_key().as_ref().to_vec());
+    let block = noise(SYMBOL * BLOCK);
+    let hash = digest(&SHA256, &block);
+    let signature = pair.sign(hash.as_ref());
+    let mut group = c.benchmark_group("signature");
+    group.throughput(Throughput::Bytes(block.len() as u64));
+    group.bench_function("hash_block", |b| b.iter(|| digest(&SHA256, black_box(&block))));
+    group.bench_function("sign", |b| b.iter(|| pair.sign(black_box(hash.as_ref()))));
+    group.bench_function("verify", |b| {
+        b.iter(|| public.verify(black_box(hash.as_ref()), signature.as_ref()));
+    });
+    group.bench_function("hash_blake3", |b| b.iter(|| blake3::hash(black_box(&block))));
+    group.finish();
+}
+
 fn digests(c: &mut Criterion) {
     // More than a second-level cache holds, as the stream is when it gets here.
     let stream = noise(BLOCK * SYMBOL * 32);
@@ -187,6 +209,6 @@ criterion_group! {
         .sample_size(20)
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_secs(1));
-    targets = symbols, reports, seals, digests
+    targets = symbols, reports, seals, signatures, digests
 }
 criterion_main!(benches);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use mcast::exit::Exit;
 use mcast::session::Rate;
-use mcast::sim::{History, Hostile, Scenario, seeds};
-use mcast::wire::{BlockNumber, DatagramNumber, Message, Needs, ReceiverId, Report, SessionId};
+use mcast::sim::{History, Hostile, PlayedBack, Scenario, seeds};
+use mcast::wire::{BlockNumber, DatagramNumber, Join, Message, Name, Needs, ReceiverId, Report, SessionId};
 
 use crate::{all_complete, exits};
 
@@ -84,5 +84,43 @@ fn a_receiver_that_asks_for_everything_costs_the_others_a_tenth_at_most() {
         assert!(repairs > 0.01, "{copies} copies: nobody was greedy");
         assert!(repairs <= 0.12, "{copies} copies: {repairs:.3} repair symbols for each source symbol");
         assert_eq!(history.sent.dropped_reports > 0, copies > 1, "{:?}", history.sent);
+    }
+}
+
+/// Fault 33: without a key, in half a second. The table is full, but not of those whom the operator waits for.
+#[test]
+fn a_hundred_thousand_joins_fill_a_bounded_table_in_which_required_names_have_places() {
+    let mut scenario = Scenario::new(33, 2, 20_000);
+    scenario.start.require = vec!["r0".into(), "r1".into()];
+    scenario.peer_timeout = Duration::from_secs(2);
+    for receiver in &mut scenario.receivers {
+        receiver.launched = Duration::from_secs(1);
+    }
+    let session = scenario.session();
+    scenario.played_back = (0..100_000_u64)
+        .map(|number| {
+            let name = Name::new(&format!("nobody{number}")).expect("a name");
+            let peer_timeout = Duration::from_secs(1);
+            let join = Join { receiver: ReceiverId(number << 32), window: 1, credit: 1, peer_timeout, name };
+            let mut bytes = Vec::new();
+            Message::Join(join).write(session, DatagramNumber(0), &mut bytes);
+            mcast::seal::seal_appended(&mut bytes, 0);
+            let at = Duration::from_millis(100) + Duration::from_micros(5 * number);
+            // Each from another address, as far as there are so many.
+            PlayedBack {
+                at,
+                to: 0,
+                from: Some(usize::try_from(number % 60_000).expect("small") + 10),
+                bytes: bytes.into(),
+            }
+        })
+        .collect();
+    let history = scenario.run();
+    // Those that do not exist have failed, and nobody else has.
+    assert_eq!(history.sender, Some(Exit::Partial), "{:?}", history.sender_error);
+    assert_eq!(history.succeeded, ["r0", "r1"]);
+    assert_eq!(history.admitted.len(), mcast::session::MAX_RECEIVERS);
+    for receiver in &history.receivers {
+        assert_eq!(receiver.exit, Some(Exit::Complete), "{:?}", receiver.error);
     }
 }

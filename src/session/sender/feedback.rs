@@ -44,7 +44,9 @@ impl Sender {
         self.members.admit(now, from, join, budget);
         let silence = self.members.longest_silence(Self::ANNOUNCE_MAX);
         self.announce_due = self.announce_due.min(now + silence);
-        tracing::info!(name = join.name.as_str(), address = %from, receivers = self.members.len(), "receiver joined");
+        if self.outsiders.tells() {
+            tracing::info!(name = join.name.as_str(), address = %from, receivers = self.members.len(), "receiver joined");
+        }
         self.answer(now, join.receiver, Standing::Admitted);
     }
 
@@ -186,7 +188,9 @@ impl Sender {
             // A receiver that succeeded says so in a confirmation.
             let exit = if leave.outcome.exit == Exit::Complete { Exit::Internal } else { leave.outcome.exit };
             let (code, reason) = (exit.code(), leave.text.as_str());
-            tracing::warn!(name = %member.name, address = %member.address, code, reason, "receiver left");
+            if self.outsiders.tells() {
+                tracing::warn!(name = %member.name, address = %member.address, code, reason, "receiver left");
+            }
             member.bytes = leave.outcome.bytes;
             member.lost_symbols = leave.outcome.lost_symbols;
             member.dropped = leave.outcome.dropped;

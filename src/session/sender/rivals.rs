@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::super::MAX_RECEIVERS;
 use super::super::strangers::Strangers;
 use super::prepare::Prepared;
 use super::{Sender, State};
@@ -25,6 +26,8 @@ pub(super) struct Outsiders {
     asked: Option<Asked>,
     /// The seek that the next announce answers.
     echo: ReceiverId,
+    /// Lines about receivers that came or went.
+    lines: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +45,17 @@ struct Asked {
 
 impl Outsiders {
     pub(super) fn new() -> Self {
-        Self { strangers: Strangers::default(), asked: None, echo: ReceiverId(0) }
+        Self { strangers: Strangers::default(), asked: None, echo: ReceiverId(0), lines: 0 }
+    }
+
+    /// One for each receiver that may come, and one for each that leaves: without a key, a stranger could come and go
+    /// for ever, and fill the log.
+    const MOST_LINES: u32 = 2 * MAX_RECEIVERS as u32;
+
+    /// Whether the operator is told that another receiver came or went.
+    pub(super) fn tells(&mut self) -> bool {
+        self.lines = self.lines.saturating_add(1);
+        self.lines <= Self::MOST_LINES
     }
 
     /// What the announce that is being made answers.

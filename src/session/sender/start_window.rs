@@ -78,6 +78,9 @@ impl StartRules {
         let places = u32::try_from(places).unwrap_or(u32::MAX);
         let max = self.max_receivers.map_or(places, |max| max.min(places));
         let count = u32::try_from(joined.clone().count()).unwrap_or(u32::MAX);
+        if count >= max {
+            return false;
+        }
         let absent =
             self.require.iter().filter(|required| joined.clone().all(|other| other != required.as_str()));
         let (mut reserved, mut is_reserved) = (0_u32, false);
