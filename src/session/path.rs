@@ -48,6 +48,13 @@ pub(super) struct Sending {
     pub(super) limited: bool,
     /// What was sent before the checks that are under way now took the rate down.
     pub(super) unchecked: Option<Rate>,
+    /// Standard deviations that are still chance ([`chance`]).
+    pub(super) chance: f64,
+}
+
+/// Standard deviations that one of so many receivers will see by chance: two for one, three for a dozen, four for 400.
+pub(super) fn chance(receivers: usize) -> f64 {
+    (4.0 + 2.0 * (receivers.max(1) as f64).ln()).sqrt()
 }
 
 /// The path to one receiver.
@@ -301,7 +308,7 @@ impl Path {
         // Checks of several paths are one experiment. A loss that is seen while the rate is down for another path's sake
         // would be seen at the full rate, too, unless it is larger than the difference explains; were each to go down
         // from where the one before has brought it, nothing would be left to send.
-        let is_small = !matches!(sign, Sign::Delay(_)) && seen.lost() <= 1.0 - Self::CHECK;
+        let is_small = !matches!(sign, Sign::Delay(_)) && seen.lost() <= 0.5;
         if let Some(unchecked) = sending.unchecked.filter(|_| is_small) {
             rate = rate.max(unchecked.bits_per_second() as f64);
         }
@@ -327,8 +334,10 @@ impl Path {
             return;
         }
         let is_own = match check.sign {
-            Sign::Loss(seen) => self.noise.remains(seen.lost(), seen.sent, interval),
-            Sign::Doubt(_) => self.noise.remains(self.noise.share, self.noise.learnt, interval),
+            Sign::Loss(seen) => self.noise.remains(seen.lost(), seen.sent, interval, sending.chance),
+            Sign::Doubt(_) => {
+                self.noise.remains(self.noise.share, self.noise.learnt, interval, sending.chance)
+            }
             Sign::Delay(seen) => interval.delay > seen.delay / 2,
         };
         tracing::debug!(at = %sending.now, ?check, ?interval, is_own, "checked");
@@ -345,14 +354,14 @@ impl Path {
             }
         } else if lossy && check.follows < Check::MOST {
             // Not as much as before, but some: at the rate that comes through now it must be gone, or it is the path's own.
-            let arrived = interval.delivered(sending.datagram);
-            let now = arrived.clamp(check.now * Self::DEEPEST, check.now) * Self::CHECK;
+            // By share: others may have kept the rate lower than this check does.
+            let now = check.now * (1.0 - interval.lost()).clamp(Self::DEEPEST, 1.0) * Self::CHECK;
             let (sign, follows) = (Sign::Loss(*interval), check.follows + 1);
             self.state = State::Checking(Check { sign, now, from: sending.next, follows, ..check });
             self.since = None;
             return;
         } else {
-            self.noise.correct(interval);
+            self.noise.correct(interval, sending.chance);
         }
         // What would have come through but for the path's own losses.
         let capacity = (check.arrived / (1.0 - self.noise.share)).min(check.rate);
@@ -368,11 +377,6 @@ impl Interval {
     /// Bits per second that were sent.
     fn rate(&self, datagram: f64) -> f64 {
         self.sent as f64 * datagram / self.span.as_secs_f64().max(1e-6)
-    }
-
-    /// Bits per second that arrived.
-    fn delivered(&self, datagram: f64) -> f64 {
-        self.arrived as f64 * datagram / self.span.as_secs_f64().max(1e-6)
     }
 
     /// This one and one before it.
@@ -482,15 +486,15 @@ impl Noise {
     }
 
     /// Whether as much is lost in this interval as was lost of `sent` datagrams before, but for chance.
-    fn remains(&self, share: f64, sent: u64, interval: &Interval) -> bool {
+    fn remains(&self, share: f64, sent: u64, interval: &Interval, deviations: f64) -> bool {
         let samples = 1.0 / sent.max(1) as f64 + 1.0 / interval.sent as f64;
-        let chance = 2.0 * (share * (1.0 - share) * samples).sqrt() + self.deviation * 1.5;
+        let chance = deviations * (share * (1.0 - share) * samples).sqrt() + self.deviation * 1.5;
         interval.lost() > (share - chance).max(share / 3.0) && interval.lost() < share + chance
     }
 
     /// There is no more than in this interval.
-    fn correct(&mut self, interval: &Interval) {
-        if self.share > interval.lost() && !self.remains(self.share, self.learnt, interval) {
+    fn correct(&mut self, interval: &Interval, deviations: f64) {
+        if self.share > interval.lost() && !self.remains(self.share, self.learnt, interval, deviations) {
             (self.share, self.learnt) = (interval.lost().clamp(0.0, Self::MOST), interval.sent);
         }
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::super::path::{Echo, Sending};
+use super::super::path::{Echo, Sending, chance};
 use super::super::{MAX_RECEIVERS, symbol_datagram};
 use super::budget::RepairBudget;
 use super::window::Missing;
@@ -111,6 +111,7 @@ impl Sender {
                 starting: self.rate.is_starting(now),
                 limited: limits.rate.is_some(),
                 unchecked: limits.unchecked,
+                chance: chance(receivers),
                 held_back: now.since(self.held_back) < Self::HELD_BACK + echo.round_trip(),
             };
             self.rate.handle_echo(path, echo, &sending, receivers);
