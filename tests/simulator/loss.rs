@@ -22,7 +22,7 @@ fn a_clean_lan_carries_the_data_once() {
 
 /// The least possible number of transmissions for each source symbol, for blocks of `k` and `n` receivers that each
 /// lose `p` independently: 1 + 1/k Σ [1 − F(m)^n], F the distribution of the extra symbols that one receiver needs.
-fn least_transmissions(k: u32, n: i32, p: f64) -> f64 {
+pub(crate) fn least_transmissions(k: u32, n: i32, p: f64) -> f64 {
     let mut distribution = 0.0;
     let mut term = (1.0 - p).powi(k as i32);
     let mut sum = 0.0;

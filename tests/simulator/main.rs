@@ -13,6 +13,7 @@ mod random;
 mod rate;
 mod slow;
 mod start;
+mod table;
 mod trust;
 mod utilisation;
 
