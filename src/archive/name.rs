@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 pub struct EntryName(String);
 
 impl EntryName {
-    /// Letters, digits, dot, underscore and dash, the first no dot and no dash, at most [`LONGEST_NAME`]. `None` for
+    /// Letters, digits, dot, underscore and dash, the first no dot and no dash, at most `LONGEST_NAME`. `None` for
     /// any other text.
     pub fn new(text: &str) -> Option<Self> {
         let good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
