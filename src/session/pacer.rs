@@ -40,29 +40,39 @@ impl fmt::Display for Rate {
     }
 }
 
-/// Lets datagrams go at a rate: any span of time T carries at most rate × (T + [`Pacer::BURST`] + [`Pacer::BATCH`]), or one
-/// datagram where that is more.
+/// Lets datagrams go at a rate: any span of time T carries at most rate × (T + burst + [`Pacer::BATCH`]), or one datagram where
+/// that is more. The burst is [`Pacer::BURST`] at an operator's rate, and [`Pacer::QUEUE`] bytes at one that was found and
+/// is below [`Pacer::SLOW`].
 ///
 /// This is the generic cell rate algorithm (ITU-T I.371): one number, the time at which the line would be free.
 #[derive(Debug)]
 pub(super) struct Pacer {
     rate: Option<Rate>,
+    /// How far sending may fall behind and still catch up.
+    burst: Duration,
     free_at: Time,
 }
 
 impl Pacer {
-    /// How far sending may fall behind and still catch up: what a late wake-up costs.
+    /// What a late wake-up costs on a host that has time.
     pub(super) const BURST: Duration = Duration::from_micros(300);
     /// What a batch takes at the rate, so that both together are a twentieth of ten milliseconds.
     const BATCH: Duration = Duration::from_micros(200);
+    /// Half of a shallow queue in a switch. A host without time wakes milliseconds late for each datagram of a slow rate; did
+    /// it not catch up, it would never be seen to use that rate, and the rate would stay so slow.
+    const QUEUE: u64 = 32_768;
+    /// Slower than this, a rate that was found is so seldom a port's, and so often a host's without time.
+    const SLOW: Rate = Rate(50_000_000);
 
     pub(super) const fn new() -> Self {
-        Self { rate: None, free_at: Time::ZERO }
+        Self { rate: None, burst: Self::BURST, free_at: Time::ZERO }
     }
 
-    /// `None`: no limit.
-    pub(super) fn set_rate(&mut self, rate: Option<Rate>) {
+    /// `None`: no limit. The rate is `strict` where an operator has chosen it.
+    pub(super) fn set_rate(&mut self, rate: Option<Rate>, strict: bool) {
         self.rate = rate;
+        let slow = rate.filter(|rate| !strict && *rate < Self::SLOW);
+        self.burst = slow.map_or(Self::BURST, |rate| rate.time_for(Self::QUEUE));
     }
 
     /// When the next batch may go; `None`: at once.
@@ -79,7 +89,7 @@ impl Pacer {
 
     pub(super) fn handle_sent(&mut self, now: Time, bytes: u64) {
         if let Some(rate) = self.rate {
-            self.free_at = self.free_at.max(now - Self::BURST) + rate.time_for(bytes);
+            self.free_at = self.free_at.max(now - self.burst) + rate.time_for(bytes);
         }
     }
 }
@@ -89,11 +99,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_late_host_catches_up_at_a_slow_rate_that_nobody_has_chosen() {
+        let (rate, late) = (Rate::from_bits_per_second(20_000_000), Duration::from_millis(3));
+        let carried = |strict| {
+            let (mut pacer, mut now, mut sent) = (Pacer::new(), Time::from_nanos(1_000_000_000), 0);
+            pacer.set_rate(Some(rate), strict);
+            let end = now + Duration::from_secs(1);
+            while now < end {
+                now = pacer.blocked_until(now).map_or(now, |until| until + late);
+                pacer.handle_sent(now, 1_500);
+                while pacer.blocked_until(now).is_none() {
+                    pacer.handle_sent(now, 1_500);
+                    sent += 1_500;
+                }
+                sent += 1_500;
+            }
+            sent as f64 / rate.bytes_in(Duration::from_secs(1)) as f64
+        };
+        assert!(carried(false) > 0.95 && carried(false) < 1.05, "{}", carried(false));
+        assert!(carried(true) < 0.5, "{}", carried(true));
+    }
+
+    #[test]
     fn ten_milliseconds_carry_the_rate_within_five_per_cent() {
         for bits in [10_000_000, 100_000_000, 900_000_000, 9_000_000_000] {
             let rate = Rate::from_bits_per_second(bits);
             let mut pacer = Pacer::new();
-            pacer.set_rate(Some(rate));
+            pacer.set_rate(Some(rate), true);
             let (mut now, mut sent) = (Time::from_nanos(1_000_000), Vec::new());
             let mut jitter = fastrand::Rng::with_seed(bits);
             while now < Time::from_nanos(200_000_000) {

@@ -160,10 +160,14 @@ impl Path {
     const SIGNS: u32 = 3;
     /// The same for a path that is known to have a limit.
     const SIGNS_NEAR_LIMIT: u32 = 2;
+    /// So many times as many where nothing is lost: a host without time is late again and again.
+    const PATIENCE: u32 = 2;
     /// Where no limit is known, loss is checked once its shares add up to this: the more is lost, the sooner.
     const EXCESS: f64 = 0.5;
     /// A queue that takes longer than this is a sign; shallower ones overflow. A busy host is late by less.
-    const DEEP: Duration = Duration::from_millis(25);
+    const DEEP: Duration = Duration::from_millis(50);
+    /// A queue that takes less is as good as drained.
+    const DRAINED: Duration = Duration::from_millis(12);
     /// While checking, this share of what came through is sent: queues drain, and a difference shows …
     const CHECK: f64 = 0.8;
     /// … and this one where nothing but an old answer is put to the test again.
@@ -273,6 +277,7 @@ impl Path {
             let evidence = if self.signs > 2 { interval.joined(&self.sign) } else { interval };
             self.sign = interval;
             self.excess += interval.lost() - self.noise.share;
+            let enough = if lossy { enough } else { enough * Self::PATIENCE };
             if self.signs >= enough && (before.is_some() || !lossy || self.excess >= Self::EXCESS) {
                 let sign = if lossy { Sign::Loss(evidence) } else { Sign::Delay(evidence) };
                 self.check(sign, before, sending);
@@ -288,7 +293,7 @@ impl Path {
                 limit.grown += interval.span;
             }
             let reached = limit.rate();
-            if reached > limit.capacity * Limit::LEFT_BEHIND && interval.delay < Self::DEEP / 4 {
+            if reached > limit.capacity * Limit::LEFT_BEHIND && interval.delay < Self::DRAINED / 2 {
                 self.state = State::Open;
                 return Some(reached);
             }
@@ -330,7 +335,7 @@ impl Path {
     /// What is left at a lower rate was not the rate's fault.
     fn judge(&mut self, check: Check, interval: &Interval, sending: &Sending) {
         let lossy = self.noise.is_exceeded(interval, false);
-        if !lossy && interval.delay > Self::DEEP / 2 && sending.now.since(check.since) < Self::MOST_DRAINING {
+        if !lossy && interval.delay > Self::DRAINED && sending.now.since(check.since) < Self::MOST_DRAINING {
             return;
         }
         let is_own = match check.sign {
