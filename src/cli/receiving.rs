@@ -355,6 +355,7 @@ impl<'a> Work<'a> {
             }
             None => Err(launch::interrupted(self.stopped_by)),
         };
+        let result = if config.repeat { stopped_between(self.stopped_by, result) } else { result };
         if complete {
             tracing::info!(
                 bytes = report.bytes,
@@ -364,6 +365,17 @@ impl<'a> Work<'a> {
         }
         Ended { report, result }
     }
+}
+
+/// A signal that came when a session had just ended, or was about to, ends the service all the same.
+fn stopped_between(signal: u8, result: Result<(), Failure>) -> Result<(), Failure> {
+    if signal == 0 || matches!(&result, Err(Failure { exit: Exit::Signal(_), .. })) {
+        return result;
+    }
+    if let Err(failure) = &result {
+        tracing::warn!("{}", failure.message);
+    }
+    Err(Failure::new(Exit::Signal(signal), format!("stopped by {}", signal_name(signal))))
 }
 
 fn receiver_config(
