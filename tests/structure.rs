@@ -66,9 +66,6 @@ const ONLY_IN: &[(&str, &[&str])] = &[
 /// Lines that a file may have before it is asked which two ideas it holds.
 const LONGEST_FILE: usize = 600;
 
-/// Files that were asked, kept for now, and the lines that they may have: one state machine each, most of it match arms.
-const REVIEWED: &[(&str, usize)] = &[("session/receiver/membership.rs", 660)];
-
 #[test]
 fn rooms_know_only_the_rooms_below_them() {
     let mut used = BTreeSet::new();
@@ -114,11 +111,8 @@ fn every_file_is_short_enough_to_hold_one_idea() {
     let mut complaints = Vec::new();
     for (file, text) in sources() {
         let lines = text.lines().count();
-        let reviewed = REVIEWED.iter().find(|(name, _)| *name == file).map(|(_, most)| *most);
-        if lines > reviewed.unwrap_or(LONGEST_FILE) {
+        if lines > LONGEST_FILE {
             complaints.push(format!("src/{file} has {lines} lines: which two ideas does it hold?"));
-        } else if reviewed.is_some() && lines <= LONGEST_FILE {
-            complaints.push(format!("src/{file} has become short: take it out of REVIEWED"));
         }
     }
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
