@@ -103,7 +103,7 @@ struct TransferArgs {
     #[arg(long, env = "MCAST_PARTIAL_OK", value_parser = BoolishValueParser::new())]
     partial_ok: bool,
 
-    /// Send no faster than this, in bits per second [default: what network and receivers take]
+    /// Send no faster than this, in bits per second of IP datagrams, in bursts of 0.5 ms at most [default: what network and receivers take]
     #[arg(long, env = "MCAST_RATE", value_name = "RATE", value_parser = values::rate)]
     rate: Option<u64>,
 

@@ -8,6 +8,7 @@ mod joining;
 mod landing;
 mod logic;
 mod loss;
+mod pace;
 mod patience;
 mod random;
 mod rate;
