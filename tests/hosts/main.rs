@@ -23,6 +23,7 @@ mod files;
 mod losses;
 mod multicast;
 mod network;
+mod pace;
 mod pauses;
 mod phases;
 mod repeat;
