@@ -78,6 +78,8 @@ pub(super) struct Link {
     pub(super) overflowed: u64,
     /// The next burst, or the present one: from, to.
     burst: (Time, Time),
+    /// Bytes of what a sender waits for room for.
+    waits: usize,
 }
 
 /// What a link did with a datagram that it did not lose.
@@ -96,7 +98,7 @@ pub(super) const FRAME_OVERHEAD: usize = 42;
 impl Link {
     pub(super) fn new(config: LinkConfig) -> Self {
         let (rate, never) = (config.rate, (Time::ZERO, Time::ZERO));
-        Self { config, rate, changes: 0, free_at: Time::ZERO, overflowed: 0, burst: never }
+        Self { config, rate, changes: 0, free_at: Time::ZERO, overflowed: 0, burst: never, waits: 0 }
     }
 
     /// One that several sessions use.
@@ -118,16 +120,18 @@ impl Link {
     /// Whether a sender that feels this link's queue would have to wait with so many bytes.
     pub(super) fn is_full(&mut self, now: Time, bytes: usize) -> bool {
         self.keep_rate(now);
-        self.rate.is_some_and(|rate| {
+        let full = self.rate.is_some_and(|rate| {
             let waiting = rate.bytes_in(self.free_at.since(now));
             waiting > 0 && waiting + bytes as u64 > self.config.queue as u64
-        })
+        });
+        self.waits = if full { bytes } else { 0 };
+        full
     }
 
-    /// When half of the queue is free again.
+    /// When half of the queue is free again, and there is room for what its sender waits with.
     pub(super) fn roomy_at(&self) -> Time {
-        let half = self.rate.map_or(Duration::ZERO, |rate| rate.time_for(self.config.queue as u64 / 2));
-        self.free_at - half
+        let most = (self.config.queue / 2).min(self.config.queue.saturating_sub(self.waits));
+        self.free_at - self.rate.map_or(Duration::ZERO, |rate| rate.time_for(most as u64))
     }
 
     pub(super) fn pass(&mut self, now: Time, length: usize, rng: &mut fastrand::Rng) -> Option<Passage> {
@@ -168,5 +172,29 @@ impl Link {
         let again = (self.config.duplicate > 0.0 && rng.f64() < self.config.duplicate).then_some(later);
         let flipped = (self.config.corrupt > 0.0 && rng.f64() < self.config.corrupt).then(|| rng.usize(..));
         Some(Passage { arrives, again, flipped })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_room_is_woken_when_there_is_room_and_not_before() {
+        for (queue, bytes) in [(4_096, 2_400), (8_192, 2_400), (4_096, 100), (1_600, 2_400)] {
+            let rate = Some(Rate::from_bits_per_second(20_000_000));
+            let mut link = Link::new(LinkConfig { rate, queue, ..LinkConfig::default() });
+            let (mut now, mut rng) = (Time::ZERO, fastrand::Rng::with_seed(1));
+            for _ in 0..1_000 {
+                if link.is_full(now, bytes) {
+                    assert!(link.roomy_at() > now, "queue of {queue}, {bytes} bytes at {now}");
+                    // Times are whole nanoseconds.
+                    now = link.roomy_at() + Duration::from_nanos(1);
+                    assert!(!link.is_full(now, bytes), "queue of {queue}, {bytes} bytes at {now}");
+                }
+                link.pass(now, bytes - FRAME_OVERHEAD, &mut rng);
+            }
+            assert!(now > Time::ZERO, "nobody ever waited");
+        }
     }
 }

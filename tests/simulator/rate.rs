@@ -87,6 +87,24 @@ fn a_slower_port_with_a_deep_queue_sets_the_pace() {
 }
 
 #[test]
+fn a_port_whose_queue_holds_a_datagram_or_two_is_slow_and_no_dead_end() {
+    for (megabits, queue, most) in [(10, 1_600, 1.5), (10, 4_096, 1.2), (100, 1_600, 1.3), (100, 4_096, 1.15)]
+    {
+        for receivers in [1, 32] {
+            let rate = mbit(megabits);
+            let seconds = 3.0;
+            let mut scenario = lan(8, receivers, (payload(rate) * seconds) as u64);
+            scenario.receivers[0].leaf = port(rate, queue);
+            let history = scenario.run();
+            all_complete(&history);
+            let took = history.sender_ended.since(history.started.expect("it has")).as_secs_f64();
+            let what = format!("{rate}, queue of {queue}, {receivers} receivers");
+            assert!(took < seconds * most, "{what}: {took:.2} s, {seconds} at least");
+        }
+    }
+}
+
+#[test]
 fn losses_of_others_do_not_slow_down_a_slower_port() {
     for (queue, noise) in [(SHALLOW, 0.01), (SHALLOW, 0.05), (DEEP, 0.05)] {
         settles(mbit(100), queue, noise, 0.0, 0.9);
