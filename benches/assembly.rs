@@ -13,7 +13,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use mcast::net::clock::Clock;
 use mcast::seal::{Accept, GroupKey, KEY_LEN, Party, Seal, Sealer, Secret};
 use mcast::session::receiver::{self, Receiver};
-use mcast::session::{Endpoint, Landed, batch_of};
+use mcast::session::{Endpoint, Landed, Origin, batch_of};
 use mcast::time::Time;
 use mcast::wire::{
     Announce, BlockNumber, DatagramNumber, Entries, Kind, Label, Message, Name, Phase, ReceiverId, Roster,
@@ -89,7 +89,7 @@ impl Session {
         message.write(SESSION, DatagramNumber(self.number), &mut datagram);
         self.number += 1;
         self.sealer.seal_appended(&mut datagram, 0);
-        self.receiver.handle_datagram(self.now, sender(), &mut datagram);
+        self.receiver.handle_datagram(self.now, Origin::just(self.now, sender()), &mut datagram);
     }
 
     /// Writes the next block's datagrams.
@@ -110,7 +110,7 @@ impl Session {
         for datagrams in self.wire.chunks(batch) {
             slot[..datagrams.len()].copy_from_slice(datagrams);
             for datagram in slot[..datagrams.len()].chunks_exact_mut(STRIDE) {
-                self.receiver.handle_datagram(self.now, sender(), datagram);
+                self.receiver.handle_datagram(self.now, Origin::just(self.now, sender()), datagram);
             }
         }
         self.serve();
@@ -121,7 +121,11 @@ impl Session {
         let mut landed = Vec::new();
         for (room, datagrams) in self.receiver.landing().into_iter().zip(self.wire.chunks(batch)) {
             room[..datagrams.len()].copy_from_slice(datagrams);
-            landed.push(Landed { from: sender(), len: datagrams.len(), segment: STRIDE });
+            landed.push(Landed {
+                origin: Origin::just(self.now, sender()),
+                len: datagrams.len(),
+                segment: STRIDE,
+            });
         }
         assert_eq!(landed.len(), 2, "both batches have a room");
         self.receiver.handle_landed(self.now, &landed);

@@ -75,6 +75,7 @@ fn reports(c: &mut Criterion) {
         settled: DatagramNumber(89_990),
         arrived: 89_000,
         held: Duration::from_micros(120),
+        waited: Duration::ZERO,
         received: BlockNumber(1_000),
         position: BlockNumber(998),
         bytes: 125_000_000,

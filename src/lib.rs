@@ -30,7 +30,7 @@
 //! use mcast::seal::{Accept, Seal};
 //! use mcast::session::receiver::{self, Event};
 //! use mcast::session::sender::{self, StartRules};
-//! use mcast::session::{Endpoint, Network, Receiver, Sender, Sent, StreamDigest, Transmit, turn};
+//! use mcast::session::{Endpoint, Network, Origin, Receiver, Sender, Sent, StreamDigest, Transmit, turn};
 //! use mcast::time::Time;
 //! use mcast::wire::{Label, Name, ReceiverId, SessionId};
 //!
@@ -42,7 +42,7 @@
 //! impl Network for Port {
 //!     fn receive<E: Endpoint>(&mut self, now: Time, endpoint: &mut E) -> bool {
 //!         for mut datagram in self.arrived.borrow_mut().drain(..) {
-//!             endpoint.handle_datagram(now, self.peer, &mut datagram);
+//!             endpoint.handle_datagram(now, Origin::just(now, self.peer), &mut datagram);
 //!         }
 //!         false
 //!     }

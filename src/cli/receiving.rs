@@ -88,10 +88,11 @@ impl<'a> Work<'a> {
         let accept = config.keys.accept()?;
         let sinks = SinkPlans::prepare(config)?;
         let venue = super::venue(&config.network)?;
-        let network = ReceiverNetwork::new(ReceiverSockets::open(&venue, config.ttl)?, config.peer_timeout);
+        let clock = Clock::start();
+        let sockets = ReceiverSockets::open(&venue, config.ttl)?;
+        let network = ReceiverNetwork::new(sockets, config.peer_timeout, clock);
         tracing::info!(interface = %venue.interface.name, group = %venue.target(), "waiting for a sender");
         let machine = receiver_config(config, accept, network.receive_buffer(), &lasting.over)?;
-        let clock = Clock::start();
         let sleeper = Sleeper::new().map_err(launch::no_resource)?;
         if lasting.signals.is_none() {
             lasting.signals = Some(Signals::catch().map_err(launch::no_resource)?);

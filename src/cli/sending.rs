@@ -78,7 +78,7 @@ impl Work {
         let waker = sleeper.waker();
         let reader = Reader::start(source, move || waker.wake()).map_err(launch::no_resource)?;
         let sender = Sender::new(machine, clock.now());
-        let network = SenderNetwork::new(&venue, sockets, config.peer_timeout);
+        let network = SenderNetwork::new(&venue, sockets, config.peer_timeout, clock);
         Ok(Self {
             clock,
             sender,

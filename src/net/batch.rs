@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
 use socket2::Socket;
 
-use super::Trouble;
-use crate::session::Landed;
+use super::{Arrivals, Trouble};
+use crate::session::{Landed, Origin};
 
 /// A UDP socket that never blocks and moves datagrams in batches.
 #[derive(Debug)]
@@ -37,7 +37,8 @@ impl BatchSocket {
         send_in_batches(contents, segment, || self.state.max_gso_segments(), one_batch)
     }
 
-    /// Hands over what has arrived, datagram by datagram with its origin, in at most `batches` system calls.
+    /// Hands over what has arrived, datagram by datagram with its origin as `arrivals` tells it, in at most `batches`
+    /// system calls.
     ///
     /// # Errors
     /// Whatever the socket has to say except that nothing is there; [`Trouble::of`] sorts it. An error is reported
@@ -46,7 +47,8 @@ impl BatchSocket {
         &self,
         inbox: &mut Inbox,
         batches: usize,
-        mut each: impl FnMut(SocketAddr, &mut [u8]),
+        arrivals: &Arrivals,
+        mut each: impl FnMut(Origin, &mut [u8]),
     ) -> io::Result<Received> {
         let mut received = Received { datagrams: 0, messages: 0, more: true };
         let mut meta = [RecvMeta::default(); BATCH_SIZE];
@@ -62,13 +64,14 @@ impl BatchSocket {
             received.messages += filled;
             for (slice, meta) in slices.iter_mut().zip(&meta).take(filled) {
                 let bytes = slice.get_mut(..meta.len).unwrap_or_default();
+                let origin = arrivals.origin(meta.addr, meta.timestamp);
                 if bytes.is_empty() {
                     received.datagrams += 1;
-                    each(meta.addr, bytes);
+                    each(origin, bytes);
                 }
                 for datagram in bytes.chunks_mut(meta.stride.max(1)) {
                     received.datagrams += 1;
-                    each(meta.addr, datagram);
+                    each(origin, datagram);
                 }
             }
             if filled < BATCH_SIZE {
@@ -87,6 +90,7 @@ impl BatchSocket {
     pub(super) fn receive_batches(
         &self,
         rooms: Vec<&mut [u8]>,
+        arrivals: &Arrivals,
         landed: &mut Vec<Landed>,
     ) -> io::Result<Received> {
         landed.clear();
@@ -102,7 +106,7 @@ impl BatchSocket {
             Err(error) => return Err(error),
         };
         landed.extend(meta.iter().take(filled).map(|meta| Landed {
-            from: meta.addr,
+            origin: arrivals.origin(meta.addr, meta.timestamp),
             len: meta.len,
             segment: meta.stride,
         }));
@@ -319,10 +323,11 @@ mod tests {
         while found.len() < 4 && clock.now() < deadline {
             sleeper.wait([Watch::readable(&to)], &clock, deadline, || true).unwrap();
             let mut memory = [0; 3 * 350];
-            let received = to.receive_batches(memory.chunks_exact_mut(350).collect(), &mut landed).unwrap();
+            let (rooms, arrivals) = (memory.chunks_exact_mut(350).collect(), Arrivals::just(clock.now()));
+            let received = to.receive_batches(rooms, &arrivals, &mut landed).unwrap();
             assert_eq!((received.messages, received.more), (landed.len(), landed.len() == 3));
             for (room, batch) in memory.chunks_exact(350).zip(&landed) {
-                assert_eq!(batch.from, from.local_address().unwrap());
+                assert_eq!(batch.origin.address, from.local_address().unwrap());
                 found.push((batch.len, batch.segment, room[..batch.len].to_vec()));
             }
         }

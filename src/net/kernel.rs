@@ -3,13 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::arrival::ArrivalClock;
 use super::batch::{BatchSocket, Inbox, Received, SendError};
+use super::clock::Clock;
 use super::coalesce::Coalescing;
 use super::drops::DropCounter;
 use super::membership::GroupMembership;
 use super::socket::{ReceiverSockets, SenderSockets, Venue};
 use super::wake::Watch;
-use super::{Error, Trouble};
+use super::{Arrivals, Error, Trouble};
 use crate::session::{Destination, Endpoint, Landed, Network, Sent, Transmit};
 use crate::time::Time;
 
@@ -43,6 +45,8 @@ pub struct SenderNetwork {
     inbox: Inbox,
     troubles: Troubles,
     membership: GroupMembership,
+    /// For the socket for data and the one for the group.
+    arrivals: [ArrivalClock; 2],
 }
 
 /// The network of a receiver.
@@ -61,18 +65,20 @@ pub struct ReceiverNetwork {
     batched: bool,
     landed: Vec<Landed>,
     membership: GroupMembership,
+    arrivals: ArrivalClock,
 }
 
 impl SenderNetwork {
     /// The network that `sockets` of this venue reach. `peer_timeout` paces what keeps switches from forgetting the
-    /// group.
-    pub fn new(venue: &Venue, sockets: SenderSockets, peer_timeout: Duration) -> Self {
+    /// group; turns are taken at times of `clock`.
+    pub fn new(venue: &Venue, sockets: SenderSockets, peer_timeout: Duration, clock: Clock) -> Self {
         Self {
             sockets,
             target: venue.target(),
             inbox: Inbox::new(),
             troubles: Troubles::default(),
             membership: GroupMembership::new(venue, peer_timeout),
+            arrivals: [ArrivalClock::new(clock), ArrivalClock::new(clock)],
         }
     }
 
@@ -103,8 +109,9 @@ impl SenderNetwork {
 }
 
 impl ReceiverNetwork {
-    /// The network that `sockets` reach. `peer_timeout` paces what keeps switches from forgetting the group.
-    pub fn new(sockets: ReceiverSockets, peer_timeout: Duration) -> Self {
+    /// The network that `sockets` reach. `peer_timeout` paces what keeps switches from forgetting the group; turns are
+    /// taken at times of `clock`.
+    pub fn new(sockets: ReceiverSockets, peer_timeout: Duration, clock: Clock) -> Self {
         let membership = GroupMembership::new(&sockets.venue, peer_timeout);
         let coalescing = Coalescing::new(sockets.group.receive_buffer() / FULL_FRAME);
         Self {
@@ -119,6 +126,7 @@ impl ReceiverNetwork {
             batched: false,
             landed: Vec::new(),
             membership,
+            arrivals: ArrivalClock::new(clock),
         }
     }
 
@@ -143,17 +151,17 @@ impl ReceiverNetwork {
     }
 
     fn receive_from_group<E: Endpoint>(&mut self, now: Time, endpoint: &mut E) -> std::io::Result<Received> {
-        let group = &self.sockets.group;
+        let (group, arrivals) = (&self.sockets.group, self.arrivals.turn(now));
         if self.batched {
             let rooms = endpoint.landing();
             if !rooms.is_empty() {
-                let received = group.receive_batches(rooms, &mut self.landed)?;
+                let received = group.receive_batches(rooms, &arrivals, &mut self.landed)?;
                 endpoint.handle_landed(now, &self.landed);
                 return Ok(received);
             }
         }
-        let sink = |from, datagram: &mut [u8]| endpoint.handle_datagram(now, from, datagram);
-        group.receive(&mut self.inbox, BATCHES_A_TURN, sink)
+        let sink = |origin, datagram: &mut [u8]| endpoint.handle_datagram(now, origin, datagram);
+        group.receive(&mut self.inbox, BATCHES_A_TURN, &arrivals, sink)
     }
 
     /// Reminds switches that this host is a member, at once where the sender has fallen silent. To be called
@@ -178,10 +186,13 @@ impl ReceiverNetwork {
 impl Network for SenderNetwork {
     fn receive<E: Endpoint>(&mut self, now: Time, endpoint: &mut E) -> bool {
         let mut more = false;
-        for socket in [Some(&self.sockets.data), self.sockets.listen.as_ref()].into_iter().flatten() {
-            let sink = |from, datagram: &mut [u8]| endpoint.handle_datagram(now, from, datagram);
-            match socket.receive(&mut self.inbox, BATCHES_A_TURN, sink) {
-                Ok(received) => more |= received.more,
+        let sockets = [Some(&self.sockets.data), self.sockets.listen.as_ref()];
+        for (socket, arrivals) in sockets.into_iter().zip(&mut self.arrivals) {
+            let Some(socket) = socket else { continue };
+            let sink = |origin, datagram: &mut [u8]| endpoint.handle_datagram(now, origin, datagram);
+            match socket.receive(&mut self.inbox, BATCHES_A_TURN, &arrivals.turn(now), sink) {
+                Ok(received) if received.more => more = true,
+                Ok(_) => arrivals.note_empty(now),
                 Err(error) => self.troubles.note_receive(&error),
             }
         }
@@ -203,6 +214,9 @@ impl Network for ReceiverNetwork {
         match self.receive_from_group(now, endpoint) {
             Ok(received) => {
                 more = received.more;
+                if !more {
+                    self.arrivals.note_empty(now);
+                }
                 self.taken += received.datagrams;
                 if received.messages > 0 {
                     self.batched = received.datagrams >= received.messages * WORTH_A_ROOM;
@@ -212,7 +226,7 @@ impl Network for ReceiverNetwork {
         }
         if let Some(peer) = &self.sockets.peer {
             // The sender speaks to the group only; what comes here is the kernel's word that it is gone.
-            match peer.receive(&mut self.inbox, 1, |_, _| ()) {
+            match peer.receive(&mut self.inbox, 1, &Arrivals::just(now), |_, _| ()) {
                 Ok(_) => {}
                 Err(error) if Trouble::of(&error) == Trouble::PeerGone => self.unreachable = true,
                 Err(error) => self.troubles.note_receive(&error),

@@ -2,6 +2,7 @@
 //!
 //! Nothing outside this room reads a clock or opens a socket.
 
+mod arrival;
 pub mod batch;
 pub mod clock;
 mod coalesce;
@@ -13,4 +14,5 @@ mod membership;
 pub mod socket;
 pub mod wake;
 
+pub use arrival::{ArrivalClock, Arrivals};
 pub use error::{Error, Trouble};

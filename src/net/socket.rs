@@ -289,10 +289,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::net::Trouble;
     use crate::net::batch::Inbox;
     use crate::net::clock::Clock;
     use crate::net::wake::{Sleeper, Watch};
+    use crate::net::{Arrivals, Trouble};
 
     const GROUP_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 255, 77, 1));
 
@@ -307,7 +307,12 @@ mod tests {
         let mut datagrams = Vec::new();
         while datagrams.len() < count && clock.now() < deadline {
             sleeper.wait([Watch::readable(socket)], &clock, deadline, || true).unwrap();
-            socket.receive(&mut inbox, 4, |from, bytes| datagrams.push((from, bytes.to_vec()))).unwrap();
+            let arrivals = Arrivals::just(clock.now());
+            socket
+                .receive(&mut inbox, 4, &arrivals, |origin, bytes| {
+                    datagrams.push((origin.address, bytes.to_vec()));
+                })
+                .unwrap();
         }
         datagrams
     }
@@ -438,7 +443,9 @@ mod tests {
         let mut receiver = ReceiverSockets::open(&venue, None).unwrap();
         let peer = receiver.connect(venue.own()).unwrap();
         peer.send(venue.own(), b"anybody there?", 100).unwrap();
-        let error = peer.receive(&mut Inbox::new(), 1, |_, _| ()).unwrap_err();
+        let error = peer
+            .receive(&mut Inbox::new(), 1, &Arrivals::just(crate::time::Time::ZERO), |_, _| ())
+            .unwrap_err();
         assert_eq!(Trouble::of(&error), Trouble::PeerGone);
     }
 

@@ -75,11 +75,27 @@ pub enum Destination {
     Peer(SocketAddr),
 }
 
+/// Where datagrams came from, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Who sent them.
+    pub address: SocketAddr,
+    /// When this host had them: no later than they are handed over, and earlier where the process was late to look.
+    pub arrived: Time,
+}
+
+impl Origin {
+    /// What `address` sent has arrived as it is handed over.
+    pub const fn just(now: Time, address: SocketAddr) -> Self {
+        Self { address, arrived: now }
+    }
+}
+
 /// Datagrams of one origin that arrived as a batch, one after the other.
 #[derive(Clone, Copy, Debug)]
 pub struct Landed {
-    /// Where from.
-    pub from: SocketAddr,
+    /// Where from, and when.
+    pub origin: Origin,
     /// Bytes in all.
     pub len: usize,
     /// Bytes in each datagram but the last, which may be shorter.
@@ -107,7 +123,7 @@ const MOST_SEGMENTS: usize = 64;
 /// What [`turn()`] asks of a state machine. The guarantee: whatever bytes are handed in, and however late, no panic.
 pub trait Endpoint {
     /// A datagram arrived. It may be opened where it lies.
-    fn handle_datagram(&mut self, now: Time, from: SocketAddr, datagram: &mut [u8]);
+    fn handle_datagram(&mut self, now: Time, origin: Origin, datagram: &mut [u8]);
 
     /// Where the batches of datagrams that come next will probably belong, in order; none is fine. Each room holds the
     /// largest batch of this session. A network that reads one batch into each, from the first on, says so by

@@ -1,29 +1,28 @@
 //! What every simulated host has: datagrams that wait to be read, and an alarm.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::session::{Landed, Wake};
+use crate::session::{Landed, Origin, Wake};
 use crate::time::Time;
 
 #[derive(Debug, Default)]
 pub(super) struct Host {
-    pub(super) inbox: VecDeque<(SocketAddr, Rc<[u8]>)>,
+    pub(super) inbox: VecDeque<(Origin, Rc<[u8]>)>,
     pub(super) inbox_bytes: usize,
     pub(super) wake: Option<Time>,
     pub(super) dropped: u64,
 }
 
 impl Host {
-    pub(super) fn arrive(&mut self, from: SocketAddr, bytes: Rc<[u8]>, room: usize) {
+    pub(super) fn arrive(&mut self, origin: Origin, bytes: Rc<[u8]>, room: usize) {
         if self.inbox_bytes + bytes.len() > room {
             self.dropped += 1;
             return;
         }
         self.inbox_bytes += bytes.len();
-        self.inbox.push_back((from, bytes));
+        self.inbox.push_back((origin, bytes));
     }
 
     /// Moves what has arrived into `rooms`, as GRO does: datagrams of one origin and size become a batch, which a shorter
@@ -31,10 +30,10 @@ impl Host {
     pub(super) fn land(&mut self, rooms: Vec<&mut [u8]>) -> Vec<Landed> {
         let mut landed = Vec::new();
         for room in rooms {
-            let Some((from, first)) = self.inbox.front() else { break };
-            let mut batch = Landed { from: *from, len: 0, segment: first.len() };
-            while let Some((from, bytes)) = self.inbox.front()
-                && *from == batch.from
+            let Some((origin, first)) = self.inbox.front() else { break };
+            let mut batch = Landed { origin: *origin, len: 0, segment: first.len() };
+            while let Some((origin, bytes)) = self.inbox.front()
+                && origin.address == batch.origin.address
                 && bytes.len() <= batch.segment
                 && batch.len.is_multiple_of(batch.segment.max(1))
                 && let Some(space) = room.get_mut(batch.len..batch.len + bytes.len())

@@ -17,7 +17,9 @@ use crate::exit::Exit;
 use crate::fec::Block;
 use crate::session::receiver::Event;
 use crate::session::sender::MemberState;
-use crate::session::{Endpoint, Network, Receiver, Sender, Sent, StreamEnd, Transmit, Wake, WireStats, turn};
+use crate::session::{
+    Endpoint, Network, Origin, Receiver, Sender, Sent, StreamEnd, Transmit, Wake, WireStats, turn,
+};
 use crate::time::Time;
 use crate::wire::{AbortReason, Kind};
 
@@ -80,9 +82,9 @@ impl Network for Port<'_, '_> {
             }
         }
         for _ in 0..256 {
-            let Some((from, bytes)) = self.host.inbox.pop_front() else { return false };
+            let Some((origin, bytes)) = self.host.inbox.pop_front() else { return false };
             self.host.inbox_bytes -= bytes.len();
-            endpoint.handle_datagram(now, from, &mut bytes.to_vec());
+            endpoint.handle_datagram(now, origin, &mut bytes.to_vec());
         }
         !self.host.inbox.is_empty()
     }
@@ -331,7 +333,8 @@ impl<'a> World<'a> {
                     (&mut receiver.host, room, receiver.machine.is_some() && receiver.history.is_none())
                 };
                 if listens {
-                    host.arrive(arrival.from, Rc::clone(&arrival.bytes), room);
+                    let origin = Origin::just(self.now, arrival.from);
+                    host.arrive(origin, Rc::clone(&arrival.bytes), room);
                     let at = if to == SENDER { self.now } else { gathered(self.now, self.scenario.gather) };
                     host.wake_no_later(at);
                     self.wakes[to] = self.wakes[to].min(at);

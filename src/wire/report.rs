@@ -9,7 +9,7 @@ use crate::fec::{MAX_SYMBOLS, SymbolSet};
 /// Sent as data arrives, when symbols are missing, when the sink takes blocks, and as a sign of life.
 ///
 /// ```text
-/// receiver (8) | highest (8) | settled (8) | arrived (8) | held, µs (4)
+/// receiver (8) | highest (8) | settled (8) | arrived (8) | held, µs (4) | waited, µs (4)
 /// | received (8) | position (8) | bytes (8) | window (4) | credit (4)
 /// | lost symbols (8) | dropped (8) | stalled, ms (4)
 /// | count (2) | count × [ block, from received on (4) | missing (1) | bitmap length (1) | bitmap (0 to 32) ]
@@ -24,8 +24,10 @@ pub struct Report<'a> {
     pub settled: DatagramNumber,
     /// Datagrams of the session that arrived, duplicates not counted.
     pub arrived: u64,
-    /// Time between the arrival of `highest` and this report.
+    /// Time between the receiver's look at `highest` and this report.
     pub held: Duration,
+    /// Time between the arrival of `highest` at the receiver's host and its look: no fault of the path's.
+    pub waited: Duration,
     /// Every block before this one is complete.
     pub received: BlockNumber,
     /// Every block before this one has been taken by the sink; never beyond `received`.
@@ -68,7 +70,7 @@ pub enum Needs<'a> {
 
 impl<'a> Report<'a> {
     /// Header and fixed fields, before the list of needs.
-    pub const FIXED_LEN: usize = super::HEADER_LEN + 90;
+    pub const FIXED_LEN: usize = super::HEADER_LEN + 94;
 
     pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         let receiver = ReceiverId(reader.u64("receiver")?);
@@ -76,6 +78,7 @@ impl<'a> Report<'a> {
         let settled = DatagramNumber(reader.u64("settled")?);
         let arrived = reader.u64("arrived")?;
         let held = reader.micros("held")?;
+        let waited = reader.micros("waited")?;
         let received = BlockNumber(reader.u64("received")?);
         let position = BlockNumber(reader.u64("position")?);
         let bytes = reader.u64("bytes")?;
@@ -104,6 +107,7 @@ impl<'a> Report<'a> {
             settled,
             arrived,
             held,
+            waited,
             received,
             position,
             bytes,
@@ -122,6 +126,7 @@ impl<'a> Report<'a> {
         writer.u64(self.settled.0);
         writer.u64(self.arrived);
         writer.micros(self.held);
+        writer.micros(self.waited);
         writer.u64(self.received.0);
         writer.u64(self.position.0);
         writer.u64(self.bytes);

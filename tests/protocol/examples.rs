@@ -77,6 +77,7 @@ pub(super) fn each_example(mut check: impl FnMut(&str, DatagramNumber, Message<'
         settled: DatagramNumber(990),
         arrived: 980,
         held: Duration::from_micros(120),
+        waited: Duration::from_micros(3_900),
         received: BlockNumber(7),
         position: BlockNumber(6),
         bytes: 753_984,

@@ -142,7 +142,7 @@ proptest! {
 
     #[test]
     fn reports_come_back(
-        session: [u8; 16], number: u64, receiver: u64, numbers: [u64; 2], arrived: u64, held in micros(),
+        session: [u8; 16], number: u64, receiver: u64, numbers: [u64; 2], arrived: u64, held in micros(), waited in micros(),
         blocks: [u64; 2], counts: [u64; 3], window: u32, credit: u32, stalled in millis(), needs in needs(),
     ) {
         let [bytes, lost_symbols, dropped] = counts;
@@ -152,6 +152,7 @@ proptest! {
             settled: DatagramNumber(numbers[0].min(numbers[1])),
             arrived,
             held,
+            waited,
             received: BlockNumber(blocks[0].max(blocks[1])),
             position: BlockNumber(blocks[0].min(blocks[1])),
             bytes,

@@ -33,6 +33,7 @@ fn who_misses_what_the_sender_no_longer_has_exits_6() {
         settled: DatagramNumber(50),
         arrived: 50,
         held: Duration::ZERO,
+        waited: Duration::ZERO,
         received: BlockNumber(20),
         position: BlockNumber(20),
         bytes: 5_000,

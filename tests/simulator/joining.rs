@@ -6,7 +6,7 @@ use std::time::Duration;
 use mcast::exit::Exit;
 use mcast::seal::{self, Seal};
 use mcast::session::sender::{self, StartRules};
-use mcast::session::{Endpoint, Sender};
+use mcast::session::{Endpoint, Origin, Sender};
 use mcast::time::Time;
 use mcast::wire::{DatagramNumber, Join, Label, Message, Name, ReceiverId, SessionId};
 
@@ -63,7 +63,8 @@ fn join(sender: &mut Sender, now: Time, receiver: u16) {
     let mut datagram = Vec::new();
     message.write(SESSION, DatagramNumber(1), &mut datagram);
     seal::seal_appended(&mut datagram, 0);
-    sender.handle_datagram(now, SocketAddr::from(([10, 0, 0, 1], receiver)), &mut datagram);
+    let from = SocketAddr::from(([10, 0, 0, 1], receiver));
+    sender.handle_datagram(now, Origin::just(now, from), &mut datagram);
     look(sender, now);
 }
 

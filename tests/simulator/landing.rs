@@ -6,7 +6,7 @@ use std::time::Duration;
 use mcast::fec::Block;
 use mcast::seal::{self, Accept};
 use mcast::session::receiver::{self, Receiver};
-use mcast::session::{Endpoint, Landed, batch_of, layout};
+use mcast::session::{Endpoint, Landed, Origin, batch_of, layout};
 use mcast::time::Time;
 use mcast::wire::{
     Announce, BlockNumber, DatagramNumber, Entries, Label, Message, Name, Phase, ReceiverId, Roster,
@@ -20,6 +20,10 @@ const ID: ReceiverId = ReceiverId(7);
 
 fn sender() -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], 7767))
+}
+
+fn origin(now: Time) -> Origin {
+    Origin::just(now, sender())
 }
 
 fn sealed(number: u64, message: &Message<'_>) -> Vec<u8> {
@@ -59,13 +63,13 @@ fn member() -> Receiver {
         echo: ReceiverId(0),
         label: Label::new("x").unwrap(),
     };
-    receiver.handle_datagram(Time::ZERO, sender(), &mut sealed(0, &Message::Announce(announce)));
+    receiver.handle_datagram(Time::ZERO, origin(Time::ZERO), &mut sealed(0, &Message::Announce(announce)));
     receiver.handle_timeout(Time::ZERO);
     assert!(receiver.poll_transmit(Time::ZERO).is_some(), "it joins");
     receiver.handle_transmitted(Time::ZERO);
     let entries = [(ID, Standing::Admitted)];
     let roster = Message::Roster(Roster { entries: Entries::Given(&entries) });
-    receiver.handle_datagram(Time::ZERO, sender(), &mut sealed(1, &roster));
+    receiver.handle_datagram(Time::ZERO, origin(Time::ZERO), &mut sealed(1, &roster));
     receiver
 }
 
@@ -115,7 +119,7 @@ fn land(receiver: &mut Receiver, now: Time, datagrams: &mut &[Vec<u8>], most: us
     let mut landed = Vec::new();
     for room in receiver.landing() {
         let Some(first) = datagrams.first() else { break };
-        let mut batch = Landed { from: sender(), len: 0, segment: first.len() };
+        let mut batch = Landed { origin: origin(now), len: 0, segment: first.len() };
         while let Some(datagram) = datagrams.first()
             && datagram.len() <= batch.segment
             && batch.len.is_multiple_of(batch.segment)
@@ -158,11 +162,11 @@ fn a_batch_in_place_and_its_datagrams_one_by_one_lead_to_the_same() {
             if land(&mut landing, now, &mut rest, most) {
                 in_place += 1;
             } else {
-                landing.handle_datagram(now, sender(), &mut rest[0].clone());
+                landing.handle_datagram(now, origin(now), &mut rest[0].clone());
                 rest = &rest[1..];
             }
             for datagram in &before[..before.len() - rest.len()] {
-                plain.handle_datagram(now, sender(), &mut datagram.clone());
+                plain.handle_datagram(now, origin(now), &mut datagram.clone());
             }
             for (receiver, stream) in [(&mut plain, &mut expected), (&mut landing, &mut stream)] {
                 receiver.handle_timeout(now);
@@ -200,15 +204,19 @@ fn what_comes_from_a_stranger_does_not_stay_where_it_landed() {
     for (from, bytes) in
         [(stranger, &right), (sender(), &flipped), (sender(), &elsewhere), (sender(), &vec![])]
     {
-        let mut receiver = member();
-        receiver.handle_datagram(Time::ZERO, sender(), &mut sealed(9, &Message::KeepAlive(STATUS)));
+        let (mut receiver, origin) = (member(), Origin::just(Time::ZERO, from));
+        receiver.handle_datagram(
+            Time::ZERO,
+            Origin::just(Time::ZERO, sender()),
+            &mut sealed(9, &Message::KeepAlive(STATUS)),
+        );
         let mut rooms = receiver.landing();
         rooms[0][..bytes.len()].copy_from_slice(bytes);
-        receiver.handle_landed(Time::ZERO, &[Landed { from, len: bytes.len(), segment: bytes.len() }]);
+        receiver.handle_landed(Time::ZERO, &[Landed { origin, len: bytes.len(), segment: bytes.len() }]);
         assert!(receiver.poll_block().is_none());
         // Rooms that nobody has are nobody's fault.
-        receiver.handle_landed(Time::ZERO, &[Landed { from, len: 5_000_000, segment: 0 }; 20]);
-        receiver.handle_datagram(Time::ZERO, sender(), &mut right.clone());
+        receiver.handle_landed(Time::ZERO, &[Landed { origin, len: 5_000_000, segment: 0 }; 20]);
+        receiver.handle_datagram(Time::ZERO, Origin::just(Time::ZERO, sender()), &mut right.clone());
         let block = receiver.poll_block().expect("complete");
         assert_eq!(block.payloads().collect::<Vec<_>>(), [&payload]);
     }

@@ -25,6 +25,7 @@ fn forged_report(at: Duration, index: usize, number: u64, received: u64) -> Host
         settled: DatagramNumber(0),
         arrived: 0,
         held: Duration::ZERO,
+        waited: Duration::ZERO,
         received: BlockNumber(received),
         position: BlockNumber(received),
         bytes: 0,

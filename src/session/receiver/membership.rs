@@ -110,6 +110,8 @@ pub(super) struct Membership {
     /// The sender has let go of blocks that are missing here.
     released_at: Option<Time>,
     highest_at: Time,
+    /// It had arrived so much earlier.
+    highest_waited: Duration,
     /// The sender's host has said that nobody listens there.
     unreachable: Option<Time>,
 
@@ -211,6 +213,7 @@ impl Membership {
             pause: PauseWatch::new(now),
             released_at: None,
             highest_at: now,
+            highest_waited: Duration::ZERO,
             unreachable: None,
             next_number,
             ask_due: now + spread,

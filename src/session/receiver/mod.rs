@@ -19,7 +19,7 @@ use self::membership::{Membership, Spilled};
 use self::seeking::Seeking;
 use self::tried::Tried;
 use super::strangers::Strangers;
-use super::{Beginning, Destination, Endpoint, Landed, StreamEnd, Transmit, WireStats};
+use super::{Beginning, Destination, Endpoint, Landed, Origin, StreamEnd, Transmit, WireStats};
 use crate::exit::Exit;
 use crate::fec::Block;
 use crate::time::Time;
@@ -274,7 +274,8 @@ impl Receiver {
 }
 
 impl Endpoint for Receiver {
-    fn handle_datagram(&mut self, now: Time, from: SocketAddr, datagram: &mut [u8]) {
+    fn handle_datagram(&mut self, now: Time, origin: Origin, datagram: &mut [u8]) {
+        let from = origin.address;
         let Some(header) = Header::peek(datagram) else {
             self.hint_at_version(from, datagram);
             return self.drop_malformed(from, datagram.len());
@@ -293,7 +294,7 @@ impl Endpoint for Receiver {
             tracing::trace!(number = header.number.0, kind = ?header.kind, length, "received");
             self.stats.datagrams += 1;
             self.stats.bytes += length as u64;
-            member.handle_message(now, from, header.number, &message, &mut self.stats);
+            member.handle_message(now, origin, header.number, &message, &mut self.stats);
             return;
         }
         let looks_on = match &self.state {
@@ -322,7 +323,7 @@ impl Endpoint for Receiver {
                 member.handle_landed(now, room, batch, &mut self.stats, &mut spilled);
             }
         }
-        spilled.drain(|from, datagram| self.handle_datagram(now, from, datagram));
+        spilled.drain(|origin, datagram| self.handle_datagram(now, origin, datagram));
         self.spilled = spilled;
     }
 
@@ -412,7 +413,7 @@ mod tests {
             let mut datagram = Vec::new();
             message.write(SessionId([0; 16]), DatagramNumber(number), &mut datagram);
             seal::seal_appended(&mut datagram, 0);
-            receiver.handle_datagram(Time::ZERO, from, &mut datagram);
+            receiver.handle_datagram(Time::ZERO, Origin::just(Time::ZERO, from), &mut datagram);
             receiver.handle_timeout(Time::ZERO);
         }
         assert_eq!(receiver.summary().map(|summary| summary.lost_symbols), Some(u64::MAX - 3));

@@ -55,7 +55,7 @@ impl Sender {
         self.answer(now, join.receiver, standing);
     }
 
-    pub(super) fn handle_report(&mut self, now: Time, report: &Report<'_>) {
+    pub(super) fn handle_report(&mut self, now: Time, arrived_at: Time, report: &Report<'_>) {
         let (next_number, next_block, released) =
             (self.next_number, self.window.next_block(), self.window.released());
         let group = self.group;
@@ -99,7 +99,8 @@ impl Sender {
         if newest && let Some(sent_at) = self.grtt.handle_echo(now, report.highest, report.held) {
             // A receiver that has a block has got its symbols, whatever else it says.
             let arrived = report.arrived.max(self.window.symbols_before(member.received));
-            let (highest, seen_at) = (report.highest, now - report.held);
+            // What hosts take until they look, here and there, says nothing of the path.
+            let (highest, seen_at) = (report.highest, arrived_at - report.held - report.waited);
             let echo = Echo { highest, arrived, sent_at, seen_at };
             let path = &mut member.path;
             let datagram =

@@ -36,7 +36,7 @@ use super::grtt::GrttEstimator;
 use super::pacer::Pacer;
 use super::rate::RateController;
 use super::stats::LimiterClock;
-use super::{Beginning, Endpoint, Limiter, PauseWatch, Rate, StreamEnd, Transmit, WireStats, layout};
+use super::{Beginning, Endpoint, Limiter, Origin, PauseWatch, Rate, StreamEnd, Transmit, WireStats, layout};
 use crate::exit::Exit;
 use crate::fec::{Block, Codec};
 use crate::seal::{Party, Sealer};
@@ -441,7 +441,8 @@ impl Sender {
 }
 
 impl Endpoint for Sender {
-    fn handle_datagram(&mut self, now: Time, from: SocketAddr, datagram: &mut [u8]) {
+    fn handle_datagram(&mut self, now: Time, origin: Origin, datagram: &mut [u8]) {
+        let from = origin.address;
         let Some(header) = Header::peek(datagram) else { return self.drop_malformed(from, datagram.len()) };
         if header.kind == Kind::Seek {
             return self.handle_seek(now, from, &header, datagram);
@@ -490,7 +491,7 @@ impl Endpoint for Sender {
             return;
         }
         match &message {
-            Message::Report(report) => self.handle_report(now, report),
+            Message::Report(report) => self.handle_report(now, origin.arrived, report),
             Message::Confirm(confirm) => self.handle_confirm(now, confirm),
             Message::Leave(leave) => self.handle_leave(now, leave),
             _ => {}

@@ -146,6 +146,7 @@ impl Stranger {
             settled: number,
             arrived: 0,
             held: Duration::ZERO,
+            waited: Duration::ZERO,
             received: BlockNumber(0),
             position: BlockNumber(0),
             bytes: 0,

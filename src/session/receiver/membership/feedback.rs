@@ -150,6 +150,7 @@ impl Membership {
             settled: settled.number,
             arrived: self.arrived,
             held: now.since(self.highest_at),
+            waited: self.highest_waited,
             received: self.assembly.received(),
             position: self.assembly.position(),
             bytes: self.bytes,

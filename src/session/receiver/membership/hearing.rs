@@ -1,9 +1,7 @@
 //! What the sender says, and what it means for this receiver.
 
-use std::net::SocketAddr;
-
 use super::super::super::number_window::Arrival;
-use super::super::super::{MAX_RECEIVERS, StreamEnd, WireStats};
+use super::super::super::{MAX_RECEIVERS, Origin, StreamEnd, WireStats};
 use super::super::Event;
 use super::super::assembly::Taken;
 use super::reporting::Reporting;
@@ -18,7 +16,7 @@ impl Membership {
     pub(in crate::session::receiver) fn handle_message(
         &mut self,
         now: Time,
-        from: SocketAddr,
+        origin: Origin,
         number: DatagramNumber,
         message: &Message<'_>,
         stats: &mut WireStats,
@@ -32,13 +30,14 @@ impl Membership {
         if !self.has_key() || arrival == Arrival::Newest {
             self.last_heard = now;
             self.unreachable = None;
-            self.note_sender(now, from);
+            self.note_sender(now, origin.address);
         }
         self.first_number = self.first_number.min(number);
         match arrival {
             Arrival::Newest => {
                 self.arrived += 1;
                 self.highest_at = now;
+                self.highest_waited = now.since(origin.arrived);
             }
             Arrival::Late => {
                 self.arrived += 1;

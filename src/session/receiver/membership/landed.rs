@@ -1,8 +1,6 @@
 //! What arrives in whole batches, right where it belongs.
 
-use std::net::SocketAddr;
-
-use super::super::super::{Landed, WireStats};
+use super::super::super::{Landed, Origin, WireStats};
 use super::super::assembly::Run;
 use super::Membership;
 use crate::time::Time;
@@ -24,7 +22,7 @@ impl Membership {
         stats: &mut WireStats,
         spilled: &mut Spilled,
     ) {
-        let expected = self.listens_to(batch.from) && spilled.is_empty();
+        let expected = self.listens_to(batch.origin.address) && spilled.is_empty();
         let newest = self.numbers.highest();
         let open = || self.assembly.open_run(room, batch, self.session, newest, &mut self.opener);
         let run = expected.then(open).flatten();
@@ -35,12 +33,12 @@ impl Membership {
             spilled.push(batch, rest);
         }
         if let Some(run) = run {
-            self.note_sender(now, batch.from);
-            self.take_run(now, &run, stats);
+            self.note_sender(now, batch.origin.address);
+            self.take_run(now, batch.origin.arrived, &run, stats);
         }
     }
 
-    fn take_run(&mut self, now: Time, run: &Run, stats: &mut WireStats) {
+    fn take_run(&mut self, now: Time, arrived: Time, run: &Run, stats: &mut WireStats) {
         let count = run.places.len() as u64;
         tracing::trace!(number = run.number.0, datagrams = count, block = run.block.0, "received in place");
         stats.datagrams += count;
@@ -51,6 +49,7 @@ impl Membership {
         self.first_number = self.first_number.min(run.number);
         self.arrived += count;
         self.highest_at = now;
+        self.highest_waited = now.since(arrived);
         self.start(now);
         self.assembly.take_run(run);
         self.begun = self.begun.max(run.block.plus(1));
@@ -80,15 +79,15 @@ impl Spilled {
     }
 
     /// Gives out the datagrams in order, with where they came from, and forgets them.
-    pub(in super::super) fn drain(&mut self, mut each: impl FnMut(SocketAddr, &mut [u8])) {
+    pub(in super::super) fn drain(&mut self, mut each: impl FnMut(Origin, &mut [u8])) {
         let mut bytes = self.bytes.as_mut_slice();
         for batch in self.batches.drain(..) {
             let (now, later) = bytes.split_at_mut(batch.len.min(bytes.len()));
             bytes = later;
             if now.is_empty() {
-                each(batch.from, now);
+                each(batch.origin, now);
             }
-            now.chunks_mut(batch.segment.max(1)).for_each(|datagram| each(batch.from, datagram));
+            now.chunks_mut(batch.segment.max(1)).for_each(|datagram| each(batch.origin, datagram));
         }
         self.bytes.clear();
     }
