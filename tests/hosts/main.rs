@@ -26,6 +26,7 @@ mod network;
 mod pace;
 mod pauses;
 mod phases;
+mod ports;
 mod repeat;
 mod signals;
 mod sinks;

@@ -46,6 +46,18 @@ impl Lab {
         self.host(0)
     }
 
+    /// What the switch's port to this host, which has a speed of its own, has done so far.
+    pub(crate) fn port(&self, host: usize) -> Port {
+        let output = Command::new("nsenter")
+            .arg(format!("--net=/run/netns/lab-{}-lan", self.name))
+            .args(["tc", "-s", "-j", "qdisc", "show", "dev", &format!("p{host}")])
+            .output()
+            .unwrap();
+        let queues: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let count = |field: &str| queues[0][field].as_u64().unwrap();
+        Port { carried: count("packets"), dropped: count("drops") }
+    }
+
     /// Runs a command of `scripts/lab` on this LAN: `lab.script("cut", &["2"])`.
     pub(crate) fn script(&self, command: &str, arguments: &[&str]) {
         let output =
@@ -63,6 +75,13 @@ impl Drop for Lab {
     fn drop(&mut self) {
         down(&self.name);
     }
+}
+
+/// Frames that a port has carried, and those for which its queue had no room.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Port {
+    pub(crate) carried: u64,
+    pub(crate) dropped: u64,
 }
 
 /// One host of a lab.
