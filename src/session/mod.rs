@@ -206,3 +206,29 @@ impl PauseWatch {
         self.alarm = at.unwrap_or(Time::NEVER);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(n: u64) -> Time {
+        Time::from_nanos(n * 1_000_000)
+    }
+
+    #[test]
+    fn only_a_machine_that_is_called_later_than_it_asked_for_was_paused() {
+        let mut watch = PauseWatch::new(ms(0));
+        // Nothing was due; then something had been due long before it was asked for.
+        assert_eq!(watch.handle_call(ms(60_000)), None);
+        watch.set_alarm(Some(Time::ZERO));
+        assert_eq!(watch.handle_call(ms(60_400)), None);
+        watch.set_alarm(Some(ms(61_000)));
+        assert_eq!(watch.handle_call(ms(61_400)), None);
+        // Who does not say when to be called wants to be called at once.
+        assert_eq!(watch.handle_call(ms(62_000)), Some(Duration::from_millis(600)));
+        watch.set_alarm(None);
+        assert_eq!(watch.handle_call(ms(600_000)), None);
+        watch.set_alarm(Some(ms(601_000)));
+        assert_eq!(watch.handle_call(ms(631_000)), Some(Duration::from_secs(30)));
+    }
+}

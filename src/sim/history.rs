@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::adversary::Recorded;
 use crate::exit::Exit;
 use crate::session::WireStats;
+use crate::session::receiver::Summary;
+use crate::session::sender::Member;
 use crate::time::Time;
 use crate::wire::Kind;
 
@@ -22,6 +24,8 @@ pub struct History {
     pub admitted: Vec<String>,
     /// Names of receivers that the sender's report calls successful.
     pub succeeded: Vec<String>,
+    /// What the sender's report counts of each receiver that it admitted, by name.
+    pub counted: BTreeMap<String, Counted>,
     /// For how long what held the session up, as the sender's report says: `source`, `network`, or a receiver's name.
     pub limited_by: BTreeMap<String, Duration>,
     /// When data began to flow; `None` if it never did, or the sender was killed.
@@ -64,6 +68,35 @@ impl Sample {
     pub(super) const EVERY: Duration = Duration::from_millis(100);
 }
 
+/// What is counted of one receiver: by itself, or by the sender as that receiver has told it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Bytes that its sink took.
+    pub bytes: u64,
+    /// Reports with needs.
+    pub nacks: u64,
+    /// Datagrams that never came.
+    pub lost_symbols: u64,
+    /// Those among them that its socket buffer had no room for.
+    pub dropped: u64,
+    /// For how long its sink held it up.
+    pub stalled: Duration,
+}
+
+impl From<&Member> for Counted {
+    fn from(member: &Member) -> Self {
+        let &Member { bytes, nacks, lost_symbols, dropped, stalled, .. } = member;
+        Self { bytes, nacks, lost_symbols, dropped, stalled }
+    }
+}
+
+impl From<Summary> for Counted {
+    fn from(summary: Summary) -> Self {
+        let Summary { bytes, nacks, lost_symbols, dropped, stalled, .. } = summary;
+        Self { bytes, nacks, lost_symbols, dropped, stalled }
+    }
+}
+
 /// How it went for one receiver.
 #[derive(Clone, Debug)]
 pub struct ReceiverHistory {
@@ -79,8 +112,8 @@ pub struct ReceiverHistory {
     pub ended: Time,
     /// What it counted.
     pub stats: WireStats,
-    /// For how long its sink held it up, as it says.
-    pub stalled: Duration,
+    /// What it counted of itself.
+    pub counted: Counted,
 }
 
 impl History {

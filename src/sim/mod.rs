@@ -26,7 +26,7 @@ mod world;
 use std::time::Duration;
 
 pub use adversary::{Echo, PlayedBack, Recorded};
-pub use history::{History, ReceiverHistory, Sample};
+pub use history::{Counted, History, ReceiverHistory, Sample};
 pub use link::{LinkConfig, Loss};
 pub use stream::{SinkPlan, SourcePlan};
 

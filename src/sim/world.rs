@@ -258,6 +258,7 @@ impl<'a> World<'a> {
             sent: WireStats::default(),
             admitted: Vec::new(),
             succeeded: Vec::new(),
+            counted: BTreeMap::new(),
             limited_by: BTreeMap::new(),
             started: None,
             sender_ended: self.now,
@@ -279,6 +280,7 @@ impl<'a> World<'a> {
         for member in machine.members() {
             history.nacks = history.nacks.saturating_add(member.nacks);
             history.admitted.push(member.name.clone());
+            history.counted.insert(member.name.clone(), member.into());
             if matches!(&member.state, MemberState::Done(outcome) if outcome.exit == Exit::Complete) {
                 history.succeeded.push(member.name.clone());
             }
@@ -516,7 +518,7 @@ impl ReceivingHost {
             last_byte: self.sink.last_taken,
             ended: now,
             stats,
-            stalled: summary.map_or(Duration::ZERO, |summary| summary.stalled),
+            counted: summary.map(Into::into).unwrap_or_default(),
         });
         self.host.wake = None;
     }

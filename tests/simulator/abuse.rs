@@ -5,7 +5,10 @@ use std::time::Duration;
 use mcast::exit::Exit;
 use mcast::session::Rate;
 use mcast::sim::{History, Hostile, PlayedBack, Scenario, seeds};
-use mcast::wire::{BlockNumber, DatagramNumber, Join, Message, Name, Needs, ReceiverId, Report, SessionId};
+use mcast::wire::{
+    Abort, AbortReason, Announce, BlockNumber, DatagramNumber, Join, Kind, Label, Message, Name, Needs,
+    Phase, ReceiverId, Report, SessionId, Text,
+};
 
 use crate::{all_complete, exits};
 
@@ -54,6 +57,36 @@ fn who_misses_what_the_sender_no_longer_has_exits_6() {
         "{:?}",
         history.receivers
     );
+}
+
+#[test]
+fn who_was_never_admitted_leaves_no_session_of_a_stranger() {
+    // He announces one and aborts it, from an address that may be another's.
+    let mut scenario = Scenario::new(3, 1, 1_000);
+    scenario.sender_killed = Some(Duration::ZERO);
+    let announce = Announce {
+        phase: Phase::Waiting,
+        block_symbols: 8,
+        symbol_size: 64,
+        join_spread: Duration::ZERO,
+        peer_timeout: Duration::from_secs(10),
+        age: Duration::ZERO,
+        grtt: Duration::from_millis(1),
+        group_size: 1,
+        echo: ReceiverId(0),
+        label: Label::new("stranger").expect("a label"),
+    };
+    let abort = Abort { reason: AbortReason::Stopped, text: Text::truncated("no more") };
+    let says = |at, number, message: &Message<'_>| {
+        let mut content = Vec::new();
+        message.write(SessionId([0; 16]), DatagramNumber(number), &mut content);
+        Hostile { at: Duration::from_millis(at), to: 1, from: None, content }
+    };
+    scenario.hostile = vec![says(10, 0, &Message::Announce(announce)), says(100, 1, &Message::Abort(abort))];
+    let history = scenario.run();
+    assert_eq!(history.receivers[0].exit, Some(Exit::Aborted), "{:?}", history.receivers[0].error);
+    let kinds: Vec<_> = history.to_strangers.iter().map(|datagram| datagram.bytes[1]).collect();
+    assert!(kinds.contains(&(Kind::Join as u8)) && !kinds.contains(&(Kind::Leave as u8)), "{kinds:?}");
 }
 
 /// Four receivers on a line of 200 Mbit/s, of which the last may ask for everything, and how long the others took.

@@ -91,6 +91,14 @@ fn a_forged_report_does_not_make_the_true_ones_old_news() {
 }
 
 #[test]
+fn a_forged_report_of_more_than_was_ever_sent_is_not_believed() {
+    let mut scenario = Scenario::new(10, 2, 100_000).with_loss(0.05);
+    scenario.source.trickle = Some((1_000, ms(10)));
+    scenario.hostile = (0..10).map(|at| forged_report(ms(at * 100), 1, u64::MAX, 1_000_000)).collect();
+    all_complete(&scenario.run());
+}
+
+#[test]
 fn what_the_sender_no_longer_has_ends_the_session_of_who_misses_it() {
     let mut scenario = Scenario::new(5, 2, 100_000);
     scenario.source.trickle = Some((100, ms(100)));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mcast::exit::Exit;
 use mcast::session::Rate;
-use mcast::sim::{History, Scenario};
+use mcast::sim::{Counted, History, Scenario};
 
 use crate::{all_complete, exits};
 
@@ -105,6 +105,22 @@ fn a_sender_that_was_stopped_does_not_take_its_own_pause_for_a_sinks() {
     scenario.sender_pauses = vec![(seconds(20), seconds(60))];
     scenario.peer_timeout = seconds(100);
     all_complete(&scenario.run());
+}
+
+#[test]
+fn time_in_which_there_was_nothing_to_take_is_no_stall() {
+    // Twice as much as anybody's buffer holds, and nothing for a minute; then again, and a sink that pauses for less than
+    // it may. The sender is stopped for a while in the second case: what it did not see is nobody's either.
+    for pause in [vec![], vec![(seconds(65), seconds(95))]] {
+        let mut scenario = Scenario::new(19, 2, 4_000_000);
+        scenario.source.trickle = Some((2_000_000, seconds(60)));
+        (scenario.max_stall, scenario.peer_timeout) = (Some(seconds(20)), seconds(100));
+        scenario.receivers[1].sink.per_block = ms(1);
+        let end = if pause.is_empty() { 75 } else { 105 };
+        scenario.receivers[1].sink.stalls = vec![(ms(60_010), seconds(end))];
+        scenario.sender_pauses = pause;
+        all_complete(&scenario.run());
+    }
 }
 
 #[test]
@@ -210,9 +226,9 @@ fn a_sink_that_is_slow_is_named_and_what_it_says_agrees() {
     // 438 blocks, of which 22 fit into its buffer.
     let named = limited(&history, "r2");
     assert!(named > 20.0 && limited(&history, "network") < 1.0, "{:?}", history.limited_by);
-    let stalled = history.receivers[2].stalled.as_secs_f64();
+    let stalled = history.receivers[2].counted.stalled.as_secs_f64();
     assert!((stalled - named).abs() < 2.0, "{stalled}, {:?}", history.limited_by);
-    assert!(history.receivers[0].stalled < ms(100), "{:?}", history.receivers[0].stalled);
+    assert!(history.receivers[0].counted.stalled < ms(100), "{:?}", history.receivers[0]);
 }
 
 #[test]
@@ -224,6 +240,29 @@ fn a_host_that_is_kept_from_its_socket_is_named_and_loses_nothing() {
     adds_up(&history);
     assert_eq!(history.sent.repair_symbols, 0);
     assert!(limited(&history, "r1") > limited(&history, "network"), "{:?}", history.limited_by);
+}
+
+#[test]
+fn a_host_of_a_crowd_that_stops_is_waited_for_before_much_is_lost() {
+    // Each reports every 4.5 ms at most; after four times that it is overdue. The line carries 230 kB meanwhile, a
+    // socket buffer holds 190 kB, and one that has a large one and has been silent for longer changes nothing.
+    for silent in [false, true] {
+        let mut scenario = on_ethernet(21, 8, 30_000_000);
+        scenario.trunk.rate = Some(Rate::from_bits_per_second(100_000_000));
+        for receiver in &mut scenario.receivers {
+            (receiver.socket_buffer, receiver.buffer) = (256 * 1024, 32 << 20);
+        }
+        scenario.receivers[6].pauses = vec![(ms(500), seconds(2))];
+        if silent {
+            scenario.receivers[7].socket_buffer = 32 << 20;
+            scenario.receivers[7].pauses = vec![(ms(450), ms(2_100))];
+        }
+        let history = scenario.run();
+        all_complete(&history);
+        let repairs = history.sent.repair_symbols;
+        assert!(repairs < 300, "{silent}: {repairs}");
+        assert!(limited(&history, "r6") > 1.3, "{silent}: {:?}", history.limited_by);
+    }
 }
 
 #[test]
@@ -248,6 +287,57 @@ fn who_finishes_last_is_who_is_waited_for() {
     adds_up(&history);
     assert!(limited(&history, "r1") > 3.5, "{:?}", history.limited_by);
     assert!(limited(&history, "r0") < 0.1, "{:?}", history.limited_by);
+}
+
+#[test]
+fn what_is_counted_of_a_receiver_is_what_it_has_counted_however_it_ends() {
+    // In a crowd, whoever is kept from its socket loses what does not fit there.
+    let mut scenario = Scenario::new(20, 6, 3_000_000).with_loss(0.01);
+    for receiver in &mut scenario.receivers[1..4] {
+        receiver.socket_buffer = 60_000;
+        receiver.pauses = (1..10).map(|n| (ms(n * 10), ms(n * 10 + 9))).collect();
+        receiver.sink.per_block = ms(2);
+    }
+    scenario.receivers[2].sink.fails_after = Some(1_000_000);
+    scenario.receivers[3].sink.stalls = vec![(ms(300), seconds(1_000))];
+    scenario.max_stall = Some(seconds(5));
+    let history = scenario.run();
+    assert_eq!(
+        exits(&history),
+        (
+            Some(Exit::Partial),
+            vec![
+                Some(Exit::Complete),
+                Some(Exit::Complete),
+                Some(Exit::SinkFailed),
+                Some(Exit::Evicted),
+                Some(Exit::Complete),
+                Some(Exit::Complete)
+            ]
+        )
+    );
+    let told = |name: &str| history.counted.get(name).copied().unwrap_or_default();
+    // As on the wire.
+    let in_ms = |time: Duration| ms(time.as_millis() as u64);
+    for (receiver, name) in history.receivers.iter().zip(["r0", "r1", "r2"]) {
+        let counted = Counted { stalled: in_ms(receiver.counted.stalled), ..receiver.counted };
+        assert_eq!(told(name), counted, "{name}");
+        assert!(receiver.counted.lost_symbols > 0 && receiver.counted.nacks > 0, "{name}: {receiver:?}");
+    }
+    for name in ["r1", "r2", "r3"] {
+        let counted = told(name);
+        assert!(counted.stalled > ms(100) && counted.bytes > 0, "{name}: {counted:?}");
+    }
+    // As much as its last report said.
+    let (evicted, told_of_it) = (history.receivers[3].counted, told("r3"));
+    assert_eq!(told_of_it.bytes, evicted.bytes);
+    assert!((1..=evicted.lost_symbols).contains(&told_of_it.lost_symbols), "{evicted:?}, {told_of_it:?}");
+    assert!(evicted.stalled - told_of_it.stalled <= seconds(1), "{evicted:?}, {told_of_it:?}");
+    for name in ["r1", "r2", "r3"] {
+        let Counted { dropped, lost_symbols, .. } = told(name);
+        assert!(dropped > 0 && lost_symbols > dropped, "{name}: {dropped} of {lost_symbols}");
+    }
+    assert_eq!(told("r0").dropped, 0);
 }
 
 #[test]

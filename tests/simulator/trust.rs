@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mcast::exit::Exit;
 use mcast::sim::{Echo, PlayedBack, Recorded, Scenario, seeds};
+use mcast::time::Time;
 use mcast::wire::{Header, Kind, ReceiverId, SessionId};
 
 use crate::all_complete;
@@ -108,6 +109,38 @@ fn with_a_key_the_promises_hold_whatever_is_played_back() {
         if is_survivable(&scenario) {
             assert_eq!(history.sender, Some(Exit::Complete), "seed {seed}: {:?}", history.sender_error);
         }
+    }
+}
+
+#[test]
+fn what_was_held_back_and_comes_later_keeps_no_dead_sender_alive() {
+    let seconds = Duration::from_secs;
+    let scenario = || {
+        let mut scenario = Scenario::new(8, 2, 20_000).with_key();
+        scenario.source.trickle = Some((1_000, Duration::from_secs(1)));
+        scenario.receivers[0].deaf = vec![(seconds(1), seconds(3))];
+        scenario.sender_killed = Some(seconds(4));
+        scenario
+    };
+    let mut recording = scenario();
+    recording.records = true;
+    let missed = |at: &Time| (Time::ZERO + seconds(1)..Time::ZERO + seconds(3)).contains(at);
+    let missed: Vec<_> =
+        (recording.run().recorded.into_iter()).filter(|it| it.host == 0 && missed(&it.at)).collect();
+    assert!(missed.len() >= 10, "{}", missed.len());
+    let mut attacked = scenario();
+    attacked.played_back = (missed.iter().zip(5..))
+        .map(|(datagram, at)| PlayedBack {
+            at: seconds(at),
+            to: 1,
+            from: None,
+            bytes: datagram.bytes.clone(),
+        })
+        .collect();
+    let history = attacked.run();
+    for receiver in &history.receivers {
+        assert_eq!(receiver.exit, Some(Exit::PeerLost), "{:?}", receiver.error);
+        assert!(receiver.ended < Time::ZERO + seconds(15), "{}", receiver.ended);
     }
 }
 

@@ -418,4 +418,24 @@ mod tests {
         assert_eq!(needs.len() as u64, window);
         assert_eq!(needs.last().map(|need| need.missing), Some(1));
     }
+
+    #[test]
+    fn blocks_in_the_sink_take_up_the_window_until_they_come_back() {
+        let mut assembly = Assembly::new(layout(64), 1, 4 * layout(64).stride()).expect("fits");
+        let full = [0; 64];
+        let send = |assembly: &mut Assembly, block| {
+            assembly.handle_symbol(Kind::Source, &symbol(block, 0, &full, 64))
+        };
+        assert_eq!([0, 1].map(|block| send(&mut assembly, block)), [Taken::Useful; 2]);
+        let blocks = [assembly.poll_block(), assembly.poll_block()].map(|block| block.expect("complete"));
+        assert_eq!([3, 4].map(|block| send(&mut assembly, block)), [Taken::Useful, Taken::Beyond]);
+        let [first, second] = blocks;
+        assembly.handle_consumed(first);
+        assert_eq!([4, 5].map(|block| send(&mut assembly, block)), [Taken::Useful, Taken::Beyond]);
+        // More than was given out does not come back.
+        assembly.handle_consumed(second);
+        assembly.handle_consumed(Block::new(layout(64), 1));
+        assert_eq!(assembly.position(), BlockNumber(2));
+        assert_eq!([5, 6].map(|block| send(&mut assembly, block)), [Taken::Useful, Taken::Beyond]);
+    }
 }

@@ -372,10 +372,10 @@ mod tests {
     use crate::seal::{self, Accept};
     use crate::wire::{Announce, Message, Name, Phase, ReceiverId, Status};
 
-    #[test]
-    fn the_highest_number_of_all_is_a_number_like_any_other() {
-        let from = SocketAddr::from(([10, 0, 0, 1], 7767));
-        let config = Config {
+    const SENDER: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 0, 1);
+
+    fn config() -> Config {
+        Config {
             id: ReceiverId(1),
             name: Name::new("db2").unwrap(),
             expect: None,
@@ -386,36 +386,63 @@ mod tests {
             buffer: 1 << 20,
             socket_buffer: 1 << 20,
             accept: Accept::Crc,
-        };
-        let announce = Announce {
+        }
+    }
+
+    fn announce(join_spread: Duration) -> Announce {
+        Announce {
             phase: Phase::Waiting,
             block_symbols: 8,
             symbol_size: 64,
-            join_spread: Duration::ZERO,
+            join_spread,
             peer_timeout: Duration::from_secs(10),
             age: Duration::ZERO,
             grtt: Duration::ZERO,
             group_size: 1,
             echo: ReceiverId(0),
             label: Label::new("x").unwrap(),
-        };
+        }
+    }
+
+    fn hear(receiver: &mut Receiver, number: u64, message: &Message<'_>) {
+        let mut datagram = Vec::new();
+        message.write(SessionId([0; 16]), DatagramNumber(number), &mut datagram);
+        seal::seal_appended(&mut datagram, 0);
+        let origin = Origin::just(Time::ZERO, (SENDER, 7767).into());
+        receiver.handle_datagram(Time::ZERO, origin, &mut datagram);
+        receiver.handle_timeout(Time::ZERO);
+    }
+
+    #[test]
+    fn the_highest_number_of_all_is_a_number_like_any_other() {
         let status = Status {
             next_block: crate::wire::BlockNumber(u64::MAX),
             released: crate::wire::BlockNumber(0),
             grtt: Duration::ZERO,
             group_size: u32::MAX,
         };
-        let mut receiver = Receiver::new(config, Time::ZERO);
+        let mut receiver = Receiver::new(config(), Time::ZERO);
         let keep_alive = Message::KeepAlive(status);
-        for (number, message) in
-            [(0, Message::Announce(announce)), (1, keep_alive), (u64::MAX, keep_alive), (2, keep_alive)]
-        {
-            let mut datagram = Vec::new();
-            message.write(SessionId([0; 16]), DatagramNumber(number), &mut datagram);
-            seal::seal_appended(&mut datagram, 0);
-            receiver.handle_datagram(Time::ZERO, Origin::just(Time::ZERO, from), &mut datagram);
-            receiver.handle_timeout(Time::ZERO);
+        hear(&mut receiver, 0, &Message::Announce(announce(Duration::ZERO)));
+        for number in [1, u64::MAX, 2] {
+            hear(&mut receiver, number, &keep_alive);
         }
         assert_eq!(receiver.summary().map(|summary| summary.lost_symbols), Some(u64::MAX - 3));
+    }
+
+    #[test]
+    fn a_join_is_spread_as_the_sender_says_but_over_two_seconds_at_most() {
+        for (spread, most) in [(100, 100), (60_000, 2_000)] {
+            let dues: Vec<_> = (0..20)
+                .map(|seed| {
+                    let mut receiver = Receiver::new(Config { seed, ..config() }, Time::ZERO);
+                    hear(&mut receiver, 0, &Message::Announce(announce(Duration::from_millis(spread))));
+                    receiver.poll_timeout().map(|at| at.since(Time::ZERO))
+                })
+                .collect();
+            let most = Some(Duration::from_millis(most));
+            assert!(dues.iter().all(|due| *due <= most), "{dues:?}");
+            assert!(dues.iter().any(|due| *due > most.map(|most| most / 2)), "{dues:?}");
+        }
     }
 }
