@@ -159,17 +159,28 @@ pub(super) fn parse<P: Parser>(args: impl IntoIterator<Item = OsString>) -> Resu
 
 /// The variables of the options go without saying, and would double the length of the help.
 fn command<P: Parser>() -> clap::Command {
-    P::command().mut_args(|arg| arg.hide_env(true)).after_help(after_help())
+    let command = without_variables(P::command());
+    let help = after_help(&command);
+    command.after_help(help)
 }
 
-/// The parts of help that both programs end with.
-fn after_help() -> String {
-    let mut help = String::from(
-        "Every option can be set in the environment too: MCAST_MIN_RECEIVERS=3 stands for --min-receivers 3.\n\
-         Durations: 500ms 5s 2m 1h (a bare number is seconds). Sizes: 64K 16M 2G, powers of 1024.\n\
-         Rates: bits per second, 900M 2.5G, powers of 1000.\n\n\
-         Exit codes:\n",
-    );
+fn without_variables(command: clap::Command) -> clap::Command {
+    command.mut_args(|arg| arg.hide_env(true)).mut_subcommands(without_variables)
+}
+
+/// The parts of help that all programs end with.
+fn after_help(command: &clap::Command) -> String {
+    let mut help = String::new();
+    if command.get_arguments().any(|arg| arg.get_env().is_some()) {
+        help.push_str(
+            "Every option can be set in the environment too: MCAST_INTERFACE=eth1 stands for --interface eth1.\n\
+             Durations: 500ms 5s 2m 1h (a bare number is seconds). Sizes: 64K 16M 2G, powers of 1024.\n",
+        );
+    }
+    if command.get_arguments().any(|arg| arg.get_long() == Some("rate")) {
+        help.push_str("Rates: bits per second, 900M 2.5G, powers of 1000.\n");
+    }
+    help.push_str(if help.is_empty() { "Exit codes:\n" } else { "\nExit codes:\n" });
     for exit in Exit::TABLE {
         help.push_str(&format!("  {:>5}  {}\n", exit.code(), exit.meaning()));
     }

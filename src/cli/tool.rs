@@ -108,5 +108,10 @@ mod tests {
         }
         let help = asked("mcast --help").unwrap().text;
         assert!(help.contains("keygen") && help.contains("archive"), "{help}");
+        // Variables are promised for the options of the other two programs.
+        for line in ["mcast --help", "mcast keygen --help", "mcast archive prune --help"] {
+            let help = asked(line).unwrap().text;
+            assert!(!help.contains("MCAST_") && !help.contains("environment"), "{line}: {help}");
+        }
     }
 }
