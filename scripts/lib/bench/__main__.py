@@ -180,7 +180,7 @@ class Measurement:
 def limit(lab, size):
     """Seconds after which a run is ended: half as much again as TCP to each takes on this line, and some to start."""
     # On an unshaped line 30 MB/s is the slowest that is worth waiting for.
-    rate = lab.rate_mbit * 1e6 / 8 / max(lab.receivers, 2) if lab.rate_mbit else 30e6
+    rate = lab.line_mbit * 1e6 / 8 / max(lab.receivers, 2) if lab.line_mbit else 30e6
     return 12 + 1.5 * size / rate
 
 

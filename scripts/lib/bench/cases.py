@@ -14,11 +14,20 @@ class Lab:
     mtu: int = 1500
     rate_mbit: int | None = None
     loss_percent: int = 0
+    # Mbit/s and queue of the switch's port to the first receiver, where it is slower than the sender's.
+    port: tuple | None = None
+
+    @property
+    def line_mbit(self):
+        """What the slowest link carries, or None where none is shaped."""
+        return self.port[0] if self.port else self.rate_mbit
 
     def options(self):
         options = ["--hosts", str(self.receivers), "--mtu", str(self.mtu), "--offload", "on" if self.offload else "off"]
         if self.rate_mbit:
             options += ["--rate", f"{self.rate_mbit}mbit"]
+        if self.port:
+            options += ["--rate-at", f"1={self.port[0]}mbit", "--queue-at", f"1={self.port[1]}"]
         for host in range(1, self.receivers + 1):
             if self.loss_percent:
                 options += ["--loss", f"{host}={self.loss_percent}%"]
@@ -26,10 +35,10 @@ class Lab:
 
     def payload_rate(self, symbol_bytes):
         """Bytes of payload a second that a full line carries in symbols of that size, or None where it is unshaped."""
-        if not self.rate_mbit:
+        if not self.line_mbit:
             return None
         # A symbol fills an IP datagram as large as the MTU; the shaper counts that and the 14 bytes of Ethernet's header.
-        return self.rate_mbit * 1e6 / 8 * symbol_bytes / (self.mtu + 14)
+        return self.line_mbit * 1e6 / 8 * symbol_bytes / (self.mtu + 14)
 
 
 @dataclass(frozen=True)
@@ -43,12 +52,12 @@ class Case:
     measure: str = "goodput"
     default: bool = True
     needs: tuple = ()
+    # Name and lab of each variant; a case without has one lab.
+    variants: tuple = ()
 
     def labs(self):
         """The labs of this case by the name of the variant; programs run once in each."""
-        if self.name == "jumbo":
-            return {"mtu9000": self.lab, "mtu1500": Lab(self.lab.receivers, self.lab.offload)}
-        return {"": self.lab}
+        return dict(self.variants) or {"": self.lab}
 
 
 PIPES = ("mcast", "udpcast", "uftp", "mbuffer")
@@ -58,6 +67,8 @@ LOSSY = ("mcast", "udpcast", "uftp")
 UNSHAPED = ("mcast", "mcast-null", "udpcast", "uftp", "mbuffer", "mbuffer-null", "raw", "raw-pipe")
 # Neighbours in a round are compared most fairly.
 KEYED = ("mcast", "mcast-key")
+# What a switch holds back for a port: little, and much.
+PORTS = tuple((rate, queue) for rate in (100, 200) for queue in ("64k", "2m"))
 GIGABIT = "3 receivers, 1 Gbit/s, offload off"
 
 CASES = (
@@ -67,8 +78,8 @@ CASES = (
     Case("loss1", GIGABIT + ", 1 % loss at each", Lab(3, False, rate_mbit=1000, loss_percent=1), 256 * MIB, LOSSY),
     Case("loss5", GIGABIT + ", 5 % loss at each", Lab(3, False, rate_mbit=1000, loss_percent=5), 256 * MIB, LOSSY),
     Case("eight", "8 receivers, 300 Mbit/s, offload off", Lab(8, False, rate_mbit=300), 128 * MIB, PIPES),
-    Case("jumbo", "3 receivers, unshaped, offload off, MTU 9000 and 1500", Lab(3, False, mtu=9000), 256 * MIB,
-         ("mcast",)),
+    Case("jumbo", "3 receivers, unshaped, offload off, MTU 9000 and 1500", Lab(3, False), 256 * MIB,
+         ("mcast",), variants=(("mtu9000", Lab(3, False, mtu=9000)), ("mtu1500", Lab(3, False)))),
     Case("tiny", "3 waiting receivers, the sender's whole life", Lab(3, True), KIB, PIPES, "life"),
     Case("tail", "3 receivers, last byte in the pipe to the sender's exit", Lab(3, True), 64 * MIB,
          ("mcast", "udpcast", "mbuffer"), "tail"),
@@ -76,6 +87,13 @@ CASES = (
          KEYED, "instructions", needs=("valgrind",)),
     Case("eight5", "8 receivers, 300 Mbit/s, offload off, 5 % loss at each",
          Lab(8, False, rate_mbit=300, loss_percent=5), 128 * MIB, LOSSY, default=False),
+    Case("ports", "3 receivers, 1 Gbit/s, one behind a slower port (Mbit/s, its queue), offload off", Lab(3, False),
+         64 * MIB, ("mcast",), default=False,
+         variants=tuple((f"{rate}/{queue}", Lab(3, False, rate_mbit=1000, port=(rate, queue)))
+                        for rate, queue in PORTS)),
+    Case("crowd", "32 receivers and 1, 100 Mbit/s, offload off", Lab(32, False, rate_mbit=100), 64 * MIB,
+         ("mcast",), default=False,
+         variants=tuple((str(receivers), Lab(receivers, False, rate_mbit=100)) for receivers in (32, 1))),
 )
 
 

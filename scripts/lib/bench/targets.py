@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Callable
 
+from cases import PORTS
+
 # How a unit is written: by what a figure is multiplied, and digits behind the point.
 UNITS = {"×": (1, 2), "%": (100, 1), "MB/s": (1e-6, 1), "ms": (1000, 1), "MiB": (1, 1), "s": (1, 2), "": (1, 2)}
 
@@ -103,6 +105,11 @@ TARGETS = (
            times(of("eight", "mcast"), of("eight", "mcast", "line_payload_rate")), least=0.98),
     Target("jumbo", "mcast, MTU 9000 ÷ MTU 1500", "×",
            times(of("jumbo", "mcast", variant="mtu9000"), of("jumbo", "mcast", variant="mtu1500")), least=3),
+    *(Target("ports", f"mcast behind {rate} Mbit/s and a queue of {queue}, share of the payload rate", "%",
+             times(of("ports", "mcast", variant=f"{rate}/{queue}"),
+                   of("ports", "mcast", "line_payload_rate", f"{rate}/{queue}")), least=0.9) for rate, queue in PORTS),
+    Target("crowd", "mcast, 32 receivers ÷ 1", "%",
+           times(of("crowd", "mcast", variant="32"), of("crowd", "mcast", variant="1")), least=0.97),
     Target("tiny", "mcast-send, whole life", "ms", of("tiny", "mcast"), most=0.025),
     Target("tail", "mcast, last byte in the pipe to the sender's exit", "ms", of("tail", "mcast"), most=0.025),
     Target("instructions", "mcast, user-space instructions per byte, sender", "", instructions("sender")),
