@@ -175,6 +175,19 @@ fn a_sender_that_lost_every_receiver_ends_with_5() {
     let history = scenario.run();
     assert_eq!(history.sender, Some(Exit::PeerLost));
     assert!(history.sender_ended.as_nanos() < 14_000_000_000);
+    // That all of them die at once is less likely than that it is the sender who is cut off.
+    let error = history.sender_error.as_deref().unwrap_or_default();
+    assert!(error.contains("this host's own link"), "{error}");
+    // Not so where one of them has said something else.
+    let mut scenario = ten_seconds(4);
+    scenario.receivers[0].sink.fails_after = Some(100_000);
+    for receiver in &mut scenario.receivers[1..] {
+        receiver.killed = Some(seconds(3));
+    }
+    let history = scenario.run();
+    assert_eq!(history.sender, Some(Exit::PeerLost));
+    let error = history.sender_error.as_deref().unwrap_or_default();
+    assert!(!error.contains("this host's own link"), "{error}");
 }
 
 #[test]

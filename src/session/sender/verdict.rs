@@ -4,6 +4,9 @@ use super::{Ended, Member, MemberState, Sender};
 use crate::exit::Exit;
 
 impl Sender {
+    /// The likely cause where nobody was heard any more, and the remedy.
+    const ALL_SILENT: &str = "; where all fall silent, check this host's own link, and that UDP from them to its port still gets through";
+
     /// The exit code, from how every receiver ended.
     pub(super) fn judge(&self) -> Ended {
         let source_ended = self.end.is_some();
@@ -38,7 +41,9 @@ impl Sender {
         let first = distinct.next().unwrap_or(Exit::PeerLost);
         let mendable = matches!(first, Exit::Integrity | Exit::SinkFailed | Exit::LocalResource);
         let exit = if mendable && distinct.all(|exit| exit == first) { first } else { Exit::PeerLost };
-        Ended { exit, error: Some(format!("no receiver has the stream: {failed}")) }
+        let all_silent = self.members.iter().all(|member| member.state == MemberState::Lost);
+        let hint = if all_silent { Self::ALL_SILENT } else { "" };
+        Ended { exit, error: Some(format!("no receiver has the stream: {failed}{hint}")) }
     }
 }
 
