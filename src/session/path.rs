@@ -6,8 +6,11 @@
 //! capacity: from there the rate probes upwards, slowly near the capacity, faster beyond it, until it meets it again or
 //! has left it behind.
 
+mod noise;
+
 use std::time::Duration;
 
+use self::noise::{Clumps, Compared, Noise};
 use super::pacer::Rate;
 use crate::time::Time;
 use crate::wire::DatagramNumber;
@@ -48,8 +51,14 @@ pub(super) struct Sending {
     pub(super) limited: bool,
     /// What was sent before the checks that are under way now took the rate down.
     pub(super) unchecked: Option<Rate>,
+    /// Whether answers that are known may be put to the test again now: checks must leave time without any.
+    pub(super) may_doubt: bool,
+    /// A check of another path has just begun: who wants one, too, has it for nothing.
+    pub(super) may_join: bool,
     /// Standard deviations that are still chance ([`chance`]).
     pub(super) chance: f64,
+    /// How much more unevenly paths lose than by chance, in the mean of all: a factor of the variance.
+    pub(super) clumps: f64,
 }
 
 /// Standard deviations that one of so many receivers will see by chance: two for one, three for a dozen, four for 400.
@@ -124,21 +133,6 @@ struct Limit {
     knee: Duration,
     /// Time for which the rate has been on its way.
     grown: Duration,
-}
-
-/// The share of datagrams that a path loses whatever the rate.
-#[derive(Clone, Copy, Debug)]
-struct Noise {
-    share: f64,
-    /// Mean distance of an interval from it.
-    deviation: f64,
-    /// Mean share of an interval that should have come before.
-    late: f64,
-    /// Datagrams from which it was learnt.
-    learnt: u64,
-    /// When a check has confirmed it last, and when to check it again.
-    check_at: Time,
-    pause: Duration,
 }
 
 /// What was sent and what arrived between two reports.
@@ -222,6 +216,17 @@ impl Path {
         if sent == 0 { 0.0 } else { 1.0 - (last.arrived - since.arrived) as f64 / sent as f64 }
     }
 
+    /// How much more unevenly this path loses than by chance, as far as it shows.
+    pub(super) const fn clumped(&self) -> f64 {
+        self.noise.clumps.factor()
+    }
+
+    /// By how much the variance of what is lost exceeds chance, where that is beyond doubt.
+    fn clumps(&self, sending: &Sending) -> f64 {
+        let clumps = self.clumped().max(sending.clumps);
+        if clumps < Clumps::MANY { 1.0 } else { clumps }
+    }
+
     /// Takes a report into account. Returns the rate that has left a limit behind, if this one says so.
     pub(super) fn handle_echo(&mut self, echo: Echo, sending: &Sending) -> Option<f64> {
         if self.last.is_some_and(|last| echo.highest <= last.highest || echo.arrived < last.arrived) {
@@ -240,7 +245,7 @@ impl Path {
         // A burst that arrives at once has not come through faster than it was sent.
         let span = echo.sent_at.since(since.sent_at).max(echo.seen_at.since(since.seen_at));
         let (enough, long_enough) = match &self.state {
-            State::Checking(check) => (check.sample(), Self::INTERVAL * 2),
+            State::Checking(check) => (check.sample(self.clumps(sending)), Self::INTERVAL * 2),
             State::Open if sending.starting => (Self::ENOUGH, Duration::ZERO),
             _ => (Self::ENOUGH, Self::INTERVAL),
         };
@@ -270,7 +275,14 @@ impl Path {
             State::Limited(limit) => (Some(limit), Self::SIGNS_NEAR_LIMIT, false),
             _ => (None, Self::SIGNS, sending.starting),
         };
-        let lossy = self.noise.is_exceeded(&interval, starting);
+        let clumps = self.clumps(sending);
+        if interval.delay < Self::DRAINED / 4 {
+            self.noise.clumps.note(&interval);
+        } else {
+            // A queue may have been full.
+            self.noise.clumps.forget();
+        }
+        let lossy = self.noise.is_exceeded(&interval, starting, clumps);
         if lossy || (interval.delay > Self::DEEP && !sending.held_back) {
             self.signs += 1;
             // The first sign may be from when it began; two say more than one.
@@ -278,7 +290,8 @@ impl Path {
             self.sign = interval;
             self.excess += interval.lost() - self.noise.share;
             let enough = if lossy { enough } else { enough * Self::PATIENCE };
-            if self.signs >= enough && (before.is_some() || !lossy || self.excess >= Self::EXCESS) {
+            let plain = before.is_some() || !lossy || self.excess >= Self::EXCESS;
+            if (self.signs >= enough && plain) || (lossy && !starting && sending.may_join) {
                 let sign = if lossy { Sign::Loss(evidence) } else { Sign::Delay(evidence) };
                 self.check(sign, before, sending);
             }
@@ -288,6 +301,9 @@ impl Path {
         if let State::Limited(limit) = &mut self.state {
             if limit.rate() < limit.capacity * Limit::CLEAR {
                 self.noise.learn(&interval);
+                self.noise.clumps.learn();
+            } else {
+                self.noise.clumps.forget();
             }
             if interval.rate(sending.datagram) >= limit.rate() * Limit::USED {
                 limit.grown += interval.span;
@@ -297,9 +313,12 @@ impl Path {
                 self.state = State::Open;
                 return Some(reached);
             }
-        } else if !starting {
+            return None;
+        }
+        self.noise.clumps.learn();
+        if !starting {
             self.noise.learn(&interval);
-            if self.noise.is_doubtful(sending.now, sending.unchecked.is_some()) {
+            if sending.may_doubt && self.noise.is_doubtful(sending.now, sending.may_join, clumps) {
                 self.check(Sign::Doubt(interval), None, sending);
             }
         }
@@ -334,25 +353,33 @@ impl Path {
 
     /// What is left at a lower rate was not the rate's fault.
     fn judge(&mut self, check: Check, interval: &Interval, sending: &Sending) {
-        let lossy = self.noise.is_exceeded(interval, false);
-        if !lossy && interval.delay > Self::DRAINED && sending.now.since(check.since) < Self::MOST_DRAINING {
+        let clumps = self.clumps(sending);
+        let lossy = self.noise.is_exceeded(interval, false, clumps);
+        let took = sending.now.since(check.since);
+        if !lossy && interval.delay > Self::DRAINED && took < Self::MOST_DRAINING {
             return;
         }
-        let is_own = match check.sign {
-            Sign::Loss(seen) => self.noise.remains(seen.lost(), seen.sent, interval, sending.chance),
+        let compared = match check.sign {
+            Sign::Loss(seen) => self.noise.compare(seen.lost(), seen.sent, interval, sending.chance, clumps),
             Sign::Doubt(_) => {
-                self.noise.remains(self.noise.share, self.noise.learnt, interval, sending.chance)
+                self.noise.compare(self.noise.share, self.noise.learnt, interval, sending.chance, clumps)
             }
-            Sign::Delay(seen) => interval.delay > seen.delay / 2,
+            Sign::Delay(seen) if interval.delay > seen.delay / 2 => Compared::Same,
+            Sign::Delay(_) => Compared::Other,
         };
-        tracing::debug!(at = %sending.now, ?check, ?interval, is_own, "checked");
+        let unclear = compared == Compared::Unclear && clumps >= Clumps::MANY;
+        // Where losses come in bursts, that none has come for a while proves nothing, and a full queue will be seen again.
+        let is_own = unclear || compared == Compared::Same;
+        tracing::debug!(at = %sending.now, ?check, ?interval, is_own, clumps, "checked");
         if is_own {
+            self.noise.clumps.learn();
             match check.sign {
                 Sign::Delay(_) => self.base += interval.delay,
+                _ if unclear => {}
                 Sign::Loss(seen) => self.noise.replace(&seen, interval),
                 Sign::Doubt(_) => self.noise.learn(interval),
             }
-            self.noise.confirm(sending.now, sending.now.since(check.since));
+            self.noise.confirm(sending.now, took);
             if check.follows == 0 {
                 self.state = check.before.map_or(State::Open, State::Limited);
                 return;
@@ -366,8 +393,9 @@ impl Path {
             self.since = None;
             return;
         } else {
-            self.noise.correct(interval, sending.chance);
+            self.noise.correct(interval, sending.chance, clumps);
         }
+        self.noise.clumps.forget();
         // What would have come through but for the path's own losses.
         let capacity = (check.arrived / (1.0 - self.noise.share)).min(check.rate);
         self.state = State::Limited(Limit::new(capacity, self.base + interval.delay, sending.datagram));
@@ -405,10 +433,10 @@ impl Check {
     const MOST: u32 = 3;
 
     /// Datagrams that it takes for the answer not to be chance.
-    fn sample(&self) -> u64 {
+    fn sample(&self, clumps: f64) -> u64 {
         match self.sign {
             Sign::Loss(seen) | Sign::Doubt(seen) => {
-                ((Noise::SAMPLE / seen.lost().max(Noise::LEAST)) as u64).max(Self::FEWEST)
+                ((Noise::SAMPLE * clumps / seen.lost().max(Noise::LEAST)) as u64).max(Self::FEWEST)
             }
             Sign::Delay(_) => Path::ENOUGH,
         }
@@ -440,94 +468,5 @@ impl Limit {
     fn rate(&self) -> f64 {
         let way = self.grown.as_secs_f64() / self.knee.as_secs_f64() - 1.0;
         self.capacity * (1.0 + (1.0 - Self::LOW) * way.powi(3))
-    }
-}
-
-impl Noise {
-    /// Nothing is known.
-    const NONE: Self = Self {
-        share: 0.0,
-        deviation: 0.0,
-        late: 0.0,
-        learnt: 0,
-        check_at: Time::ZERO,
-        pause: Self::FIRST_PAUSE,
-    };
-    /// Less is neither worth a check, nor to be told from chance.
-    const LEAST: f64 = 0.02;
-    /// At the start, a path that loses less than this may still be asked for more.
-    const LEAST_AT_START: f64 = 0.3;
-    /// A path that loses more than this is not worth sending to.
-    const MOST: f64 = 0.9;
-    /// Datagrams that an estimate goes back to.
-    const MEMORY: u64 = 5_000;
-    /// Datagrams lost that make a share of them certain enough.
-    const SAMPLE: f64 = 25.0;
-    /// Noise is checked when it is found, and again after this pause, doubled each time up to the longest.
-    const FIRST_PAUSE: Duration = Duration::from_millis(500);
-    /// Four standard deviations of a normal distribution are ten times the mean of its negative half.
-    const LATE: f64 = 10.0;
-    const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-    /// A check is followed by as many times its duration without.
-    const RARELY: u32 = 20;
-
-    /// Whether chance does not explain what was lost.
-    fn is_exceeded(&self, interval: &Interval, starting: bool) -> bool {
-        if starting {
-            return interval.lost() > Self::LEAST_AT_START;
-        }
-        let sent = interval.sent as f64;
-        // Four standard deviations: once in some hours.
-        let chance = 4.0 * (self.share.max(1.0 / sent) * (1.0 - self.share) / sent).sqrt();
-        interval.lost()
-            > self.share + chance.max(self.deviation * 3.0).max(self.late * Self::LATE).max(Self::LEAST)
-    }
-
-    fn learn(&mut self, interval: &Interval) {
-        let weight = interval.sent as f64 / (self.learnt.min(Self::MEMORY) + interval.sent) as f64;
-        self.learnt = self.learnt.saturating_add(interval.sent);
-        self.deviation += ((interval.lost() - self.share).abs() - self.deviation) * weight;
-        self.share = (self.share + (interval.lost() - self.share) * weight).clamp(0.0, Self::MOST);
-    }
-
-    /// Whether as much is lost in this interval as was lost of `sent` datagrams before, but for chance.
-    fn remains(&self, share: f64, sent: u64, interval: &Interval, deviations: f64) -> bool {
-        let samples = 1.0 / sent.max(1) as f64 + 1.0 / interval.sent as f64;
-        let chance = deviations * (share * (1.0 - share) * samples).sqrt() + self.deviation * 1.5;
-        interval.lost() > (share - chance).max(share / 3.0) && interval.lost() < share + chance
-    }
-
-    /// There is no more than in this interval.
-    fn correct(&mut self, interval: &Interval, deviations: f64) {
-        if self.share > interval.lost() && !self.remains(self.share, self.learnt, interval, deviations) {
-            (self.share, self.learnt) = (interval.lost().clamp(0.0, Self::MOST), interval.sent);
-        }
-    }
-
-    /// What was seen was the path's own, and is still there.
-    fn replace(&mut self, seen: &Interval, interval: &Interval) {
-        self.deviation = self.deviation.max((seen.lost() - interval.lost()).abs() / 2.0);
-        (self.share, self.learnt) = (interval.lost().clamp(0.0, Self::MOST), interval.sent);
-    }
-
-    /// Where datagrams overtake each other, what is missing comes with the next interval.
-    fn note_late(&mut self, interval: &Interval) {
-        self.late += (f64::max(-interval.lost(), 0.0) - self.late) / 16.0;
-    }
-
-    /// Whether it is time to check it again; where another path is being checked anyway, that may be earlier.
-    fn is_doubtful(&self, now: Time, checking: bool) -> bool {
-        let early = if checking { self.pause / 4 } else { Duration::ZERO };
-        self.share > Self::LEAST
-            && self.learnt as f64 * self.share > Self::SAMPLE
-            && now + early >= self.check_at
-    }
-
-    /// A check that took so long has found it to be there still.
-    fn confirm(&mut self, now: Time, took: Duration) {
-        // Where answers are slow, as in a crowd, checks must not take up all the time.
-        self.pause = self.pause.max(took * Self::RARELY);
-        self.check_at = now + self.pause;
-        self.pause = (self.pause * 2).min(Self::LONGEST_PAUSE);
     }
 }

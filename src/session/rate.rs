@@ -23,6 +23,11 @@ pub(super) struct RateController {
     round_trip: Duration,
     /// When the rate was raised last.
     raised: Time,
+    /// How much more unevenly paths lose than by chance ([`Path::clumped`]), in the mean of the last reports.
+    clumps: f64,
+    /// Since when paths are being checked, and until when they rest after that.
+    checking: Option<Time>,
+    resting: Time,
 }
 
 /// A time at one rate, at whose end every path has said whether it keeps up.
@@ -54,6 +59,14 @@ impl RateController {
     const BEHIND: f64 = 0.3;
     /// So long after it was doubled, the rate is still being looked for.
     const STARTING: Duration = Duration::from_millis(100);
+    /// Checks are followed by so many times as long without doubts.
+    const RESTING: u32 = 10;
+    /// So long after one path's check has begun, others may join: a crowd's reports come as far apart.
+    const JOINING: Duration = Duration::from_millis(150);
+    /// One path's say in the mean: bursts of 32. Beyond, it speaks for itself only.
+    const MOST_CLUMPS: f64 = 64.0;
+    /// Reports that a mean goes back to.
+    const REPORTS: f64 = 64.0;
     /// No host sends faster.
     const MOST: f64 = 1e12;
 
@@ -68,6 +81,9 @@ impl RateController {
             shortest_round: Self::SHORTEST_ROUND,
             round_trip: Duration::ZERO,
             raised: Time::ZERO,
+            clumps: 1.0,
+            checking: None,
+            resting: Time::ZERO,
         }
     }
 
@@ -88,6 +104,26 @@ impl RateController {
         [limit, self.ceiling].into_iter().flatten().fold(reach, Rate::min)
     }
 
+    /// Notes whether any path is being checked. Returns whether another may have a doubt, and whether it may join for
+    /// nothing.
+    pub(super) fn note_checking(&mut self, now: Time, checking: bool) -> (bool, bool) {
+        match (self.checking, checking) {
+            (None, true) => self.checking = Some(now),
+            (Some(since), false) => {
+                self.checking = None;
+                self.resting = now + now.since(since) * Self::RESTING;
+            }
+            _ => {}
+        }
+        let may_join = self.checking.is_some_and(|since| now.since(since) < Self::JOINING);
+        (may_join || (self.checking.is_none() && now >= self.resting), may_join)
+    }
+
+    /// How much more unevenly paths lose than by chance, in the mean of the last reports.
+    pub(super) const fn clumps(&self) -> f64 {
+        self.clumps
+    }
+
     /// Whether the rate is still being looked for.
     pub(super) fn is_starting(&self, now: Time) -> bool {
         now.since(self.raised) < Self::STARTING
@@ -100,6 +136,7 @@ impl RateController {
             self.shortest_round = Self::CAREFUL_ROUND;
             self.round = self.round.next(sending.now, sending.next);
         }
+        self.clumps += (path.clumped().min(Self::MOST_CLUMPS) - self.clumps) / Self::REPORTS;
         if sending.limited {
             return;
         }

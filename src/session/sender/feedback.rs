@@ -105,6 +105,7 @@ impl Sender {
             let path = &mut member.path;
             let datagram =
                 symbol_datagram(self.config.symbol_size, &self.config.seal) + self.config.overhead as usize;
+            let (may_doubt, may_join) = self.rate.note_checking(now, limits.unchecked.is_some());
             let sending = Sending {
                 now,
                 next: next_number,
@@ -112,7 +113,10 @@ impl Sender {
                 starting: self.rate.is_starting(now),
                 limited: limits.rate.is_some(),
                 unchecked: limits.unchecked,
+                may_doubt,
+                may_join,
                 chance: chance(receivers),
+                clumps: self.rate.clumps(),
                 held_back: now.since(self.held_back) < Self::HELD_BACK + echo.round_trip(),
             };
             self.rate.handle_echo(path, echo, &sending, receivers);

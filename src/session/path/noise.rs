@@ -1,0 +1,241 @@
+//! What a path loses whatever the rate: how much, how evenly, and what is chance.
+
+use std::time::Duration;
+
+use super::Interval;
+use crate::time::Time;
+
+/// The share of datagrams that a path loses whatever the rate.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Noise {
+    pub(super) share: f64,
+    /// Mean distance of an interval from it.
+    deviation: f64,
+    /// Mean share of an interval that should have come before.
+    late: f64,
+    /// Datagrams from which it was learnt.
+    pub(super) learnt: u64,
+    /// When a check has confirmed it last, and when to check it again.
+    check_at: Time,
+    pause: Duration,
+    pub(super) clumps: Clumps,
+}
+
+impl Noise {
+    /// Nothing is known.
+    pub(super) const NONE: Self = Self {
+        share: 0.0,
+        deviation: 0.0,
+        late: 0.0,
+        learnt: 0,
+        check_at: Time::ZERO,
+        pause: Self::FIRST_PAUSE,
+        clumps: Clumps::NONE,
+    };
+    /// Less is neither worth a check, nor to be told from chance.
+    pub(super) const LEAST: f64 = 0.02;
+    /// At the start, a path that loses less than this may still be asked for more.
+    pub(super) const LEAST_AT_START: f64 = 0.3;
+    /// A path that loses more than this is not worth sending to.
+    pub(super) const MOST: f64 = 0.9;
+    /// Datagrams that an estimate goes back to.
+    pub(super) const MEMORY: u64 = 5_000;
+    /// Datagrams lost that make a share of them certain enough.
+    pub(super) const SAMPLE: f64 = 25.0;
+    /// Noise is checked when it is found, and again after this pause, doubled each time up to the longest.
+    pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(500);
+    /// Four standard deviations of a normal distribution are ten times the mean of its negative half.
+    pub(super) const LATE: f64 = 10.0;
+    pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+    /// A check is followed by as many times its duration without.
+    pub(super) const RARELY: u32 = 20;
+
+    /// Whether chance does not explain what was lost.
+    pub(super) fn is_exceeded(&self, interval: &Interval, starting: bool, clumps: f64) -> bool {
+        let sent = interval.sent as f64;
+        // Four standard deviations: once in some hours.
+        let chance = 4.0 * (clumps * self.share.max(1.0 / sent) * (1.0 - self.share) / sent).sqrt();
+        if starting {
+            return interval.lost() > Self::LEAST_AT_START.max(self.share + chance);
+        }
+        interval.lost()
+            > self.share + chance.max(self.deviation * 3.0).max(self.late * Self::LATE).max(Self::LEAST)
+    }
+
+    pub(super) fn learn(&mut self, interval: &Interval) {
+        let weight = interval.sent as f64 / (self.learnt.min(Self::MEMORY) + interval.sent) as f64;
+        self.learnt = self.learnt.saturating_add(interval.sent);
+        self.deviation += ((interval.lost() - self.share).abs() - self.deviation) * weight;
+        self.share = (self.share + (interval.lost() - self.share) * weight).clamp(0.0, Self::MOST);
+    }
+
+    /// Whether as much is lost in this interval as was lost of `sent` datagrams before, but for chance.
+    pub(super) fn compare(
+        &self,
+        share: f64,
+        sent: u64,
+        interval: &Interval,
+        deviations: f64,
+        clumps: f64,
+    ) -> Compared {
+        let samples = 1.0 / sent.max(1) as f64 + 1.0 / interval.sent as f64;
+        let chance = deviations * (clumps * share * (1.0 - share) * samples).sqrt() + self.deviation * 1.5;
+        let lost = interval.lost();
+        if lost >= share + chance || lost <= share - chance {
+            Compared::Other
+        } else if lost > share / 3.0 {
+            Compared::Same
+        } else {
+            Compared::Unclear
+        }
+    }
+
+    /// There is no more than in this interval.
+    pub(super) fn correct(&mut self, interval: &Interval, deviations: f64, clumps: f64) {
+        let compared = self.compare(self.share, self.learnt, interval, deviations, clumps);
+        if self.share > interval.lost() && compared != Compared::Same {
+            (self.share, self.learnt) = (interval.lost().clamp(0.0, Self::MOST), interval.sent);
+        }
+    }
+
+    /// What was seen was the path's own, and is still there.
+    pub(super) fn replace(&mut self, seen: &Interval, interval: &Interval) {
+        self.deviation = self.deviation.max((seen.lost() - interval.lost()).abs() / 2.0);
+        (self.share, self.learnt) = (interval.lost().clamp(0.0, Self::MOST), interval.sent);
+    }
+
+    /// Where datagrams overtake each other, what is missing comes with the next interval.
+    pub(super) fn note_late(&mut self, interval: &Interval) {
+        self.late += (f64::max(-interval.lost(), 0.0) - self.late) / 16.0;
+    }
+
+    /// Whether it is time to check it again; where another path is being checked anyway, that may be earlier.
+    pub(super) fn is_doubtful(&self, now: Time, checking: bool, clumps: f64) -> bool {
+        let early = if checking { self.pause / 4 } else { Duration::ZERO };
+        self.share > Self::LEAST
+            && self.learnt as f64 * self.share > Self::SAMPLE * clumps
+            && now + early >= self.check_at
+    }
+
+    /// A check that took so long has found it to be there still.
+    pub(super) fn confirm(&mut self, now: Time, took: Duration) {
+        // Where answers are slow, as in a crowd, checks must not take up all the time.
+        self.pause = self.pause.max(took * Self::RARELY);
+        self.check_at = now + self.pause;
+        self.pause = (self.pause * 2).min(Self::LONGEST_PAUSE);
+    }
+}
+
+/// What a path loses, beside what it lost before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Compared {
+    Same,
+    Other,
+    /// It may be less, but chance may be the reason.
+    Unclear,
+}
+
+/// How losses come: each datagram by itself, or many at once as on a wireless link.
+///
+/// Where bursts of some length come at random, what an interval loses varies more than if each datagram were lost by itself:
+/// its variance is greater by a factor, the same for any length of interval beyond the bursts'. That factor is followed
+/// here, from the differences between neighbouring intervals, which do not depend on how much is lost in the mean.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clumps {
+    factor: f64,
+    /// Samples that it is the mean of, or goes back to.
+    samples: f64,
+    /// Sent and lost in the last interval.
+    last: Option<(f64, f64)>,
+    /// Samples of the factor that may show a path that became full, their sum and number.
+    doubtful: (f64, f64),
+}
+
+impl Clumps {
+    const NONE: Self = Self { factor: 1.0, samples: 1.0, last: None, doubtful: (0.0, 0.0) };
+    /// Samples that an estimate goes back to.
+    const MEMORY: f64 = 32.0;
+    /// As much as bursts of half as many datagrams.
+    const MOST: f64 = 1_000.0;
+    /// Beyond this factor, bursts are the rule.
+    pub(super) const MANY: f64 = 3.0;
+
+    pub(super) const fn factor(&self) -> f64 {
+        self.factor
+    }
+
+    /// Another interval has passed.
+    pub(super) fn note(&mut self, interval: &Interval) {
+        let (sent, lost) = (interval.sent as f64, interval.lost().max(0.0) * interval.sent as f64);
+        if let Some((before, lost_before)) = self.last.replace((sent, lost)) {
+            let share = (lost + lost_before) / (sent + before);
+            if share > 0.0 && share < 1.0 {
+                let distance = lost / sent - lost_before / before;
+                let chance = share * (1.0 - share) * (1.0 / sent + 1.0 / before);
+                self.doubtful.0 += distance * distance / chance;
+                self.doubtful.1 += 1.0;
+            }
+        }
+    }
+
+    /// What has been lost was not the rate's fault.
+    pub(super) fn learn(&mut self) {
+        let (sum, samples) = std::mem::take(&mut self.doubtful);
+        if samples > 0.0 {
+            self.factor = (self.factor * self.samples + sum) / (self.samples + samples);
+            self.factor = self.factor.clamp(1.0, Self::MOST);
+            self.samples = (self.samples + samples).min(Self::MEMORY);
+        }
+    }
+
+    /// What has been lost says nothing.
+    pub(super) const fn forget(&mut self) {
+        self.doubtful = (0.0, 0.0);
+        self.last = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The factor of a path that loses a twentieth, in bursts that end with this probability after each datagram.
+    fn factor(end: f64) -> f64 {
+        let (mut clumps, mut rng, mut bad) = (Clumps::NONE, fastrand::Rng::with_seed(1), false);
+        let mut mean = 0.0;
+        for round in 0..2_000 {
+            let sent = 400;
+            let came = |_: &u64| {
+                bad = rng.f64() < if bad { 1.0 - end } else { end * 0.05 / 0.95 };
+                !bad
+            };
+            let arrived = (0..sent).filter(came).count() as u64;
+            let span = Duration::from_millis(20);
+            clumps.note(&Interval { sent, arrived, span, delay: Duration::ZERO });
+            clumps.learn();
+            if round >= 100 {
+                mean += clumps.factor() / 1_900.0;
+            }
+        }
+        mean
+    }
+
+    #[test]
+    fn bursts_are_told_from_losses_that_come_one_by_one() {
+        let (alone, bursts) = (factor(0.95), factor(1.0 / 16.0));
+        assert!(alone < 1.3, "{alone}");
+        // Twice their length, less one, and less for what the mean shares.
+        assert!((20.0..32.0).contains(&bursts), "{bursts}");
+    }
+
+    #[test]
+    fn what_may_have_been_a_full_queue_changes_nothing() {
+        let mut clumps = Clumps::NONE;
+        for arrived in [400, 400, 100, 80, 400] {
+            clumps.note(&Interval { sent: 400, arrived, span: Duration::ZERO, delay: Duration::ZERO });
+        }
+        clumps.forget();
+        clumps.learn();
+        assert_eq!(clumps.factor(), 1.0);
+    }
+}
