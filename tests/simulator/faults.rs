@@ -233,6 +233,13 @@ fn a_stopped_sender_evicts_nobody_when_it_wakes() {
     scenario.sender_pauses = vec![(seconds(2), seconds(11))];
     scenario.peer_timeout = seconds(10);
     all_complete(&scenario.run());
+    // And if nothing reached it meanwhile: a laptop that was suspended has not got what they said.
+    let mut scenario = ten_seconds(27);
+    scenario.sender_pauses = vec![(seconds(2), seconds(62))];
+    for receiver in &mut scenario.receivers {
+        (receiver.mute, receiver.peer_timeout) = (scenario.sender_pauses.clone(), Some(seconds(90)));
+    }
+    all_complete(&scenario.run());
 }
 
 #[test]

@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use mcast::exit::Exit;
 use mcast::session::Rate;
-use mcast::sim::{Hostile, Loss, ReceiverPlan, Scenario};
-use mcast::wire::{BlockNumber, DatagramNumber, Message, Needs, ReceiverId, Report, SessionId};
+use mcast::sim::{History, Hostile, Loss, PlayedBack, ReceiverPlan, Scenario};
+use mcast::time::Time;
+use mcast::wire::{
+    BlockNumber, Confirm, DatagramNumber, Kind, Leave, Message, Needs, Outcome, ReceiverId, Report,
+    SessionId, Stage, Text,
+};
 
 use crate::{all_complete, exits};
 
@@ -96,6 +100,88 @@ fn a_forged_report_of_more_than_was_ever_sent_is_not_believed() {
     scenario.source.trickle = Some((1_000, ms(10)));
     scenario.hostile = (0..10).map(|at| forged_report(ms(at * 100), 1, u64::MAX, 1_000_000)).collect();
     all_complete(&scenario.run());
+}
+
+/// What somebody says in the name of the receiver `index` in mid-stream, twice, and what becomes of a session of two.
+fn in_mid_stream(index: usize, message: &Message<'_>) -> History {
+    let mut scenario = Scenario::new(12, 2, 40_000);
+    scenario.source.trickle = Some((4_000, ms(100)));
+    for at in [400, 500] {
+        let mut content = Vec::new();
+        message.write(SessionId([0; 16]), DatagramNumber(1 << 40), &mut content);
+        scenario.hostile.push(Hostile { at: ms(at), to: 0, from: Some(index + 1), content });
+    }
+    scenario.run()
+}
+
+const SUCCESS: Outcome = Outcome {
+    exit: Exit::Complete,
+    bytes: 40_000,
+    lost_symbols: 0,
+    dropped: 0,
+    nacks: 0,
+    stalled: Duration::ZERO,
+};
+
+#[test]
+fn nobody_has_verified_a_stream_whose_end_was_not_sent() {
+    for stage in [Stage::Verified, Stage::Done] {
+        let confirm = Confirm { receiver: ReceiverId(0x1001), stage, outcome: SUCCESS };
+        all_complete(&in_mid_stream(1, &Message::Confirm(confirm)));
+    }
+}
+
+#[test]
+fn who_leaves_has_not_succeeded_whatever_it_says() {
+    let leave = Leave { receiver: ReceiverId(0x1001), outcome: SUCCESS, text: Text::truncated("") };
+    let history = in_mid_stream(1, &Message::Leave(leave));
+    assert_eq!(
+        exits(&history),
+        (Some(Exit::Partial), vec![Some(Exit::Complete), Some(Exit::Evicted)]),
+        "{:?}",
+        history.sender_error
+    );
+}
+
+#[test]
+fn who_dies_in_the_start_window_is_not_one_of_those_who_are_enough() {
+    let mut scenario = Scenario::new(13, 3, 10_000);
+    (scenario.start.min_receivers, scenario.start.min_wait) = (2, seconds(3));
+    scenario.receivers[0].killed = Some(seconds(1));
+    scenario.receivers[1].launched = seconds(20);
+    scenario.receivers[2].launched = seconds(30);
+    let history = scenario.run();
+    assert_eq!(history.sender, Some(Exit::Complete), "{:?}", history.sender_error);
+    assert_eq!(history.admitted, ["r1", "r2"]);
+    assert!(history.started >= Some(Time::ZERO + seconds(30)), "{:?}", history.started);
+}
+
+#[test]
+fn who_was_forgotten_in_the_start_window_joins_again_and_old_answers_do_not_end_its_part() {
+    let scenario = || {
+        let mut scenario = Scenario::new(14, 2, 100_000);
+        scenario.source.trickle = Some((1_000, ms(100)));
+        scenario.peer_timeout = seconds(2);
+        scenario.receivers[0].pauses = vec![(ms(500), seconds(4))];
+        scenario.receivers[1].launched = seconds(6);
+        scenario
+    };
+    // Each datagram comes twice.
+    let mut doubled = scenario();
+    doubled.trunk.duplicate = 1.0;
+    all_complete(&doubled.run());
+    // And with a key, somebody repeats what it was told.
+    let mut recording = scenario().with_key();
+    recording.records = true;
+    let rosters: Vec<_> = (recording.run().recorded.into_iter())
+        .filter(|it| it.host == 0 && it.bytes[1] == Kind::Roster as u8 && it.at < Time::ZERO + seconds(5))
+        .collect();
+    assert!(rosters.len() >= 2, "{}", rosters.len());
+    let mut attacked = scenario().with_key();
+    attacked.played_back = (rosters.iter())
+        .map(|it| PlayedBack { at: seconds(8), to: 1, from: Some(0), bytes: it.bytes.clone() })
+        .collect();
+    all_complete(&attacked.run());
 }
 
 #[test]

@@ -242,13 +242,19 @@ fn a_sink_that_is_slow_is_named_and_what_it_says_agrees() {
 
 #[test]
 fn a_host_that_is_kept_from_its_socket_is_named_and_loses_nothing() {
-    let mut scenario = on_ethernet(15, 3, 60_000_000);
-    scenario.receivers[1].pauses = (1..40).map(|n| (ms(n * 100), ms(n * 100 + 90))).collect();
-    let history = scenario.run();
-    all_complete(&history);
-    adds_up(&history);
-    assert_eq!(history.sent.repair_symbols, 0);
-    assert!(limited(&history, "r1") > limited(&history, "network"), "{:?}", history.limited_by);
+    // Also with as little as Linux grants without privileges, at four of them.
+    for (receivers, socket_buffer) in [(3, 1 << 20), (4, 280_000), (4, 100_000)] {
+        let mut scenario = on_ethernet(15, receivers, 60_000_000);
+        scenario.receivers[1].pauses = (1..40).map(|n| (ms(n * 100), ms(n * 100 + 90))).collect();
+        for receiver in &mut scenario.receivers {
+            receiver.socket_buffer = socket_buffer;
+        }
+        let history = scenario.run();
+        all_complete(&history);
+        adds_up(&history);
+        assert_eq!(history.sent.repair_symbols, 0, "{receivers}, {socket_buffer}");
+        assert!(limited(&history, "r1") > limited(&history, "network"), "{:?}", history.limited_by);
+    }
 }
 
 #[test]
@@ -256,7 +262,7 @@ fn a_host_of_a_crowd_that_stops_is_waited_for_before_much_is_lost() {
     // Each reports every 4.5 ms at most; after four times that it is overdue. The line carries 1,500 datagrams meanwhile,
     // and would carry what a window of 32 MiB holds. One with a large socket buffer that has been silent for longer changes
     // nothing.
-    for silent in [false, true] {
+    for (silent, small) in [(false, false), (true, false), (false, true)] {
         let mut scenario = on_ethernet(21, 8, 60_000_000);
         scenario.window = 1_000;
         for receiver in &mut scenario.receivers {
@@ -267,11 +273,15 @@ fn a_host_of_a_crowd_that_stops_is_waited_for_before_much_is_lost() {
             scenario.receivers[7].socket_buffer = 64 << 20;
             scenario.receivers[7].pauses = vec![(ms(150), ms(2_100))];
         }
+        if small {
+            // Its credit is used up all the time, and it says all the time that it is there.
+            scenario.receivers[0].socket_buffer = 16_000;
+        }
         let history = scenario.run();
         all_complete(&history);
         let repairs = history.sent.repair_symbols;
-        assert!(repairs < 3_000, "{silent}: {repairs}");
-        assert!(limited(&history, "r6") > 1.3, "{silent}: {:?}", history.limited_by);
+        assert!(repairs < 3_000, "{silent}, {small}: {repairs}");
+        assert!(limited(&history, "r6") > 1.3, "{silent}, {small}: {:?}", history.limited_by);
     }
 }
 
@@ -297,6 +307,19 @@ fn who_finishes_last_is_who_is_waited_for() {
     adds_up(&history);
     assert!(limited(&history, "r1") > 3.5, "{:?}", history.limited_by);
     assert!(limited(&history, "r0") < 0.1, "{:?}", history.limited_by);
+    // All that was left lay there for its sink.
+    assert!(history.receivers[1].counted.stalled > seconds(3), "{:?}", history.receivers[1]);
+}
+
+#[test]
+fn who_fills_the_window_because_of_losses_is_the_network() {
+    let mut scenario = on_ethernet(23, 3, 20_000_000);
+    scenario.window = 16;
+    scenario.receivers[1].leaf.loss = mcast::sim::Loss::Independent(0.5);
+    let history = scenario.run();
+    all_complete(&history);
+    adds_up(&history);
+    assert!(limited(&history, "r1") < limited(&history, "network") / 10.0, "{:?}", history.limited_by);
 }
 
 #[test]

@@ -144,6 +144,33 @@ fn what_was_held_back_and_comes_later_keeps_no_dead_sender_alive() {
     }
 }
 
+#[test]
+fn the_last_word_of_a_dead_receiver_played_back_keeps_it_not_alive() {
+    let seconds = Duration::from_secs;
+    let scenario = || {
+        let mut scenario = Scenario::new(9, 2, 40_000).with_key();
+        scenario.source.trickle = Some((1_000, Duration::from_secs(1)));
+        scenario.receivers[1].killed = Some(seconds(4));
+        scenario
+    };
+    let mut recording = scenario();
+    recording.records = true;
+    let recorded = recording.run().recorded;
+    let last = recorded.iter().rfind(|it| it.host == 2).expect("it has said something");
+    let mut attacked = scenario();
+    attacked.played_back = (9..80)
+        .map(|half| {
+            let at = Duration::from_millis(500 * half);
+            PlayedBack { at, to: 0, from: Some(2), bytes: last.bytes.clone() }
+        })
+        .collect();
+    let history = attacked.run();
+    assert_eq!(history.sender, Some(Exit::Partial));
+    let limited = history.limited_by.get("r1").copied().unwrap_or_default();
+    assert!(limited < seconds(11), "{limited:?}");
+    assert!(history.sender_error.as_deref().is_some_and(|error| error.contains("silent")), "{history:?}");
+}
+
 /// A whole session of yesterday: the same hosts, the same key, other ids.
 fn yesterday(seed: u64, ends_with: impl FnOnce(&mut Scenario)) -> Vec<Recorded> {
     let mut scenario = Scenario::new(seed ^ 0xdead, 2, 60_000).with_key();
@@ -171,7 +198,8 @@ fn again(recorded: &[Recorded], from: Option<usize>, times: u64) -> Vec<PlayedBa
 fn a_recorded_session_touches_no_sink() {
     for seed in seeds(10) {
         for from in [None, Some(0)] {
-            let recorded = yesterday(seed, |_| {});
+            let mut recorded = yesterday(seed, |_| {});
+            recorded.extend(yesterday(seed ^ 1, |scenario| scenario.source.fails_after = Some(30_000)));
             let mut scenario = Scenario::new(seed, 2, 60_000).with_key();
             scenario.start_timeout = Some(Duration::from_secs(20));
             scenario.sender_killed = Some(Duration::ZERO);

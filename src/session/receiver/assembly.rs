@@ -406,6 +406,8 @@ mod tests {
         ] {
             assert_eq!(assembly.handle_symbol(kind, &bad), Taken::Malformed, "{bad:?}");
         }
+        // Nor is it kept as what the block is like.
+        assert_eq!(assembly.handle_symbol(Kind::Source, &symbol(0, 0, &full, 128)), Taken::Useful);
         assert_eq!(assembly.handle_symbol(Kind::Source, &symbol(window, 0, &full, 128)), Taken::Beyond);
         assert_eq!(assembly.handle_symbol(Kind::Source, &symbol(u64::MAX, 0, &full, 128)), Taken::Beyond);
         assert_eq!(assembly.handle_symbol(Kind::Source, &symbol(window - 1, 0, &full, 128)), Taken::Useful);
@@ -414,7 +416,7 @@ mod tests {
             Taken::Malformed
         );
         let mut needs = Vec::new();
-        assembly.needs(BlockNumber(window), 1_000, &mut needs);
+        assembly.needs(BlockNumber(u64::MAX), 1_000, &mut needs);
         assert_eq!(needs.len() as u64, window);
         assert_eq!(needs.last().map(|need| need.missing), Some(1));
     }
@@ -437,5 +439,35 @@ mod tests {
         assembly.handle_consumed(Block::new(layout(64), 1));
         assert_eq!(assembly.position(), BlockNumber(2));
         assert_eq!([5, 6].map(|block| send(&mut assembly, block)), [Taken::Useful, Taken::Beyond]);
+    }
+
+    #[test]
+    fn symbols_are_named_once_parity_is_used_up_or_asking_has_not_helped() {
+        let full = [0; 64];
+        let of = |symbols: u8, there: u8, repair: Option<u8>| {
+            let mut assembly = Assembly::new(layout(64), symbols, 64 * 1024).expect("fits");
+            let length = u32::from(symbols) * 64;
+            for index in 0..there {
+                assembly.handle_symbol(Kind::Source, &symbol(0, index, &full, length));
+            }
+            if let Some(index) = repair {
+                assert_eq!(
+                    assembly.handle_symbol(Kind::Repair, &symbol(0, index, &full, length)),
+                    Taken::Useful
+                );
+            }
+            let ask = |assembly: &mut Assembly| {
+                let mut needs = Vec::new();
+                assembly.needs(BlockNumber(1), 1_000, &mut needs);
+                needs.first().map(|need| (need.missing, need.symbols.is_some()))
+            };
+            (0..6).map(|_| ask(&mut assembly)).collect::<Vec<_>>()
+        };
+        let (by_number, by_name) = (|missing| Some((missing, false)), |missing| Some((missing, true)));
+        // There is plenty of parity, and still the answers do not come.
+        assert_eq!(of(64, 60, None), [[by_number(4); 4].as_slice(), &[by_name(4); 2]].concat());
+        // Six repair symbols there are, of which two have passed unseen: three are left, and then four are needed.
+        assert_eq!(of(128, 126, Some(254))[0], by_number(1));
+        assert_eq!(of(128, 125, Some(254))[0], by_name(2));
     }
 }

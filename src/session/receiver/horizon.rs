@@ -141,4 +141,59 @@ mod tests {
         horizon.settle(due);
         assert_eq!(horizon.settled(), Edge { number: DatagramNumber(9), block: BlockNumber(3) });
     }
+
+    /// A horizon that has seen every number up to `last`, one a millisecond.
+    fn seen(last: u64) -> Horizon {
+        let mut horizon = Horizon::default();
+        for number in 1..=last {
+            horizon.handle_proof(ms(number), DatagramNumber(number), BlockNumber(0));
+            horizon.settle(ms(number));
+        }
+        horizon
+    }
+
+    #[test]
+    fn the_delay_follows_what_comes_late_step_by_step_and_not_without_bound() {
+        let mut horizon = seen(1_000);
+        let mut delays = Vec::new();
+        for _ in 0..6 {
+            horizon.handle_late(ms(1_000), DatagramNumber(900));
+            delays.push(horizon.delay.as_millis());
+        }
+        // Late by 99 ms, and a quarter of that.
+        assert_eq!(delays, [1, 4, 16, 64, 123, 123]);
+        // What is late by less changes nothing.
+        horizon.handle_late(ms(1_000), DatagramNumber(990));
+        assert_eq!(horizon.delay.as_millis(), 123);
+        for _ in 0..6 {
+            horizon.handle_late(ms(1_000), DatagramNumber(1));
+        }
+        assert_eq!(horizon.delay, Horizon::MAX_DELAY);
+    }
+
+    #[test]
+    fn what_comes_late_and_was_not_yet_taken_for_lost_does_no_harm() {
+        let mut horizon = seen(100);
+        for _ in 0..3 {
+            horizon.handle_late(ms(100), DatagramNumber(90));
+        }
+        let delay = horizon.delay;
+        horizon.handle_proof(ms(101), DatagramNumber(110), BlockNumber(0));
+        horizon.handle_late(ms(150), DatagramNumber(105));
+        assert_eq!(horizon.delay, delay);
+    }
+
+    #[test]
+    fn where_nothing_comes_late_any_more_a_gap_is_a_loss_at_once_again() {
+        let mut horizon = seen(100);
+        horizon.handle_late(ms(100), DatagramNumber(50));
+        horizon.handle_late(ms(100), DatagramNumber(50));
+        assert!(!horizon.delay.is_zero());
+        for second in 1..40 {
+            horizon.settle(ms(100 + second * 1_000));
+        }
+        horizon.handle_proof(ms(60_000), DatagramNumber(200), BlockNumber(7));
+        assert_eq!(horizon.settled(), Edge { number: DatagramNumber(200), block: BlockNumber(7) });
+        assert_eq!(horizon.next(), None);
+    }
 }

@@ -428,6 +428,9 @@ mod tests {
             hear(&mut receiver, number, &keep_alive);
         }
         assert_eq!(receiver.summary().map(|summary| summary.lost_symbols), Some(u64::MAX - 3));
+        // A group larger than any would make it report never again.
+        let group = receiver.summary().map(|summary| summary.group_size);
+        assert_eq!(group, Some(super::super::MAX_RECEIVERS as u32));
     }
 
     #[test]

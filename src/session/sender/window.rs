@@ -449,4 +449,24 @@ mod tests {
         window.queue_deferred();
         assert!(window.repairing().is_none());
     }
+
+    #[test]
+    fn a_block_under_way_for_the_first_time_is_not_repaired() {
+        let mut window = window(64);
+        let mut block = Block::new(Layout { symbol_size: 64, head: 0, tail: 0 }, 64);
+        block.set_len(64 * 64);
+        window.push(block);
+        window.handle_sent(10);
+        assert_eq!(need(&mut window, 1, 5, None, 73), Granted::default());
+        window.handle_sent(54);
+        assert_eq!(need(&mut window, 1, 5, None, 127).symbols, 5);
+    }
+
+    #[test]
+    fn no_more_repair_symbols_are_queued_than_there_are() {
+        let mut window = window(250);
+        assert_eq!(need(&mut window, 0, 4, None, 249).symbols, 4);
+        need(&mut window, 0, 9, None, 249);
+        assert_eq!(drain(&mut window, 250), (0..6).map(Sending::Repair).collect::<Vec<_>>());
+    }
 }
