@@ -177,6 +177,16 @@ fn receiver_killed_in_the_start_window_is_forgotten_and_others_start() {
     dies.must_leave_no_file();
 }
 
+/// The second receiver comes, and both get everything.
+fn start_with(lab: &Lab, mut sender: Program, first: Program, source: Source) {
+    let mut receivers = [first, lab.host(2).recv("r2").start()];
+    sender.must_exit(&[0], PATIENCE);
+    for receiver in &mut receivers {
+        receiver.must_exit(&[0], PATIENCE);
+        receiver.must_have_delivered(source);
+    }
+}
+
 /// Fault 17.
 #[test]
 fn receiver_stopped_in_the_start_window_for_longer_than_the_peer_timeout_takes_part_once_it_wakes() {
@@ -189,12 +199,7 @@ fn receiver_stopped_in_the_start_window_for_longer_than_the_peer_timeout_takes_p
     stopped.signal(Signal::STOP);
     sender.must_say("receiver is silent", PATIENCE);
     stopped.signal(Signal::CONT);
-    let mut receivers = [stopped, lab.host(2).recv("r2").start()];
-    sender.must_exit(&[0], PATIENCE);
-    for receiver in &mut receivers {
-        receiver.must_exit(&[0], PATIENCE);
-        receiver.must_have_delivered(source);
-    }
+    start_with(&lab, sender, stopped, source);
 }
 
 /// Fault 17.
@@ -209,12 +214,7 @@ fn sender_stopped_in_the_start_window_goes_on_as_if_nothing_had_been() {
     sender.signal(Signal::STOP);
     for_as_long_as(Duration::from_secs(4));
     sender.signal(Signal::CONT);
-    let mut receivers = [early, lab.host(2).recv("r2").start()];
-    sender.must_exit(&[0], PATIENCE);
-    for receiver in &mut receivers {
-        receiver.must_exit(&[0], PATIENCE);
-        receiver.must_have_delivered(source);
-    }
+    start_with(&lab, sender, early, source);
 }
 
 /// Fault 17: neither has anything to say but that it lives.
