@@ -19,6 +19,7 @@ mod history;
 mod host;
 mod link;
 mod machines;
+mod starvation;
 mod stream;
 mod wires;
 mod world;
@@ -28,6 +29,7 @@ use std::time::Duration;
 pub use adversary::{Echo, PlayedBack, Recorded};
 pub use history::{Counted, History, ReceiverHistory, Sample};
 pub use link::{LinkConfig, Loss};
+pub use starvation::Starvation;
 pub use stream::{SinkPlan, SourcePlan};
 
 use link::Link;
@@ -77,6 +79,8 @@ pub struct Scenario {
     pub receivers: Vec<ReceiverPlan>,
     /// The sender's host does nothing in these spans, as if stopped.
     pub sender_pauses: Vec<(Duration, Duration)>,
+    /// All hosts are short of time.
+    pub starvation: Option<Starvation>,
     /// The sender is killed then.
     pub sender_killed: Option<Duration>,
     /// The sender is told to stop then, as by a signal.
@@ -190,6 +194,7 @@ impl Scenario {
             receivers: (0..receivers).map(ReceiverPlan::new).collect(),
             beginning: Beginning::default(),
             sender_pauses: Vec::new(),
+            starvation: None,
             sender_killed: None,
             sender_stopped: None,
             lose_first: Vec::new(),

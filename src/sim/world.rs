@@ -10,6 +10,7 @@ use super::history::{History, ReceiverHistory, Sample};
 use super::host::Host;
 use super::link::Link;
 use super::machines::{receiver_config, sender_config};
+use super::starvation::Starved;
 use super::stream::{Given, Pattern, Sink, Source};
 use super::wires::{SENDER, Wires, address, stranger, within};
 use super::{Hostile, PlayedBack, STOPPED, Scenario};
@@ -55,6 +56,8 @@ pub(super) struct World<'a> {
     heard: Vec<(Time, u8)>,
     /// When each host wants to be woken: beside each other, so that a crowd is looked through in no time.
     wakes: Vec<Time>,
+    /// Hosts that are short of time; none, or all.
+    starved: Vec<Starved>,
     samples: Vec<Sample>,
     /// The sender's part, once it has ended.
     history: Option<History>,
@@ -118,6 +121,9 @@ impl<'a> World<'a> {
                 }
             })
             .collect();
+        let starved = scenario.starvation.map_or_else(Vec::new, |plan| {
+            (0..=scenario.receivers.len()).map(|_| Starved::new(plan, rng.fork())).collect()
+        });
         let wires = Wires::new(scenario, rng, backbone);
         let host = Host { wake: Some(Time::ZERO), ..Host::default() };
         let source = Source::new(scenario.source, pattern);
@@ -130,6 +136,7 @@ impl<'a> World<'a> {
             receivers,
             heard: Vec::new(),
             wakes: vec![Time::NEVER; scenario.receivers.len() + 1],
+            starved,
             samples: Vec::new(),
             history: None,
             steps_now: 0,
@@ -345,6 +352,10 @@ impl<'a> World<'a> {
         }
         for index in 0..self.wakes.len() {
             if self.wakes[index] > self.now {
+                continue;
+            }
+            if let Some(from) = self.starved.get_mut(index).and_then(|host| host.keep(self.now)) {
+                self.wakes[index] = from;
                 continue;
             }
             match index.checked_sub(1) {

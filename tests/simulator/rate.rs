@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mcast::session::Rate;
-use mcast::sim::{History, LinkConfig, Loss, Scenario};
+use mcast::sim::{History, LinkConfig, Loss, Scenario, Starvation, seeds};
 use mcast::time::Time;
 
 use crate::all_complete;
@@ -161,6 +161,26 @@ fn a_port_that_becomes_slower_sets_the_pace_from_then_on() {
         let share = share(&history, 0, mbit(100), ms(2_500), ms(3_500));
         let lost = overflow(&history, 0, ms(2_500), ms(3_500));
         assert!(share >= 0.9 && lost < 0.02, "queue of {queue}: {share:.3}, {lost:.4} lost");
+    }
+}
+
+#[test]
+fn hosts_without_time_are_no_slow_path_and_fill_the_line_once_they_have_it() {
+    // Spells in which sender and receivers alike wake 5 to 50 ms late and then run for a millisecond, on a fast clean path.
+    for seed in seeds(5) {
+        let rate = mbit(10_000);
+        let mut scenario = lan(seed, 3, (payload(rate) * 0.4) as u64);
+        scenario.trunk.rate = Some(rate);
+        scenario.window = 67;
+        scenario.receivers.iter_mut().for_each(|receiver| receiver.socket_buffer = 8 << 20);
+        let (every, length, late) = (ms(50), ms(500), (ms(5), ms(50)));
+        scenario.starvation = Some(Starvation { every, length, late, until: ms(1_500) });
+        let history = scenario.run();
+        all_complete(&history);
+        assert_eq!(history.sent.repair_symbols, 0, "seed {seed}: nothing is lost");
+        // The line takes 0.4 s, should nothing have been sent before.
+        let ended = history.sender_ended.since(Time::ZERO);
+        assert!(ended > ms(1_500) && ended < ms(2_200), "seed {seed}: it ended after {ended:?}");
     }
 }
 

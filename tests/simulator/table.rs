@@ -121,7 +121,7 @@ fn table(place: Where) -> String {
             let slack = if loss <= 0.01 { 0.01 } else { 0.03 };
             assert!(got <= least + slack, "{n} receivers, {loss}: {got:.4}, least possible {least:.4}");
             assert!(
-                time <= 1.1 || loss > 0.05,
+                time <= 1.1 || (loss > 0.05 && n > 32),
                 "{n} receivers, {loss}: {time:.3} of the time that the line takes"
             );
         }
