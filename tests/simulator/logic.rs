@@ -154,6 +154,10 @@ fn who_dies_in_the_start_window_is_not_one_of_those_who_are_enough() {
     assert_eq!(history.sender, Some(Exit::Complete), "{:?}", history.sender_error);
     assert_eq!(history.admitted, ["r1", "r2"]);
     assert!(history.started >= Some(Time::ZERO + seconds(30)), "{:?}", history.started);
+    // Nor does its join open the window for those who come later.
+    (scenario.start.min_receivers, scenario.start.max_wait) = (3, Some(seconds(25)));
+    let started = scenario.run().started.map(|at| at.since(Time::ZERO).as_secs());
+    assert_eq!(started, Some(45));
 }
 
 #[test]

@@ -133,6 +133,27 @@ fn time_in_which_there_was_nothing_to_take_is_no_stall() {
 }
 
 #[test]
+fn a_pause_of_the_sender_is_no_stall_of_a_sink_that_has_all_that_is_left() {
+    let mut scenario = Scenario::new(25, 2, 900_000);
+    (scenario.max_stall, scenario.peer_timeout) = (Some(seconds(20)), seconds(100));
+    scenario.receivers[1].sink.per_block = ms(500);
+    scenario.receivers[1].sink.stalls = vec![(seconds(34), seconds(80))];
+    scenario.sender_pauses = vec![(seconds(35), seconds(75))];
+    all_complete(&scenario.run());
+}
+
+#[test]
+fn who_has_room_is_not_evicted_with_the_one_who_has_none() {
+    let mut scenario = one_is_stuck(24, 5_000_000, seconds(5));
+    scenario.receivers[2].buffer = 16 << 20;
+    scenario.receivers[2].sink.stalls = vec![(ms(10), seconds(8))];
+    assert_eq!(
+        exits(&scenario.run()),
+        (Some(Exit::Partial), vec![Some(Exit::Complete), Some(Exit::Evicted), Some(Exit::Complete)])
+    );
+}
+
+#[test]
 fn one_receiver_alone_can_be_evicted_too() {
     let mut scenario = one_is_stuck(9, 5_000_000, seconds(30));
     scenario.receivers = vec![scenario.receivers[1].clone()];
