@@ -91,10 +91,15 @@ const MOST: f64 = 1.1;
 
 #[test]
 fn ten_milliseconds_carry_the_rate_within_five_per_cent_and_never_more() {
-    let shares = shares(100);
-    let [least, median, most] = [0, shares.len() / 2, shares.len() - 1].map(|at| shares[at]);
-    // A busy machine keeps the sender waiting now and then: such a span carries less.
-    assert!((0.95..=1.05).contains(&median) && most <= MOST, "{least:.3} {median:.3} {most:.3}");
+    // A busy machine keeps the sender waiting now and then: such a span carries less. Three times in a row it is too busy for
+    // half of all spans to be right only if the sender is too slow.
+    let held = (0..3).any(|_| {
+        let shares = shares(100);
+        let [least, median, most] = [0, shares.len() / 2, shares.len() - 1].map(|at| shares[at]);
+        assert!(median <= 1.05 && most <= MOST, "{least:.3} {median:.3} {most:.3}");
+        median >= 0.95
+    });
+    assert!(held, "half of all spans carry less than the rate");
 }
 
 #[test]
