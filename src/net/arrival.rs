@@ -83,9 +83,9 @@ mod tests {
         let arrivals = ArrivalClock::new(clock);
         let [to, from] = [bind(), bind()].map(|socket| BatchSocket::new(socket, 0).unwrap());
         let (slack, deadline) = (Duration::from_millis(1), clock.now() + Duration::from_secs(10));
+        let sent = clock.now();
         // The kernel stamps from a moment on after the first socket of all has asked for it.
         loop {
-            let sent = clock.now();
             from.send(to.local_address().unwrap(), b"early", 5).unwrap();
             let there = clock.now();
             while clock.now() < there + Duration::from_millis(30) {
@@ -94,12 +94,12 @@ mod tests {
             let mut origins = Vec::new();
             let turn = arrivals.turn(clock.now());
             to.receive(&mut Inbox::new(), 1, &turn, |origin, _| origins.push(origin)).unwrap();
-            let [origin] = origins[..] else { panic!("{origins:?}") };
-            assert!(origin.arrived + slack >= sent, "{origin:?}, sent at {sent}");
-            if origin.arrived <= there + slack {
+            let earliest = origins.iter().map(|origin| origin.arrived).min();
+            assert!(earliest.is_none_or(|arrived| arrived + slack >= sent), "{origins:?}, sent at {sent}");
+            if earliest.is_some_and(|arrived| arrived <= there + slack) {
                 break;
             }
-            assert!(there < deadline, "{origin:?} was there at {there}");
+            assert!(there < deadline, "{origins:?} were there at {there}");
         }
     }
 

@@ -395,7 +395,8 @@ impl Path {
         } else {
             self.noise.correct(interval, sending.chance, clumps);
         }
-        self.noise.clumps.forget();
+        // What was taken for bursts may have been this queue.
+        self.noise.clumps = Clumps::NONE;
         // What would have come through but for the path's own losses.
         let capacity = (check.arrived / (1.0 - self.noise.share)).min(check.rate);
         self.state = State::Limited(Limit::new(capacity, self.base + interval.delay, sending.datagram));

@@ -143,7 +143,8 @@ impl RateController {
         self.vote(path, echo, sending);
         let Round { in_favour, against, since, .. } = self.round;
         self.round_trip = self.round_trip.max(echo.round_trip());
-        let long = Self::LONGEST_ROUND + self.round_trip * 2;
+        // After a known limit, the path that is too slow answers last: its queue is in the way.
+        let long = (Self::LONGEST_ROUND + self.round_trip * 2).max(self.shortest_round * 2);
         let heard = in_favour >= receivers || sending.now.since(since) >= long;
         if in_favour > 0 && against == 0 && heard {
             self.reach = (self.reach * 2.0).min(Self::MOST);

@@ -96,8 +96,9 @@ impl<'a> Wires<'a> {
         if from == SENDER && self.trunk.is_full(now, frames) {
             return Sent::Blocked;
         }
-        for datagram in transmit.datagrams() {
-            self.overhear(now, from, datagram);
+        if self.scenario.records {
+            let recorded = |datagram: &[u8]| Recorded { at: now, host: from, bytes: datagram.into() };
+            self.recorded.extend(transmit.datagrams().map(recorded));
         }
         let elsewhere =
             matches!(transmit.to, Destination::Peer(peer) if from == SENDER || peer != address(SENDER));
@@ -123,20 +124,13 @@ impl<'a> Wires<'a> {
         Sent::Done
     }
 
-    /// For those who listen and are not of the session.
-    fn overhear(&mut self, now: Time, host: usize, datagram: &[u8]) {
-        if !self.scenario.records && self.scenario.echo.is_none() {
-            return;
-        }
-        let bytes: Rc<[u8]> = datagram.into();
+    /// Somebody who is not of the session has `heard` what `host` sends.
+    fn overhear(&mut self, heard: Time, host: usize, bytes: &Rc<[u8]>) {
         let hosts = self.scenario.receivers.len() + 1;
         if let Some(echo) = self.scenario.echo
-            && let Some((at, to, from, bytes)) = echo.of(now, host, hosts, &bytes, &mut self.rng)
+            && let Some((at, to, from, bytes)) = echo.of(heard, host, hosts, bytes, &mut self.rng)
         {
             self.deliver(at, vec![to], from, bytes);
-        }
-        if self.scenario.records {
-            self.recorded.push(Recorded { at: now, host, bytes });
         }
     }
 
@@ -152,12 +146,13 @@ impl<'a> Wires<'a> {
             };
             let Some(copy) = copy else { continue };
             // What most leaves do alike is one entry for all of them: crowds are played a good deal faster so.
-            let (mut together, mut hosts) = (Time::ZERO, Vec::new());
+            let (mut together, mut hosts, mut heard) = (Time::ZERO, Vec::new(), copy);
             for index in 0..self.leaves.len() {
                 if within(&self.scenario.receivers[index].deaf, copy).is_some() {
                     continue;
                 }
                 let Some(leaf) = self.leaves[index].pass(copy, bytes.len(), &mut self.rng) else { continue };
+                heard = heard.max(leaf.arrives);
                 if hosts.is_empty() {
                     together = leaf.arrives;
                 }
@@ -177,11 +172,14 @@ impl<'a> Wires<'a> {
             if !hosts.is_empty() {
                 self.deliver(together, hosts, address(SENDER), Rc::clone(bytes));
             }
+            // He is no nearer than the others.
+            self.overhear(heard, SENDER, bytes);
         }
     }
 
     fn send_up(&mut self, now: Time, from: usize, bytes: &Rc<[u8]>) {
         let index = from - 1;
+        self.overhear(now, from, bytes);
         if within(&self.scenario.receivers[index].mute, now).is_some() || self.is_lost_by_kind(bytes) {
             return;
         }

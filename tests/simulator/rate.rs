@@ -88,7 +88,8 @@ fn a_slower_port_with_a_deep_queue_sets_the_pace() {
 
 #[test]
 fn a_port_whose_queue_holds_a_datagram_or_two_is_slow_and_no_dead_end() {
-    for (megabits, queue, most) in [(10, 1_600, 1.5), (10, 4_096, 1.2), (100, 1_600, 1.3), (100, 4_096, 1.15)]
+    for (megabits, queue, most) in
+        [(10, 1_600, 1.5), (10, 4_096, 1.2), (100, 1_600, 1.35), (100, 4_096, 1.15)]
     {
         for receivers in [1, 32] {
             let rate = mbit(megabits);
@@ -181,6 +182,31 @@ fn hosts_without_time_are_no_slow_path_and_fill_the_line_once_they_have_it() {
         // The line takes 0.4 s, should nothing have been sent before.
         let ended = history.sender_ended.since(Time::ZERO);
         assert!(ended > ms(1_500) && ended < ms(2_200), "seed {seed}: it ended after {ended:?}");
+    }
+}
+
+#[test]
+fn a_port_that_becomes_a_little_faster_is_used() {
+    let cases = [(100, 140, 2), (150, 200, 6), (100, 200, 2), (60, 100, 2)];
+    for (before, after, seeds) in cases {
+        for (queue, seed) in
+            [SHALLOW, DEEP].into_iter().flat_map(|queue| (8..8 + seeds).map(move |seed| (queue, seed)))
+        {
+            let (before, after) = (mbit(before), mbit(after));
+            let mut scenario = lan(seed, 2, (payload(after) * 4.5) as u64);
+            scenario.receivers[0].leaf = port(before, queue);
+            scenario.receivers[0].leaf.rate_changes = vec![(ms(1_500), Some(after))];
+            let history = scenario.run();
+            all_complete(&history);
+            let share = share(&history, 0, after, ms(3_500), ms(4_500));
+            let lost = overflow(&history, 0, ms(1_500), ms(4_500));
+            // The rate goes beyond the new capacity once to find it, which a deep queue says late.
+            let most_lost = if queue == SHALLOW { 0.025 } else { 0.08 };
+            assert!(
+                (0.9..1.1).contains(&share) && lost < most_lost,
+                "{before} to {after}, queue of {queue}, {seed}: {share:.3}, {lost:.4} lost"
+            );
+        }
     }
 }
 

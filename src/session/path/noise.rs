@@ -152,7 +152,7 @@ pub(super) struct Clumps {
 }
 
 impl Clumps {
-    const NONE: Self = Self { factor: 1.0, samples: 1.0, last: None, doubtful: (0.0, 0.0) };
+    pub(super) const NONE: Self = Self { factor: 1.0, samples: 1.0, last: None, doubtful: (0.0, 0.0) };
     /// Samples that an estimate goes back to.
     const MEMORY: f64 = 32.0;
     /// As much as bursts of half as many datagrams.

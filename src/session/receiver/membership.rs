@@ -73,6 +73,8 @@ pub(super) struct Membership {
     /// Where its newest datagrams come from, and when the last of them did.
     sender: SocketAddr,
     sender_heard: Time,
+    /// How many more of them have come from elsewhere since.
+    elsewhere: u32,
     seal: Seal,
     opener: Opener,
     sealer: Sealer,
@@ -183,6 +185,7 @@ impl Membership {
             label: announce.label,
             sender,
             sender_heard: now,
+            elsewhere: 0,
             sealer: seal.sealer(session, Party::Receiver(config.id)),
             seal,
             opener,

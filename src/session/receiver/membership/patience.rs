@@ -13,11 +13,23 @@ impl Membership {
     /// A sender shows itself four times in this time.
     const SENDER_MOVED: Duration = Duration::from_secs(1);
 
+    /// So many more of its newest datagrams than come from where it was thought to be. Whoever sends again what was lost on
+    /// its way here has fewer of them, as long as not half of all is lost.
+    const ELSEWHERE: u32 = 16;
+
     /// The newest of the sender's datagrams came from there. Once admitted, a receiver believes in another address only
-    /// when the one it knows is silent: whoever sends again what was lost on its way here is no sender.
+    /// when the one it knows is silent, or most of them come from elsewhere: whoever sends again what was lost on its way
+    /// here is no sender, and one lost at the wrong moment must not make him one for the whole session.
     pub(super) fn note_sender(&mut self, now: Time, from: SocketAddr) {
-        if from == self.sender || !self.admitted || now >= self.sender_heard + Self::SENDER_MOVED {
-            (self.sender, self.sender_heard) = (from, now);
+        if from == self.sender {
+            self.sender_heard = now;
+            self.elsewhere = self.elsewhere.saturating_sub(1);
+            return;
+        }
+        self.elsewhere += 1;
+        let moved = now >= self.sender_heard + Self::SENDER_MOVED || self.elsewhere >= Self::ELSEWHERE;
+        if moved || !self.admitted {
+            (self.sender, self.sender_heard, self.elsewhere) = (from, now, 0);
         }
     }
 
