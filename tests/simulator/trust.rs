@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mcast::exit::Exit;
+use mcast::session::Rate;
 use mcast::sim::{Echo, PlayedBack, Recorded, Scenario, seeds};
 use mcast::time::Time;
 use mcast::wire::{Header, Kind, ReceiverId, SessionId};
@@ -96,6 +97,20 @@ fn what_is_played_back_within_a_session_counts_once() {
         all_complete(&history);
         // Nothing but the loss had to be repaired.
         assert!(history.transmissions() < 1.4, "seed {seed}: {}", history.transmissions());
+    }
+}
+
+#[test]
+fn who_sends_again_what_was_lost_is_believed_for_moments_at_most() {
+    for seed in seeds(100) {
+        let mut scenario = Scenario::new(seed, 3, 400_000).with_loss(0.1).with_key();
+        scenario.rate = Some(Rate::from_bits_per_second(4_000_000));
+        scenario.echo = Some(Echo { share: 1.0, delay: Duration::ZERO, flipped: 0.0 });
+        let history = scenario.run();
+        all_complete(&history);
+        let reports = history.to_strangers.iter().filter(|it| it.bytes.get(1) == Some(&(Kind::Report as u8)));
+        let reports = reports.count();
+        assert!(reports <= 5, "seed {seed}: {reports} reports went to a stranger");
     }
 }
 
