@@ -31,7 +31,7 @@ impl ArrivalClock {
     /// Readings of two clocks that are farther apart than this are of different moments: the process lost its processor.
     const SAME_MOMENT: Duration = Duration::from_micros(50);
 
-    /// For a socket in which nothing was before `clock` was started.
+    /// For a socket that is looked at from now on: what is in it already counts as arriving now.
     pub fn new(clock: Clock) -> Self {
         Self { clock, empty_at: clock.now() }
     }

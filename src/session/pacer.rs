@@ -41,8 +41,8 @@ impl fmt::Display for Rate {
 }
 
 /// Lets datagrams go at a rate: any span of time T carries at most rate × (T + burst) and a batch, which is what
-/// [`Pacer::BATCH`] has room for, or one datagram. The burst is [`Pacer::BURST`] at an operator's rate, and [`Pacer::QUEUE`] bytes at one that was found and
-/// is below [`Pacer::SLOW`].
+/// [`Pacer::BATCH`] has room for, or one datagram. The burst is [`Pacer::BURST`] at an operator's rate, and
+/// [`Pacer::QUEUE`] bytes at one that was found and is below [`Pacer::SLOW`].
 ///
 /// This is the generic cell rate algorithm (ITU-T I.371): one number, the time at which the line would be free.
 #[derive(Debug)]

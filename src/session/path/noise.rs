@@ -35,20 +35,20 @@ impl Noise {
     /// Less is neither worth a check, nor to be told from chance.
     pub(super) const LEAST: f64 = 0.02;
     /// At the start, a path that loses less than this may still be asked for more.
-    pub(super) const LEAST_AT_START: f64 = 0.3;
+    const LEAST_AT_START: f64 = 0.3;
     /// A path that loses more than this is not worth sending to.
-    pub(super) const MOST: f64 = 0.9;
+    const MOST: f64 = 0.9;
     /// Datagrams that an estimate goes back to.
-    pub(super) const MEMORY: u64 = 5_000;
+    const MEMORY: u64 = 5_000;
     /// Datagrams lost that make a share of them certain enough.
     pub(super) const SAMPLE: f64 = 25.0;
     /// Noise is checked when it is found, and again after this pause, doubled each time up to the longest.
-    pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(500);
+    const FIRST_PAUSE: Duration = Duration::from_millis(500);
     /// Four standard deviations of a normal distribution are ten times the mean of its negative half.
-    pub(super) const LATE: f64 = 10.0;
-    pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+    const LATE: f64 = 10.0;
+    const LONGEST_PAUSE: Duration = Duration::from_secs(60);
     /// A check is followed by as many times its duration without.
-    pub(super) const RARELY: u32 = 20;
+    const RARELY: u32 = 20;
 
     /// Whether chance does not explain what was lost.
     pub(super) fn is_exceeded(&self, interval: &Interval, starting: bool, clumps: f64) -> bool {
