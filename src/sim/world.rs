@@ -333,16 +333,16 @@ impl<'a> World<'a> {
         {
             let Some(Reverse(arrival)) = self.wires.under_way.pop() else { break };
             for to in arrival.to {
-                let (host, room, listens) = if to == SENDER {
+                let (host, room, clock, listens) = if to == SENDER {
                     self.heard.push((self.now, arrival.bytes.get(1).copied().unwrap_or(0)));
-                    (&mut self.sender.host, 4 << 20, self.sender.machine.is_some())
+                    (&mut self.sender.host, 4 << 20, Duration::ZERO, self.sender.machine.is_some())
                 } else {
-                    let receiver = &mut self.receivers[to - 1];
-                    let room = self.scenario.receivers[to - 1].socket_buffer;
-                    (&mut receiver.host, room, receiver.machine.is_some() && receiver.history.is_none())
+                    let (receiver, plan) = (&mut self.receivers[to - 1], &self.scenario.receivers[to - 1]);
+                    let listens = receiver.machine.is_some() && receiver.history.is_none();
+                    (&mut receiver.host, plan.socket_buffer, plan.clock, listens)
                 };
                 if listens {
-                    let origin = Origin::just(self.now, arrival.from);
+                    let origin = Origin::just(self.now + clock, arrival.from);
                     host.arrive(origin, Rc::clone(&arrival.bytes), room);
                     let at = if to == SENDER { self.now } else { gathered(self.now, self.scenario.gather) };
                     host.wake_no_later(at);

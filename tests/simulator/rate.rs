@@ -28,8 +28,10 @@ fn lan(seed: u64, receivers: usize, bytes: u64) -> Scenario {
     let mut scenario = Scenario::new(seed, receivers, bytes);
     (scenario.symbol_size, scenario.block_symbols, scenario.batch) = (SYMBOL as u16, 88, 44);
     scenario.window = 256;
-    for receiver in &mut scenario.receivers {
+    for (minutes, receiver) in (1..).zip(&mut scenario.receivers) {
         (receiver.socket_buffer, receiver.buffer) = (4 << 20, 32 << 20);
+        // No clock but the sender's may count.
+        receiver.clock = Duration::from_secs(60 * minutes);
     }
     scenario
 }
@@ -182,6 +184,26 @@ fn hosts_without_time_are_no_slow_path_and_fill_the_line_once_they_have_it() {
         // The line takes 0.4 s, should nothing have been sent before.
         let ended = history.sender_ended.since(Time::ZERO);
         assert!(ended > ms(1_500) && ended < ms(2_200), "seed {seed}: it ended after {ended:?}");
+    }
+}
+
+#[test]
+fn how_late_hosts_look_at_what_has_arrived_says_nothing_of_the_path() {
+    // Long spells in which everybody wakes 60 to 100 ms late: later than any queue that is not full, and so is what is
+    // read then, at the receivers and at the sender. The rate is an operator's, so the sender never waits for its own queue.
+    for seed in seeds(2) {
+        let rate = mbit(300);
+        let mut scenario = lan(seed, 2, (payload(rate) * 1.5) as u64);
+        scenario.rate = Some(rate);
+        let (every, length, late) = (ms(50), ms(1_500), (ms(60), ms(100)));
+        scenario.starvation = Some(Starvation { every, length, late, until: ms(4_000) });
+        // Farther than a host's slice of time, so that what comes back waits for the next one.
+        scenario.receivers.iter_mut().for_each(|receiver| receiver.leaf.delay = ms(2));
+        let history = scenario.run();
+        all_complete(&history);
+        // Nothing limits but the rate, and at it the stream takes 1.5 s, should nothing have been sent before.
+        let ended = history.sender_ended.since(Time::ZERO);
+        assert!(ended < ms(4_000 + 1_500 + 100), "seed {seed}: it ended after {ended:?}");
     }
 }
 
