@@ -47,7 +47,7 @@ impl fmt::Display for Rate {
 /// This is the generic cell rate algorithm (ITU-T I.371): one number, the time at which the line would be free.
 #[derive(Debug)]
 pub(super) struct Pacer {
-    rate: Option<Rate>,
+    rate: Rate,
     /// How far sending may fall behind and still catch up.
     burst: Duration,
     free_at: Time,
@@ -64,33 +64,33 @@ impl Pacer {
     /// Slower than this, a rate that was found is so seldom a port's, and so often a host's without time.
     const SLOW: Rate = Rate(50_000_000);
 
-    pub(super) const fn new() -> Self {
-        Self { rate: None, burst: Self::BURST, free_at: Time::ZERO }
+    /// The rate is `strict` where an operator has chosen it.
+    pub(super) fn new(rate: Rate, strict: bool) -> Self {
+        let mut pacer = Self { rate, burst: Self::BURST, free_at: Time::ZERO };
+        pacer.set_rate(rate, strict);
+        pacer
     }
 
-    /// `None`: no limit. The rate is `strict` where an operator has chosen it.
-    pub(super) fn set_rate(&mut self, rate: Option<Rate>, strict: bool) {
+    /// From now on, this is the rate; it is `strict` where an operator has chosen it.
+    pub(super) fn set_rate(&mut self, rate: Rate, strict: bool) {
         self.rate = rate;
-        let slow = rate.filter(|rate| !strict && *rate < Self::SLOW);
-        self.burst = slow.map_or(Self::BURST, |rate| rate.time_for(Self::QUEUE));
+        let forgiving = !strict && rate < Self::SLOW;
+        self.burst = if forgiving { rate.time_for(Self::QUEUE) } else { Self::BURST };
     }
 
     /// When the next batch may go; `None`: at once.
     pub(super) fn blocked_until(&self, now: Time) -> Option<Time> {
-        (self.rate.is_some() && self.free_at > now).then_some(self.free_at)
+        (self.free_at > now).then_some(self.free_at)
     }
 
     /// Datagrams of `size` bytes that make a batch, out of `most`: no more than [`Pacer::BATCH`] holds, at least 1.
     pub(super) fn batch(&self, most: usize, size: usize) -> usize {
-        let Some(rate) = self.rate else { return most };
-        let fits = rate.bytes_in(Self::BATCH) / (size as u64).max(1);
+        let fits = self.rate.bytes_in(Self::BATCH) / (size as u64).max(1);
         most.min(usize::try_from(fits).unwrap_or(most)).max(1)
     }
 
     pub(super) fn handle_sent(&mut self, now: Time, bytes: u64) {
-        if let Some(rate) = self.rate {
-            self.free_at = self.free_at.max(now - self.burst) + rate.time_for(bytes);
-        }
+        self.free_at = self.free_at.max(now - self.burst) + self.rate.time_for(bytes);
     }
 }
 
@@ -102,8 +102,8 @@ mod tests {
     fn a_late_host_catches_up_at_a_slow_rate_that_nobody_has_chosen() {
         let (rate, late) = (Rate::from_bits_per_second(20_000_000), Duration::from_millis(3));
         let carried = |strict| {
-            let (mut pacer, mut now, mut sent) = (Pacer::new(), Time::from_nanos(1_000_000_000), 0);
-            pacer.set_rate(Some(rate), strict);
+            let (mut pacer, mut now, mut sent) =
+                (Pacer::new(rate, strict), Time::from_nanos(1_000_000_000), 0);
             let end = now + Duration::from_secs(1);
             while now < end {
                 now = pacer.blocked_until(now).map_or(now, |until| until + late);
@@ -124,8 +124,7 @@ mod tests {
     fn ten_milliseconds_carry_the_rate_within_five_per_cent() {
         for bits in [10_000_000, 100_000_000, 900_000_000, 9_000_000_000] {
             let rate = Rate::from_bits_per_second(bits);
-            let mut pacer = Pacer::new();
-            pacer.set_rate(Some(rate), true);
+            let mut pacer = Pacer::new(rate, true);
             let (mut now, mut sent) = (Time::from_nanos(1_000_000), Vec::new());
             let mut jitter = fastrand::Rng::with_seed(bits);
             while now < Time::from_nanos(200_000_000) {

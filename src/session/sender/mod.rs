@@ -176,8 +176,7 @@ impl Sender {
     pub fn new(config: Config, now: Time) -> Self {
         let mut rng = fastrand::Rng::with_seed(config.seed);
         let rate = RateController::new(config.rate);
-        let mut pacer = Pacer::new();
-        pacer.set_rate(Some(rate.rate(None)), config.rate.is_some());
+        let pacer = Pacer::new(rate.rate(None), config.rate.is_some());
         Self {
             state: State::Waiting { first_join: None },
             pause: PauseWatch::new(now),
@@ -361,7 +360,7 @@ impl Sender {
         while let Some(block) = self.window.release(received) {
             self.free.push(block);
         }
-        self.pacer.set_rate(Some(self.rate.rate(self.members.limits().rate)), self.config.rate.is_some());
+        self.pacer.set_rate(self.rate.rate(self.members.limits().rate), self.config.rate.is_some());
     }
 
     fn check_start(&mut self, now: Time) {
