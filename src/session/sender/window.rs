@@ -16,7 +16,7 @@ pub(super) struct SendWindow {
     next_symbol: usize,
     /// Blocks with something queued.
     to_repair: BTreeSet<BlockNumber>,
-    /// Blocks with needs beyond a receiver's budget.
+    /// Blocks that had needs beyond a receiver's budget, and may still have.
     deferred: BTreeSet<BlockNumber>,
     /// Source symbols in all blocks so far.
     symbols: u64,
@@ -172,8 +172,6 @@ impl SendWindow {
         }
         if deferred {
             self.deferred.insert(block);
-        } else {
-            self.deferred.remove(&block);
         }
         granted
     }
@@ -326,13 +324,22 @@ mod tests {
     use super::*;
     use crate::fec::Layout;
 
-    fn window(symbols: usize) -> SendWindow {
+    fn block(symbols: usize) -> Block {
         let mut block = Block::new(Layout { symbol_size: 64, head: 0, tail: 0 }, symbols);
         block.set_len(symbols * 64);
+        block
+    }
+
+    /// One block, which has been sent.
+    fn window(symbols: usize) -> SendWindow {
         let mut window = SendWindow::default();
-        window.push(block);
+        window.push(block(symbols));
         window.handle_sent(symbols);
         window
+    }
+
+    fn set(symbols: &[usize]) -> SymbolSet {
+        symbols.iter().copied().collect()
     }
 
     /// Sends all that is queued, numbered from `number` on.
@@ -386,10 +393,7 @@ mod tests {
     #[test]
     fn named_source_symbols_follow_when_parity_is_used_up() {
         let mut window = window(250);
-        let mut missing = SymbolSet::new();
-        for symbol in [3, 9, 200, 249] {
-            missing.insert(symbol);
-        }
+        let missing = set(&[3, 9, 200, 249]);
         need(&mut window, 0, 8, None, 300);
         assert_eq!(drain(&mut window, 301).len(), 6);
         need(&mut window, 0, 4, Some(missing), 306);
@@ -453,9 +457,7 @@ mod tests {
     #[test]
     fn a_block_under_way_for_the_first_time_is_not_repaired() {
         let mut window = window(64);
-        let mut block = Block::new(Layout { symbol_size: 64, head: 0, tail: 0 }, 64);
-        block.set_len(64 * 64);
-        window.push(block);
+        window.push(block(64));
         window.handle_sent(10);
         assert_eq!(need(&mut window, 1, 5, None, 73), Granted::default());
         window.handle_sent(54);
@@ -468,5 +470,55 @@ mod tests {
         assert_eq!(need(&mut window, 0, 4, None, 249).symbols, 4);
         need(&mut window, 0, 9, None, 249);
         assert_eq!(drain(&mut window, 250), (0..6).map(Sending::Repair).collect::<Vec<_>>());
+    }
+    #[test]
+    fn what_all_have_is_released_once_it_was_sent_and_its_repairs_stop_no_others() {
+        let mut window = window(64);
+        let missing =
+            Missing { receiver: ReceiverId(0), count: 3, symbols: None, settled: DatagramNumber(63) };
+        assert_eq!(window.handle_need(BlockNumber(0), missing, 1).symbols, 1);
+        window.push(block(64));
+        window.handle_sent(63);
+        assert!(window.release(BlockNumber(2)).is_some());
+        assert!(window.release(BlockNumber(2)).is_none(), "it has not been sent whole");
+        window.handle_sent(1);
+        assert!(window.to_repair.is_empty() && window.deferred.is_empty());
+        assert_eq!(need(&mut window, 1, 2, None, 127).symbols, 2);
+        assert_eq!(drain(&mut window, 128), [Sending::Repair(0), Sending::Repair(1)]);
+    }
+
+    #[test]
+    fn symbols_that_are_named_answer_who_misses_just_those() {
+        let mut window = window(250);
+        assert_eq!(need(&mut window, 0, 6, None, 249).symbols, 6);
+        drain(&mut window, 250);
+        // Queued: who misses the same gets no more of it, who misses others gets those.
+        assert_eq!(need(&mut window, 0, 2, Some(set(&[3, 9])), 255).symbols, 2);
+        assert_eq!(need(&mut window, 0, 2, Some(set(&[3, 9])), 255).symbols, 0);
+        assert_eq!(need(&mut window, 0, 1, Some(set(&[4])), 255).symbols, 1);
+        assert_eq!(drain(&mut window, 256), [3, 4, 9].map(Sending::Symbol));
+        // Under way: the same.
+        assert_eq!(need(&mut window, 0, 4, Some(set(&[3, 4, 9, 200])), 255).symbols, 1);
+        assert_eq!(need(&mut window, 0, 1, Some(set(&[7])), 255).symbols, 1);
+        assert_eq!(drain(&mut window, 259), [7, 200].map(Sending::Symbol));
+    }
+
+    #[test]
+    fn a_round_of_repairs_for_every_symbol_of_a_block_is_remembered() {
+        let mut window = window(88);
+        assert_eq!(need(&mut window, 0, 88, None, 87).symbols, 88);
+        drain(&mut window, 88);
+        assert_eq!(need(&mut window, 0, 88, None, 87).symbols, 0);
+        assert_eq!(need(&mut window, 0, 80, None, 87 + 80).symbols, 72);
+    }
+
+    #[test]
+    fn what_was_sent_unasked_is_told_from_what_was_asked_for() {
+        let mut window = window(64);
+        window.queue_unasked(BlockNumber(0), 2);
+        need(&mut window, 0, 3, None, 63);
+        let (_, sent) = window.repairing().unwrap();
+        let asked = (64..67).map(|number| sent.take_queued(DatagramNumber(number)).unwrap().1);
+        assert_eq!(asked.collect::<Vec<_>>(), [false, false, true]);
     }
 }
