@@ -192,3 +192,140 @@ impl Round {
         Self::new(self.id + 1, first, now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bits of a datagram.
+    const DATAGRAM: f64 = 12_000.0;
+    const RTT: Duration = Duration::from_micros(100);
+
+    fn micros(n: u64) -> Time {
+        Time::from_nanos(n * 1_000)
+    }
+
+    fn mbit(rate: &RateController) -> u64 {
+        rate.rate(None).bits_per_second() / 1_000_000
+    }
+
+    /// Data has flown since the clock began; so many paths.
+    fn session(paths: usize) -> (RateController, Vec<Path>) {
+        let mut rate = RateController::new(None);
+        rate.handle_start(Time::ZERO, DatagramNumber(0));
+        (rate, vec![Path::new(); paths])
+    }
+
+    /// What is sent as a report comes in that left a round trip after datagram `highest` did, at `sent_at` µs.
+    fn sending(sent_at: u64, highest: u64) -> Sending {
+        Sending {
+            now: micros(sent_at) + RTT,
+            next: DatagramNumber(highest + 1),
+            datagram: DATAGRAM,
+            starting: true,
+            held_back: false,
+            limited: false,
+            unchecked: None,
+            may_doubt: false,
+            may_join: false,
+            chance: 2.0,
+            clumps: 1.0,
+        }
+    }
+
+    /// Of all up to `highest`, sent at `sent_at` µs, so many have arrived.
+    fn echo(sent_at: u64, highest: u64, arrived: u64) -> Echo {
+        let sent_at = micros(sent_at);
+        Echo { highest: DatagramNumber(highest), arrived, sent_at, seen_at: sent_at + RTT }
+    }
+
+    /// Path `path` of as many as there are says that everything has arrived.
+    fn arrived(rate: &mut RateController, paths: &mut [Path], path: usize, sent_at: u64, highest: u64) {
+        let receivers = paths.len();
+        let echo = echo(sent_at, highest, highest + 1);
+        rate.handle_echo(&mut paths[path], echo, &sending(sent_at, highest), receivers);
+    }
+
+    #[test]
+    fn the_rate_is_doubled_once_every_path_has_kept_up_with_it() {
+        let (mut rate, mut paths) = session(2);
+        // 200 Mbit/s are 16.7 of these datagrams in a millisecond.
+        arrived(&mut rate, &mut paths, 0, 2_000, 33);
+        arrived(&mut rate, &mut paths, 0, 2_500, 41);
+        assert_eq!(mbit(&rate), 200, "one of two has spoken");
+        arrived(&mut rate, &mut paths, 1, 2_000, 33);
+        assert_eq!(mbit(&rate), 400);
+        arrived(&mut rate, &mut paths, 0, 2_600, 43);
+        arrived(&mut rate, &mut paths, 1, 2_600, 43);
+        assert_eq!(mbit(&rate), 400, "that tells of the time before");
+    }
+
+    #[test]
+    fn who_is_silent_is_not_waited_for_longer_than_two_round_trips_of_late() {
+        let (mut rate, mut paths) = session(3);
+        let far = Duration::from_millis(20);
+        let slow = Echo { seen_at: micros(1_100) + far, ..echo(1_100, 18, 19) };
+        let late = Sending { now: micros(1_100) + far, ..sending(1_100, 18) };
+        rate.handle_echo(&mut paths[1], slow, &late, 3);
+        let mut doubled = Vec::new();
+        for ms in 22..120 {
+            let before = mbit(&rate);
+            // As fast as is allowed.
+            arrived(&mut rate, &mut paths, 0, ms * 1_000, ms * ms * 100);
+            if mbit(&rate) > before {
+                doubled.push(ms);
+            }
+        }
+        // 44 ms after the start, then 24, 14 and 9, as the far one has not been heard of again.
+        assert_eq!(doubled.get(..4), Some([44, 68, 82, 91].as_slice()), "{doubled:?}");
+    }
+
+    #[test]
+    fn a_rate_that_is_not_used_says_nothing_and_the_time_of_it_does_not_count() {
+        let (mut rate, mut paths) = session(1);
+        arrived(&mut rate, &mut paths, 0, 5_000, 40);
+        arrived(&mut rate, &mut paths, 0, 30_000, 240);
+        assert_eq!(mbit(&rate), 200);
+        arrived(&mut rate, &mut paths, 0, 32_200, 240 + 33);
+        assert_eq!(mbit(&rate), 400, "for the last two milliseconds it was");
+    }
+
+    #[test]
+    fn nothing_is_doubled_while_a_path_is_known_to_be_full_or_loses_too_much() {
+        let (mut rate, mut paths) = session(1);
+        let limited = Sending { limited: true, ..sending(2_000, 33) };
+        rate.handle_echo(&mut paths[0], echo(2_000, 33, 34), &limited, 1);
+        assert_eq!(mbit(&rate), 200);
+        let (mut rate, mut paths) = session(2);
+        arrived(&mut rate, &mut paths, 0, 300, 4);
+        rate.handle_echo(&mut paths[0], echo(1_500, 24, 5 + 12), &sending(1_500, 24), 2);
+        arrived(&mut rate, &mut paths, 1, 2_000, 33);
+        arrived(&mut rate, &mut paths, 1, 40_000, 660);
+        assert_eq!(mbit(&rate), 200, "eight of twenty were lost on the way to the other");
+        // What it said is gone with it.
+        rate.handle_gone(micros(41_000), DatagramNumber(700));
+        arrived(&mut rate, &mut paths[1..], 0, 43_000, 740);
+        assert_eq!(mbit(&rate), 400);
+    }
+
+    #[test]
+    fn the_rate_is_being_looked_for_until_a_while_after_it_was_raised() {
+        let mut rate = RateController::new(None);
+        rate.handle_start(micros(5_000_000), DatagramNumber(0));
+        assert!(rate.is_starting(micros(5_099_000)) && !rate.is_starting(micros(5_100_000)));
+    }
+
+    #[test]
+    fn checks_leave_time_without_any_and_others_may_join_one_that_has_just_begun() {
+        let (mut rate, _) = session(1);
+        let ms = |n: u64| micros(n * 1_000);
+        assert_eq!(rate.note_checking(ms(1), false), (true, false));
+        assert_eq!(rate.note_checking(ms(1_000), true), (true, true));
+        assert_eq!(rate.note_checking(ms(1_149), true), (true, true));
+        assert_eq!(rate.note_checking(ms(1_150), true), (false, false));
+        // It has taken 200 ms.
+        assert_eq!(rate.note_checking(ms(1_200), false), (false, false));
+        assert_eq!(rate.note_checking(ms(3_199), false), (false, false));
+        assert_eq!(rate.note_checking(ms(3_200), false), (true, false));
+    }
+}
