@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use mcast::exit::Exit;
 use mcast::session::Rate;
-use mcast::sim::{History, Hostile, Loss, PlayedBack, ReceiverPlan, Scenario};
+use mcast::sim::{Counted, History, Hostile, Loss, PlayedBack, ReceiverPlan, Scenario};
 use mcast::time::Time;
 use mcast::wire::{
-    BlockNumber, Confirm, DatagramNumber, Kind, Leave, Message, Needs, Outcome, ReceiverId, Report,
-    SessionId, Stage, Text,
+    Abort, AbortReason, BlockNumber, Confirm, DatagramNumber, Kind, Leave, Message, Needs, Outcome,
+    ReceiverId, Report, SessionId, Stage, Text,
 };
 
 use crate::{all_complete, exits};
@@ -133,14 +133,60 @@ fn nobody_has_verified_a_stream_whose_end_was_not_sent() {
 
 #[test]
 fn who_leaves_has_not_succeeded_whatever_it_says() {
-    let leave = Leave { receiver: ReceiverId(0x1001), outcome: SUCCESS, text: Text::truncated("") };
+    let outcome = Outcome { lost_symbols: 7, dropped: 5, nacks: 3, stalled: ms(11), ..SUCCESS };
+    let leave = Leave { receiver: ReceiverId(0x1001), outcome, text: Text::truncated("") };
     let history = in_mid_stream(1, &Message::Leave(leave));
+    // What it has counted is taken from it.
+    let counted = Counted { bytes: 40_000, nacks: 3, lost_symbols: 7, dropped: 5, stalled: ms(11) };
+    assert_eq!(history.counted.get("r1"), Some(&counted));
     assert_eq!(
         exits(&history),
         (Some(Exit::Partial), vec![Some(Exit::Complete), Some(Exit::Evicted)]),
         "{:?}",
         history.sender_error
     );
+}
+
+#[test]
+fn who_was_given_up_and_has_succeeded_all_the_same_has_succeeded() {
+    let mut scenario = Scenario::new(15, 2, 100_000);
+    scenario.source.trickle = Some((10_000, ms(100)));
+    scenario.receivers[0].sink.closing = seconds(40);
+    scenario.receivers[1].mute = vec![(ms(880), seconds(15))];
+    scenario.receivers[1].sink.closing = seconds(20);
+    all_complete(&scenario.run());
+}
+
+#[test]
+fn a_confirmation_that_was_heard_is_followed_by_signs_of_life_only() {
+    let mut scenario = Scenario::new(16, 1, 10_000);
+    scenario.receivers[0].sink.closing = seconds(60);
+    let history = scenario.run();
+    all_complete(&history);
+    let confirmations = history.feedback.get(&(Kind::Confirm as u8)).copied().unwrap_or_default();
+    assert!((50..75).contains(&confirmations), "{confirmations}");
+}
+
+#[test]
+fn who_leaves_is_gone_as_soon_as_the_sender_has_heard_it() {
+    let mut scenario = Scenario::new(17, 2, 100_000);
+    scenario.source.trickle = Some((10_000, ms(100)));
+    scenario.receivers[1].stopped = Some(ms(500));
+    let history = scenario.run();
+    let ended = history.receivers[1].ended;
+    assert!(ended < Time::ZERO + ms(520), "{ended}");
+}
+
+#[test]
+fn a_sender_that_makes_way_for_another_once_data_flows_is_one_that_aborts() {
+    let mut scenario = Scenario::new(18, 2, 100_000);
+    scenario.source.trickle = Some((10_000, ms(100)));
+    let abort = Abort { reason: AbortReason::GroupTaken, text: Text::truncated("another one") };
+    let mut content = Vec::new();
+    Message::Abort(abort).write(SessionId([0; 16]), DatagramNumber(1 << 40), &mut content);
+    scenario.hostile = vec![Hostile { at: ms(500), to: 2, from: Some(0), content }];
+    let history = scenario.run();
+    assert_eq!(exits(&history).1, vec![Some(Exit::Complete), Some(Exit::Aborted)]);
 }
 
 #[test]

@@ -295,3 +295,16 @@ fn the_rate_is_an_upper_bound_and_is_reached() {
     let on_the_wire = (history.sent.bytes + 28 * history.sent.datagrams) as f64 * 8.0 / seconds;
     assert!((45e6..=50.5e6).contains(&on_the_wire), "{:.1} Mbit/s", on_the_wire / 1e6);
 }
+
+#[test]
+fn who_is_alone_is_repaired_at_once_whatever_it_loses() {
+    let mut scenario = Scenario::new(31, 1, 3_000_000).with_loss(0.3);
+    scenario.window = 1_000;
+    scenario.receivers[0].buffer = 64 << 20;
+    scenario.rate = Some(Rate::from_bits_per_second(20_000_000));
+    let history = scenario.run();
+    all_complete(&history);
+    // 20 Mbit/s carry 1.3 MB of this stream and its repairs in a second; it comes in order, so none may wait.
+    let delivered = history.at(Duration::from_secs(1)).delivered[0];
+    assert!(delivered > 1_000_000, "{delivered}");
+}

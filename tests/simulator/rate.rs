@@ -244,6 +244,20 @@ fn an_evicted_receiver_limits_no_more() {
     assert!(history.sender_ended.as_nanos() < 5_000_000_000, "{}", history.sender_ended);
 }
 
+#[test]
+fn what_a_receiver_said_of_the_path_is_gone_with_it() {
+    // It leaves when its path has turned out to be too slow, and before anybody knows how slow that is.
+    for at in [6, 10, 14, 20] {
+        let mut scenario = lan(9, 2, 100_000_000);
+        scenario.receivers[0].leaf = port(mbit(50), DEEP);
+        scenario.receivers[0].stopped = Some(ms(at));
+        let history = scenario.run();
+        assert_eq!(history.succeeded, ["r1"]);
+        // 0.85 s on the line.
+        assert!(history.sender_ended.as_nanos() < 1_500_000_000, "{at}: {}", history.sender_ended);
+    }
+}
+
 /// Two sessions go through one port; each gets a quarter of it at least while both run.
 fn both_progress(rate: Rate, queue: usize, later: Duration) {
     let bytes = (payload(rate) * 4.0) as u64;

@@ -154,6 +154,14 @@ fn who_has_room_is_not_evicted_with_the_one_who_has_none() {
 }
 
 #[test]
+fn who_misses_symbols_is_no_stuck_sink() {
+    let mut scenario = on_ethernet(26, 2, 40_000_000);
+    scenario.max_stall = Some(seconds(1));
+    scenario.receivers[1].deaf = vec![(ms(100), ms(3_000))];
+    all_complete(&scenario.run());
+}
+
+#[test]
 fn one_receiver_alone_can_be_evicted_too() {
     let mut scenario = one_is_stuck(9, 5_000_000, seconds(30));
     scenario.receivers = vec![scenario.receivers[1].clone()];
@@ -221,11 +229,16 @@ fn limited(history: &History, name: &str) -> f64 {
 }
 
 /// Every moment of the session is somebody's.
-#[expect(clippy::panic, reason = "a helper of tests fails the test")]
 fn adds_up(history: &History) {
+    adds_up_but(history, Duration::ZERO);
+}
+
+/// The same but for so much of it.
+#[expect(clippy::panic, reason = "a helper of tests fails the test")]
+fn adds_up_but(history: &History, nobodys: Duration) {
     let all: f64 = history.limited_by.values().map(Duration::as_secs_f64).sum();
     let Some(started) = history.started else { panic!("it has not started") };
-    let took = history.sender_ended.since(started).as_secs_f64();
+    let took = history.sender_ended.since(started).as_secs_f64() - nobodys.as_secs_f64();
     assert!((all - took).abs() <= 0.02 + took / 100.0, "{took}: {:?}", history.limited_by);
 }
 
@@ -236,6 +249,27 @@ fn a_source_that_trickles_is_what_limits() {
     let history = scenario.run();
     adds_up(&history);
     assert!(limited(&history, "source") > 9.8, "{:?}", history.limited_by);
+}
+
+#[test]
+fn a_pause_of_the_sender_is_nobodys() {
+    let mut scenario = on_ethernet(27, 2, 20_000_000);
+    scenario.rate = Some(Rate::from_bits_per_second(300_000_000));
+    scenario.peer_timeout = seconds(100);
+    scenario.sender_pauses = vec![(ms(100), seconds(20))];
+    let history = scenario.run();
+    all_complete(&history);
+    adds_up_but(&history, seconds(20) - ms(100));
+}
+
+#[test]
+fn what_is_lost_at_the_end_is_the_networks() {
+    let mut scenario = on_ethernet(28, 2, 40_000).with_loss(0.3);
+    scenario.receivers.iter_mut().for_each(|receiver| receiver.leaf.delay = ms(200));
+    let history = scenario.run();
+    all_complete(&history);
+    adds_up(&history);
+    assert!(limited(&history, "r0") + limited(&history, "r1") < 0.1, "{:?}", history.limited_by);
 }
 
 #[test]
@@ -322,7 +356,9 @@ fn a_dead_receiver_is_what_limits_whichever_memory_is_full_first() {
 #[test]
 fn who_finishes_last_is_who_is_waited_for() {
     let mut scenario = on_ethernet(17, 3, 400_000);
-    scenario.receivers[0].sink.closing = seconds(1);
+    scenario.receivers[0].sink.closing = seconds(3);
+    // So large that no report tells how far its sink is.
+    scenario.receivers[0].buffer = 64 << 20;
     scenario.receivers[1].sink.per_block = ms(500);
     let history = scenario.run();
     adds_up(&history);
@@ -334,13 +370,18 @@ fn who_finishes_last_is_who_is_waited_for() {
 
 #[test]
 fn who_fills_the_window_because_of_losses_is_the_network() {
-    let mut scenario = on_ethernet(23, 3, 20_000_000);
-    scenario.window = 16;
-    scenario.receivers[1].leaf.loss = mcast::sim::Loss::Independent(0.5);
-    let history = scenario.run();
-    all_complete(&history);
-    adds_up(&history);
-    assert!(limited(&history, "r1") < limited(&history, "network") / 10.0, "{:?}", history.limited_by);
+    // The sender's, and its own.
+    for (window, buffer) in [(16, 1 << 20), (256, 16 * 1_472 * 32)] {
+        let mut scenario = on_ethernet(23, 3, 20_000_000);
+        scenario.window = window;
+        scenario.receivers[1].buffer = buffer;
+        scenario.receivers[1].leaf.loss = mcast::sim::Loss::Independent(0.5);
+        let history = scenario.run();
+        all_complete(&history);
+        adds_up(&history);
+        let named = limited(&history, "r1");
+        assert!(named < limited(&history, "network") / 10.0, "{window}: {:?}", history.limited_by);
+    }
 }
 
 #[test]
@@ -380,7 +421,7 @@ fn what_is_counted_of_a_receiver_is_what_it_has_counted_however_it_ends() {
     }
     for name in ["r1", "r2", "r3"] {
         let counted = told(name);
-        assert!(counted.stalled > ms(100) && counted.bytes > 0, "{name}: {counted:?}");
+        assert!(counted.stalled > ms(100) && counted.bytes > 0 && counted.nacks > 0, "{name}: {counted:?}");
     }
     // As much as its last report said.
     let (evicted, told_of_it) = (history.receivers[3].counted, told("r3"));
@@ -392,6 +433,26 @@ fn what_is_counted_of_a_receiver_is_what_it_has_counted_however_it_ends() {
         assert!(dropped > 0 && lost_symbols > dropped, "{name}: {dropped} of {lost_symbols}");
     }
     assert_eq!(told("r0").dropped, 0);
+}
+
+#[test]
+fn what_reports_did_not_bring_the_confirmation_does() {
+    let mut scenario = Scenario::new(29, 6, 3_000_000).with_loss(0.01);
+    for receiver in &mut scenario.receivers {
+        receiver.leaf_back.loss = mcast::sim::Loss::Independent(0.5);
+    }
+    for receiver in &mut scenario.receivers[1..3] {
+        receiver.socket_buffer = 60_000;
+        receiver.pauses = (1..10).map(|n| (ms(n * 10), ms(n * 10 + 9))).collect();
+    }
+    let history = scenario.run();
+    all_complete(&history);
+    for (index, receiver) in history.receivers.iter().enumerate() {
+        let told = history.counted.get(&format!("r{index}")).copied().unwrap_or_default();
+        assert_eq!(told, Counted { stalled: told.stalled, ..receiver.counted }, "r{index}");
+        assert!(told.nacks > 0 && told.lost_symbols > 0, "r{index}: {told:?}");
+        assert_eq!(told.dropped > 0, (1..3).contains(&index), "r{index}: {told:?}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mcast::exit::Exit;
 use mcast::sim::{ReceiverPlan, Scenario};
+use mcast::wire::Kind;
 
 use crate::{all_complete, exits};
 
@@ -142,4 +143,40 @@ fn a_thousand_receivers_join_within_two_seconds() {
     let history = scenario.run();
     all_complete(&history);
     assert!(history.started.expect("it has").as_nanos() < 2_000_000_000, "{:?}", history.started);
+}
+
+#[test]
+fn an_answer_that_was_lost_as_data_began_to_flow_is_asked_for_at_once() {
+    // The ninth join is heard, half a second after the one before, and starts the session.
+    let mut scenario = Scenario::new(21, 1, 10_000);
+    scenario.lose_first = vec![(Kind::Join, 8), (Kind::Roster, 1)];
+    let history = scenario.run();
+    all_complete(&history);
+    let took = history.sender_ended.since(history.started.expect("it has"));
+    assert!(took < Duration::from_millis(150), "{took:?}");
+}
+
+#[test]
+fn an_answer_that_comes_late_because_of_data_is_waited_for_longer_than_a_short_peer_timeout() {
+    let mut scenario = Scenario::new(22, 2, 100_000);
+    scenario.source.trickle = Some((10_000, Duration::from_millis(100)));
+    scenario.receivers[0].peer_timeout = Some(Duration::from_millis(500));
+    scenario.lose_first = vec![(Kind::Roster, 60)];
+    let history = scenario.run();
+    all_complete(&history);
+    let took = history.sender_ended.since(history.started.expect("it has"));
+    assert!(took > Duration::from_millis(800), "{took:?}");
+}
+
+#[test]
+fn a_sender_that_dies_before_it_has_answered_is_searched_for_again() {
+    let mut scenario = Scenario::new(23, 1, 100_000);
+    scenario.source.trickle = Some((1_000, Duration::from_millis(100)));
+    scenario.peer_timeout = seconds(1);
+    scenario.start_timeout = Some(seconds(60));
+    scenario.lose_first = vec![(Kind::Roster, 1_000)];
+    scenario.sender_killed = Some(Duration::from_millis(500));
+    let history = scenario.run();
+    assert_eq!(exits(&history).1, vec![Some(Exit::NotStarted)]);
+    assert!(history.receivers[0].ended.as_nanos() >= 60_000_000_000, "{}", history.receivers[0].ended);
 }
