@@ -7,6 +7,8 @@
 //! has left it behind.
 
 mod noise;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

@@ -238,4 +238,135 @@ mod tests {
         clumps.learn();
         assert_eq!(clumps.factor(), 1.0);
     }
+
+    fn interval(sent: u64, arrived: u64) -> Interval {
+        Interval { sent, arrived, span: Duration::from_millis(20), delay: Duration::ZERO }
+    }
+
+    /// A path that has lost so much for long, as evenly as can be.
+    fn losing(share: f64) -> Noise {
+        Noise { share, learnt: 5_000, ..Noise::NONE }
+    }
+
+    /// The least of a thousand whose loss is beyond what is usual.
+    fn exceeds(noise: &Noise, starting: bool, clumps: f64) -> u64 {
+        (0..1_000).find(|lost| noise.is_exceeded(&interval(1_000, 1_000 - lost), starting, clumps)).unwrap()
+    }
+
+    #[test]
+    fn what_is_more_than_usual_is_more_than_chance_and_more_than_the_path_varies() {
+        assert!((20..=21).contains(&exceeds(&Noise::NONE, false, 1.0)));
+        // Four standard deviations of 9.5 in a thousand, or more where losses come in bursts.
+        assert_eq!(exceeds(&losing(0.1), false, 1.0), 138);
+        assert_eq!(exceeds(&losing(0.1), false, 9.0), 214);
+        assert_eq!(exceeds(&Noise { deviation: 0.05, ..losing(0.1) }, false, 1.0), 251);
+        assert_eq!(exceeds(&Noise { late: 0.02, ..losing(0.1) }, false, 1.0), 301);
+        // Of few, one may be lost by chance wherever nothing is.
+        assert!(!Noise::NONE.is_exceeded(&interval(32, 31), false, 1.0));
+        assert!(!Noise::NONE.is_exceeded(&interval(32, 28), false, 1.0));
+        assert!(Noise::NONE.is_exceeded(&interval(32, 27), false, 1.0));
+        // At the start, a third less comes through where the rate is too fast by half.
+        assert!((300..=301).contains(&exceeds(&Noise::NONE, true, 1.0)));
+        assert_eq!(exceeds(&losing(0.4), true, 1.0), 462);
+    }
+
+    #[test]
+    fn what_comes_an_interval_late_is_followed_slowly() {
+        let mut noise = Noise::NONE;
+        noise.note_late(&interval(100, 116));
+        assert!((noise.late - 0.01).abs() < 1e-9, "{noise:?}");
+        noise.note_late(&interval(100, 84));
+        assert!(noise.late < 0.01 && noise.late > 0.009, "{noise:?}");
+    }
+
+    #[test]
+    fn an_estimate_goes_back_to_so_many_datagrams() {
+        let mut noise = Noise::NONE;
+        for _ in 0..100 {
+            noise.learn(&interval(1_000, 900));
+        }
+        assert!((noise.share - 0.1).abs() < 1e-9 && noise.deviation < 0.002, "{noise:?}");
+        for _ in 0..5 {
+            noise.learn(&interval(1_000, 700));
+        }
+        // 0.3 - 0.2 · (5/6)⁵
+        assert!((noise.share - 0.2196).abs() < 0.001, "{noise:?}");
+        assert!(noise.deviation > 0.05, "{noise:?}");
+    }
+
+    #[test]
+    fn as_much_is_lost_where_chance_explains_the_difference() {
+        let noise = losing(0.1);
+        // Two standard deviations of 500 beside 5,000 are 0.0281.
+        let compare = |lost: u64| noise.compare(0.1, 5_000, &interval(500, 500 - lost), 2.0, 1.0);
+        assert_eq!(
+            [35, 36, 64, 65].map(compare),
+            [Compared::Other, Compared::Same, Compared::Same, Compared::Other]
+        );
+        // A path that varies does so again, and where next to nothing is left, it cannot be said.
+        let noise = Noise { deviation: 0.04, ..losing(0.1) };
+        let compare = |lost: u64| noise.compare(0.1, 5_000, &interval(500, 500 - lost), 2.0, 1.0);
+        assert_eq!(
+            [5, 15, 17, 93].map(compare),
+            [Compared::Other, Compared::Unclear, Compared::Same, Compared::Same]
+        );
+        // What is there no more is forgotten, what may be chance is not.
+        for (lost, share) in [(30, 0.06), (45, 0.1), (70, 0.1)] {
+            let mut noise = losing(0.1);
+            noise.correct(&interval(500, 500 - lost), 2.0, 1.0);
+            assert!((noise.share - share).abs() < 1e-9, "{lost}: {noise:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_seen_twice_varies_by_half_of_the_difference() {
+        let mut noise = Noise::NONE;
+        noise.replace(&interval(100, 70), &interval(400, 320));
+        assert!((noise.share - 0.2).abs() < 1e-9 && (noise.deviation - 0.05).abs() < 1e-9, "{noise:?}");
+        assert_eq!(noise.learnt, 400);
+    }
+
+    #[test]
+    fn old_answers_are_doubted_less_and_less_often() {
+        let ms = |n: u64| Time::ZERO + Duration::from_millis(n);
+        let mut noise = losing(0.1);
+        assert!(noise.is_doubtful(ms(1), false, 1.0));
+        noise.confirm(ms(1_000), Duration::from_millis(10));
+        assert!(!noise.is_doubtful(ms(1_499), false, 1.0) && noise.is_doubtful(ms(1_500), false, 1.0));
+        // A quarter of what the next pause will be earlier where there is a check anyway.
+        assert!(!noise.is_doubtful(ms(1_249), true, 1.0) && noise.is_doubtful(ms(1_250), true, 1.0));
+        noise.confirm(ms(2_000), Duration::from_millis(10));
+        assert!(!noise.is_doubtful(ms(2_999), false, 1.0) && noise.is_doubtful(ms(3_000), false, 1.0));
+        // A check that takes long is followed by twenty times as long without, up to a minute the next time.
+        noise.confirm(ms(10_000), Duration::from_secs(2));
+        assert!(!noise.is_doubtful(ms(49_999), false, 1.0) && noise.is_doubtful(ms(50_000), false, 1.0));
+        noise.confirm(ms(100_000), Duration::ZERO);
+        assert!(!noise.is_doubtful(ms(159_999), false, 1.0) && noise.is_doubtful(ms(160_000), false, 1.0));
+        // Little loss, and what is not known well, is not worth a check.
+        assert!(!losing(0.02).is_doubtful(ms(1), false, 1.0));
+        assert!(!Noise { learnt: 250, ..losing(0.1) }.is_doubtful(ms(1), false, 1.0));
+        assert!(!Noise { learnt: 500, ..losing(0.1) }.is_doubtful(ms(1), false, 2.0));
+    }
+
+    #[test]
+    fn bursts_that_are_over_are_forgotten_and_none_counts_for_more_than_there_are() {
+        let mut clumps = Clumps::NONE;
+        let pass = |clumps: &mut Clumps, lost: [u64; 2], times| {
+            for lost in [lost; 1].iter().cycle().take(times).flatten() {
+                clumps.note(&interval(1_000, 1_000 - lost));
+                clumps.learn();
+            }
+            clumps.factor()
+        };
+        assert!(pass(&mut clumps, [0, 999], 100) > 300.0);
+        assert!(clumps.factor() <= Clumps::MOST);
+        assert!(pass(&mut clumps, [50, 50], 100) < 3.0, "{clumps:?}");
+        // After a queue that may have been full, the next interval has nothing to be compared with.
+        clumps = Clumps::NONE;
+        clumps.note(&interval(1_000, 100));
+        clumps.forget();
+        clumps.note(&interval(1_000, 1_000));
+        clumps.learn();
+        assert_eq!(clumps.factor(), 1.0);
+    }
 }
