@@ -13,16 +13,16 @@ use mcast::wire::{
     SessionId, Standing, Status, Symbol,
 };
 
-const SYMBOL: u16 = 64;
+pub(crate) const SYMBOL: u16 = 64;
 const BLOCK: u8 = 128;
 const SESSION: SessionId = SessionId([9; 16]);
-const ID: ReceiverId = ReceiverId(7);
+pub(crate) const ID: ReceiverId = ReceiverId(7);
 
-fn sender() -> SocketAddr {
+pub(crate) fn sender() -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], 7767))
 }
 
-fn origin(now: Time) -> Origin {
+pub(crate) fn origin(now: Time) -> Origin {
     Origin::just(now, sender())
 }
 
@@ -31,7 +31,7 @@ fn read_late(now: Time) -> Origin {
     Origin::just(now - Duration::from_micros(now.as_nanos() / 1_000 % 1_700), sender())
 }
 
-fn sealed(number: u64, message: &Message<'_>) -> Vec<u8> {
+pub(crate) fn sealed(number: u64, message: &Message<'_>) -> Vec<u8> {
     let mut datagram = Vec::new();
     message.write(SESSION, DatagramNumber(number), &mut datagram);
     seal::seal_appended(&mut datagram, 0);
@@ -40,7 +40,7 @@ fn sealed(number: u64, message: &Message<'_>) -> Vec<u8> {
 
 /// A receiver with so many blocks that has been admitted.
 #[expect(clippy::unwrap_used, reason = "a helper of tests fails the test")]
-fn member(blocks: usize) -> Receiver {
+pub(crate) fn member(blocks: usize) -> Receiver {
     let mut receiver = Receiver::new(
         receiver::Config {
             id: ID,
@@ -147,7 +147,7 @@ fn land(receiver: &mut Receiver, now: Time, datagrams: &mut &[Vec<u8>], most: us
 }
 
 /// What it says now.
-fn speak(receiver: &mut Receiver, now: Time) -> Vec<Vec<u8>> {
+pub(crate) fn speak(receiver: &mut Receiver, now: Time) -> Vec<Vec<u8>> {
     receiver.handle_timeout(now);
     let mut said = Vec::new();
     while let Some(transmit) = receiver.poll_transmit(now) {
@@ -260,5 +260,5 @@ fn what_comes_from_a_stranger_does_not_stay_where_it_landed() {
     }
 }
 
-const STATUS: Status =
+pub(crate) const STATUS: Status =
     Status { next_block: BlockNumber(0), released: BlockNumber(0), grtt: Duration::ZERO, group_size: 1 };

@@ -4,6 +4,7 @@ mod abuse;
 mod counters;
 mod crowds;
 mod faults;
+mod hearing;
 mod joining;
 mod landing;
 mod logic;

@@ -157,14 +157,14 @@ mod tests {
         let mut horizon = seen(1_000);
         let mut delays = Vec::new();
         for _ in 0..6 {
-            horizon.handle_late(ms(1_000), DatagramNumber(900));
+            horizon.handle_late(ms(1_000), DatagramNumber(880));
             delays.push(horizon.delay.as_millis());
         }
-        // Late by 99 ms, and a quarter of that.
-        assert_eq!(delays, [1, 4, 16, 64, 123, 123]);
+        // Late by 119 ms, and a quarter of that.
+        assert_eq!(delays, [1, 4, 16, 64, 148, 148]);
         // What is late by less changes nothing.
         horizon.handle_late(ms(1_000), DatagramNumber(990));
-        assert_eq!(horizon.delay.as_millis(), 123);
+        assert_eq!(horizon.delay.as_millis(), 148);
         for _ in 0..6 {
             horizon.handle_late(ms(1_000), DatagramNumber(1));
         }
@@ -199,5 +199,29 @@ mod tests {
             }
         }
         assert!(horizon.delay.is_zero());
+    }
+
+    #[test]
+    fn what_is_sent_is_settled_after_the_delay_and_not_much_later() {
+        let mut horizon = seen(100);
+        for _ in 0..3 {
+            horizon.handle_late(ms(100), DatagramNumber(50));
+        }
+        let delay = horizon.delay;
+        assert_eq!(delay, Duration::from_millis(16));
+        for at in 101..1_000 {
+            horizon.handle_proof(ms(at), DatagramNumber(at), BlockNumber(0));
+            horizon.settle(ms(at));
+            // One a millisecond, and a step is two.
+            let settled = horizon.settled().number.0;
+            assert!(settled <= 100 || settled + 16 <= at, "{settled} at {at}");
+            assert!(settled + 16 + 3 >= at || at < 120, "{settled} at {at}");
+        }
+        // However fast they come, no more moments are remembered.
+        for at in 0..600_000 {
+            let at = 1_000_000 + at * 2;
+            horizon.handle_proof(Time::from_nanos(at * 1_000), DatagramNumber(at), BlockNumber(0));
+            assert!(horizon.passed.len() <= Horizon::MARKS && horizon.maturing.len() <= 1_000);
+        }
     }
 }

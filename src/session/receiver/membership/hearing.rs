@@ -245,9 +245,9 @@ impl Membership {
 
     fn handle_abort(&mut self, now: Time, abort: &Abort<'_>) {
         match &self.step {
-            // The whole stream is here and verified; what becomes of the others is not our business.
-            Step::Confirming { .. } | Step::Abandoned | Step::Ended(_) => {}
-            Step::Leaving { .. } => self.ask_due = self.ask_due.min(now),
+            // The whole stream is here and verified, or this receiver is on its way out; what becomes of the others is not
+            // our business.
+            Step::Confirming { .. } | Step::Leaving { .. } | Step::Abandoned | Step::Ended(_) => {}
             Step::Joining { .. } | Step::Admitted | Step::Receiving | Step::Verifying => {
                 // Before the sender has answered, it may be a recording that speaks: that must not end anything.
                 let unproven = self.has_key() && !self.admitted;
