@@ -240,4 +240,127 @@ mod tests {
         // Somebody on the moon does not keep three from speaking.
         assert!(backoff(3, SECOND * 3, 1.0) <= Duration::from_millis(6));
     }
+
+    fn ms(n: u64) -> Time {
+        Time::from_nanos(n * 1_000_000)
+    }
+
+    const fn reported(settled: u64, settled_block: u64, needs: bool) -> Reported {
+        Reported {
+            arrived: 0,
+            position: BlockNumber(0),
+            settled: DatagramNumber(settled),
+            settled_block: BlockNumber(settled_block),
+            needs,
+        }
+    }
+
+    /// One of a group that has just reported this, with a round trip of 4 ms.
+    fn after(now: Time, group: u32, state: &Reported) -> Reporting {
+        let mut reporting = Reporting::new(Time::ZERO);
+        reporting.handle_report(now, group, Duration::from_millis(4), Duration::from_millis(3), state);
+        reporting
+    }
+
+    #[test]
+    fn what_was_asked_for_is_asked_for_again_after_a_round_trip_and_less_often_while_nothing_is_heard() {
+        let mut reporting = after(ms(0), 1, &reported(9, 1, true));
+        let mut now = ms(0);
+        let pauses: Vec<_> = (0..10)
+            .map(|_| {
+                let due = reporting.due(1, SECOND, None);
+                let pause = due.since(std::mem::replace(&mut now, due)).as_millis();
+                let (grtt, backoff) = (Duration::from_millis(4), Duration::from_millis(3));
+                reporting.handle_report(now, 1, grtt, backoff, &reported(9, 1, true));
+                pause
+            })
+            .collect();
+        assert_eq!(pauses, [7, 11, 19, 35, 67, 131, 259, 500, 500, 500]);
+        // Once it is there, it is asked for no more.
+        reporting.note_blocks(BlockNumber(1), None, BlockNumber(1), || ms(0));
+        assert_eq!(reporting.due(1, SECOND, None), now + SECOND);
+    }
+
+    #[test]
+    fn a_wait_lasts_as_long_as_it_was_drawn_for_and_is_for_one_block() {
+        let mut reporting = after(ms(0), 1, &reported(9, 3, false));
+        assert_eq!(reporting.unasked(), BlockNumber(3));
+        let mut note = |missing, due| {
+            reporting.note_blocks(BlockNumber(3), Some(BlockNumber(missing)), BlockNumber(9), || ms(due));
+            (reporting.due(1, SECOND, None), reporting.unasked())
+        };
+        assert_eq!(note(5, 20), (ms(20), BlockNumber(5)));
+        assert_eq!(note(5, 30), (ms(20), BlockNumber(5)));
+        assert_eq!(note(7, 30), (ms(30), BlockNumber(7)));
+        // Later ones were looked at for the report that follows, and older ones are not looked at again.
+        let mut reporting = after(ms(30), 1, &reported(9, 8, false));
+        reporting.note_blocks(BlockNumber(3), None, BlockNumber(6), || ms(0));
+        assert_eq!(reporting.unasked(), BlockNumber(8));
+        let again = (Duration::ZERO, Duration::ZERO);
+        reporting.handle_report(ms(40), 1, again.0, again.1, &reported(9, 4, false));
+        assert_eq!(reporting.unasked(), BlockNumber(8));
+    }
+
+    #[test]
+    fn news_of_a_crowd_is_spread_and_that_of_a_few_is_not_kept_back() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut due = |group| {
+            let mut reporting = after(ms(0), group, &reported(9, 1, false));
+            reporting.note_news(ms(5_000), group, &mut rng);
+            reporting.due(group, SECOND * 100, None)
+        };
+        assert!((0..100).all(|_| due(4) <= ms(5_000)));
+        let dues: Vec<_> = (0..100).map(|_| due(1_000)).collect();
+        let at_once = dues.iter().filter(|due| **due < ms(5_100)).count();
+        assert!(at_once < 40 && dues.iter().all(|due| *due <= ms(5_000) + spacing(1_000)), "{dues:?}");
+    }
+
+    #[test]
+    fn the_sender_hears_often_while_little_has_arrived_and_soon_of_what_comes_fast() {
+        let mut reporting = after(ms(0), 1, &reported(9, 1, false));
+        assert!(!reporting.is_news(ms(1), 15, 1_000) && reporting.is_news(ms(1), 16, 1_000));
+        reporting.arrived = 10_000;
+        assert!(!reporting.is_news(ms(4), 10_100, 1_000) && reporting.is_news(ms(4), 10_250, 1_000));
+        assert!(!reporting.is_news(ms(5), 10_015, 1_000) && reporting.is_news(ms(5), 10_016, 1_000));
+        // Of a small credit, a quarter.
+        assert!(reporting.is_news(ms(1), 10_002, 8));
+    }
+
+    #[test]
+    fn a_sender_that_knows_too_little_is_told_once_the_last_report_had_time_to_arrive() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut reporting = after(ms(100), 1, &reported(9, 1, false));
+        reporting.note_ignorance(ms(101), Duration::from_millis(40), 1, &mut rng);
+        assert_eq!(reporting.due(1, SECOND, None), ms(140));
+    }
+
+    #[test]
+    fn nobody_is_silent_for_longer_than_a_sign_of_life_takes_and_a_crowd_for_no_less_than_its_turn() {
+        let reporting = after(ms(0), 1, &reported(9, 1, false));
+        assert_eq!(reporting.due(1, SECOND, None), ms(1_000));
+        let group = 4_000;
+        let reporting = after(ms(0), group, &reported(9, 1, false));
+        assert_eq!(reporting.due(group, SECOND, None), ms(0) + spacing(group));
+        assert!(spacing(group) > SECOND);
+    }
+
+    #[test]
+    fn however_much_was_urgent_nothing_is_kept_back_for_more_than_two_spacings() {
+        let group = 500;
+        for urgent in [true, false] {
+            let mut reporting = Reporting::new(Time::ZERO);
+            let mut rng = fastrand::Rng::with_seed(1);
+            for at in 0..20 {
+                let none = Duration::ZERO;
+                reporting.handle_report(ms(at), group, none, none, &reported(at, 1, false));
+            }
+            if urgent {
+                reporting.note_blocks(BlockNumber(0), Some(BlockNumber(0)), BlockNumber(9), || ms(20));
+            } else {
+                reporting.note_ignorance(ms(20), Duration::ZERO, group, &mut rng);
+            }
+            let due = reporting.due(group, SECOND * 100, None);
+            assert!(due == ms(19) + spacing(group) * 2, "{urgent}: {due}");
+        }
+    }
 }
