@@ -470,4 +470,32 @@ mod tests {
         assert_eq!(of(128, 126, Some(254))[0], by_number(1));
         assert_eq!(of(128, 125, Some(254))[0], by_name(2));
     }
+
+    #[test]
+    fn a_repair_symbol_that_comes_again_is_none_and_buffers_for_them_are_bounded() {
+        let (symbols, blocks) = (100_u8, 3);
+        let length = u32::from(symbols) * 64;
+        let mut block = Block::new(layout(64), usize::from(symbols));
+        block.set_len(length as usize);
+        let (mut codec, mut repairs) = (Codec::new(), vec![[0; 64]; usize::from(symbols)]);
+        for (index, repair) in repairs.iter_mut().enumerate() {
+            codec.encode(&block, index, repair).expect("there are as many");
+        }
+        let mut assembly = Assembly::new(layout(64), symbols, 1 << 20).expect("fits");
+        // All but one of each block, each twice; then the last ones.
+        let last = repairs.len() - 1;
+        for wanted in [0..last, last..last + 1] {
+            for number in 0..blocks {
+                for index in wanted.clone() {
+                    let repair = symbol(number, symbols + index as u8, &repairs[index], length);
+                    assert_eq!(assembly.handle_symbol(Kind::Repair, &repair), Taken::Useful);
+                    assert_eq!(assembly.handle_symbol(Kind::Repair, &repair), Taken::Needless);
+                }
+            }
+        }
+        assert_eq!(assembly.received(), BlockNumber(blocks));
+        let mended = assembly.poll_block().expect("complete");
+        assert!(mended.payloads().eq(block.payloads()));
+        assert!(assembly.free_repairs.len() <= MAX_SYMBOLS, "{}", assembly.free_repairs.len());
+    }
 }

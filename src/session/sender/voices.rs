@@ -66,3 +66,72 @@ impl Voices {
         Ok(content)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::seal::{GroupKey, KEY_LEN, Secret};
+    use crate::wire::{Confirm, Join, Message, Name, Outcome, Stage};
+
+    const SESSION: SessionId = SessionId([7; 16]);
+
+    fn key() -> Seal {
+        Seal::Aead(GroupKey::new(&Secret::new([9; KEY_LEN])))
+    }
+
+    /// What a receiver with the key says.
+    fn said(receiver: u64, number: u64, message: &Message<'_>) -> Vec<u8> {
+        let mut datagram = Vec::new();
+        message.write(SESSION, DatagramNumber(number), &mut datagram);
+        key().sealer(SESSION, Party::Receiver(ReceiverId(receiver))).seal_appended(&mut datagram, 0);
+        datagram
+    }
+
+    fn join(receiver: u64, number: u64) -> Vec<u8> {
+        let name = Name::new("db2").unwrap();
+        let (window, credit, peer_timeout) = (1, 1, Duration::ZERO);
+        let join = Join { receiver: ReceiverId(receiver), window, credit, peer_timeout, name };
+        said(receiver, number, &Message::Join(join))
+    }
+
+    fn confirm(receiver: u64, number: u64) -> Vec<u8> {
+        let outcome = Outcome {
+            exit: crate::exit::Exit::Complete,
+            bytes: 0,
+            lost_symbols: 0,
+            dropped: 0,
+            nacks: 0,
+            stalled: Duration::ZERO,
+        };
+        let confirm = Confirm { receiver: ReceiverId(receiver), stage: Stage::Done, outcome };
+        said(receiver, number, &Message::Confirm(confirm))
+    }
+
+    #[test]
+    fn a_receiver_is_heard_once_it_has_joined_and_each_word_of_it_once() {
+        let mut voices = Voices::new(key(), SESSION);
+        assert_eq!(voices.open(&mut confirm(1, 5)).err(), Some(Unheard::Forged), "it has not joined");
+        assert!(voices.open(&mut join(1, 3)).is_ok());
+        assert!(voices.open(&mut confirm(1, 5)).is_ok());
+        assert_eq!(voices.open(&mut confirm(1, 5)).err(), Some(Unheard::Repeated));
+        assert_eq!(voices.open(&mut join(1, 4)).err(), Some(Unheard::Repeated));
+        assert_eq!(voices.open(&mut confirm(2, 6)).err(), Some(Unheard::Forged), "another one has");
+        // What is forged does not make true words old.
+        let mut forged = confirm(1, 9);
+        *forged.last_mut().unwrap() ^= 1;
+        assert_eq!(voices.open(&mut forged).err(), Some(Unheard::Forged));
+        assert!(voices.open(&mut confirm(1, 6)).is_ok());
+    }
+
+    #[test]
+    fn who_has_the_key_and_many_names_fills_a_bounded_table() {
+        let mut voices = Voices::new(key(), SESSION);
+        for receiver in 0..Voices::MOST_VOICES as u64 {
+            assert!(voices.open(&mut join(receiver, 1)).is_ok());
+        }
+        assert_eq!(voices.open(&mut join(u64::MAX, 1)).err(), Some(Unheard::Forged));
+        assert!(voices.open(&mut confirm(0, 2)).is_ok());
+    }
+}
