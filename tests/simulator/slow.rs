@@ -157,6 +157,8 @@ fn who_has_room_is_not_evicted_with_the_one_who_has_none() {
 fn who_misses_symbols_is_no_stuck_sink() {
     let mut scenario = on_ethernet(26, 2, 40_000_000);
     scenario.max_stall = Some(seconds(1));
+    // So large that the window is what is full first.
+    scenario.receivers.iter_mut().for_each(|receiver| receiver.socket_buffer = 8 << 20);
     scenario.receivers[1].deaf = vec![(ms(100), ms(3_000))];
     all_complete(&scenario.run());
 }
