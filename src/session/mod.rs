@@ -15,6 +15,7 @@ mod grtt;
 mod number_window;
 mod pacer;
 mod path;
+mod pool;
 mod rate;
 pub mod receiver;
 pub mod sender;

@@ -6,12 +6,18 @@
 //! capacity: from there the rate probes upwards, slowly near the capacity, faster beyond it, until it meets it again or
 //! has left it behind.
 
+mod check;
+mod limit;
 mod noise;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
+pub(super) use self::check::Check;
+use self::check::Sign;
+use self::limit::Limit;
+pub(super) use self::noise::Common;
 use self::noise::{Clumps, Compared, Noise};
 use super::pacer::Rate;
 use crate::time::Time;
@@ -59,8 +65,33 @@ pub(super) struct Sending {
     pub(super) may_join: bool,
     /// Standard deviations that are still chance ([`chance`]).
     pub(super) chance: f64,
+    /// Time until receivers have told of what is sent from now on.
+    pub(super) answer: Duration,
+    /// What paths of this crowd lose whatever the rate, if enough of them have been checked.
+    pub(super) common: Option<Common>,
     /// How much more unevenly paths lose than by chance, in the mean of all: a factor of the variance.
     pub(super) clumps: f64,
+}
+
+/// What a report has brought to light of a path.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Finding {
+    /// A check has found its limit.
+    Limit,
+    /// This rate, bits per second, has left a limit behind.
+    LeftBehind(f64),
+}
+
+/// What came through of a part of a check.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample {
+    /// The path has given none before in this check.
+    pub(super) is_first: bool,
+    /// Datagrams.
+    pub(super) sent: f64,
+    pub(super) lost: f64,
+    /// Those that would be lost if as much were lost as before.
+    pub(super) expected: f64,
 }
 
 /// Standard deviations that one of so many receivers will see by chance: two for one, three for a dozen, four for 400.
@@ -83,8 +114,8 @@ pub(super) struct Path {
     /// Intervals in a row with a sign that the path is full, and the last of them.
     signs: u32,
     sign: Interval,
-    /// Shares lost in them beyond the usual, added up.
-    excess: f64,
+    /// Seconds of the path's time that were lost in them with datagrams, beyond the usual.
+    wasted: f64,
     /// What this path says of the present round of the start, and which one that is.
     pub(super) vote: (u64, Option<bool>),
 }
@@ -97,44 +128,6 @@ enum State {
     Checking(Check),
     /// The path was full.
     Limited(Limit),
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Check {
-    sign: Sign,
-    /// What to go back to if it was not the rate.
-    before: Option<Limit>,
-    /// What was sent when the first sign was seen, and what came through of it, bits per second.
-    rate: f64,
-    arrived: f64,
-    /// What is sent now.
-    now: f64,
-    /// Nothing sent before this number tells about it.
-    from: DatagramNumber,
-    since: Time,
-    /// Checks before it that only found less loss.
-    follows: u32,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Sign {
-    /// Losses beyond the path's own.
-    Loss(Interval),
-    /// Datagrams that waited.
-    Delay(Interval),
-    /// Losses that have been taken for the path's own for long enough.
-    Doubt(Interval),
-}
-
-/// How the rate approaches a path's capacity, and passes it: a cubic, as in RFC 9438.
-#[derive(Clone, Copy, Debug)]
-struct Limit {
-    /// Bits per second.
-    capacity: f64,
-    /// Time until the rate is there again.
-    knee: Duration,
-    /// Time for which the rate has been on its way.
-    grown: Duration,
 }
 
 /// What was sent and what arrived between two reports.
@@ -158,8 +151,11 @@ impl Path {
     const SIGNS_NEAR_LIMIT: u32 = 2;
     /// So many times as many where nothing is lost: a host without time is late again and again.
     const PATIENCE: u32 = 2;
-    /// Where no limit is known, loss is checked once its shares add up to this: the more is lost, the sooner.
-    const EXCESS: f64 = 0.5;
+    /// Where no limit is known, loss is checked once it has cost so many times what the check will cost if it is the
+    /// path's own: so that checks of any path, in any crowd, take a small part of the time.
+    const WORTH: f64 = 3.0;
+    /// The same where a queue is not empty.
+    const WORTH_DELAYED: f64 = 0.25;
     /// A queue that takes longer than this is a sign; shallower ones overflow. A busy host is late by less.
     const DEEP: Duration = Duration::from_millis(50);
     /// A queue that takes less is as good as drained.
@@ -182,7 +178,7 @@ impl Path {
             base: Duration::MAX,
             noise: Noise::NONE,
             signs: 0,
-            excess: 0.0,
+            wasted: 0.0,
             sign: Interval { sent: 0, arrived: 0, span: Duration::ZERO, delay: Duration::ZERO },
             vote: (0, None),
         }
@@ -219,7 +215,7 @@ impl Path {
     }
 
     /// How much more unevenly this path loses than by chance, as far as it shows.
-    pub(super) const fn clumped(&self) -> f64 {
+    pub(super) fn clumped(&self) -> f64 {
         self.noise.clumps.factor()
     }
 
@@ -229,8 +225,25 @@ impl Path {
         if clumps < Clumps::MANY { 1.0 } else { clumps }
     }
 
-    /// Takes a report into account. Returns the rate that has left a limit behind, if this one says so.
-    pub(super) fn handle_echo(&mut self, echo: Echo, sending: &Sending) -> Option<f64> {
+    /// What a report will add to a check of loss, if that is what this path is in.
+    pub(super) fn sample(&self, echo: &Echo) -> Option<Sample> {
+        let State::Checking(Check { sign: Sign::Loss(seen), follows: 0, before: None, .. }) = self.state
+        else {
+            return None;
+        };
+        let (since, last) = (self.since?, self.last?);
+        let sent = echo.highest.0.checked_sub(last.highest.0).filter(|sent| *sent > 0)?;
+        let arrived = echo.arrived.checked_sub(last.arrived)?;
+        Some(Sample {
+            is_first: since.highest == last.highest,
+            sent: sent as f64,
+            lost: sent as f64 - arrived as f64,
+            expected: sent as f64 * seen.lost(),
+        })
+    }
+
+    /// Takes a report into account. Returns what it has brought to light.
+    pub(super) fn handle_echo(&mut self, echo: Echo, sending: &Sending) -> Option<Finding> {
         if self.last.is_some_and(|last| echo.highest <= last.highest || echo.arrived < last.arrived) {
             return None;
         }
@@ -247,7 +260,7 @@ impl Path {
         // A burst that arrives at once has not come through faster than it was sent.
         let span = echo.sent_at.since(since.sent_at).max(echo.seen_at.since(since.seen_at));
         let (enough, long_enough) = match &self.state {
-            State::Checking(check) => (check.sample(self.clumps(sending)), Self::INTERVAL * 2),
+            State::Checking(check) => (check.sample(sending, self.clumps(sending)), Self::INTERVAL * 2),
             State::Open if sending.starting => (Self::ENOUGH, Duration::ZERO),
             _ => (Self::ENOUGH, Self::INTERVAL),
         };
@@ -264,42 +277,49 @@ impl Path {
         self.since = Some(echo);
         self.least = Duration::MAX;
         match self.state {
-            State::Checking(check) => {
-                self.judge(check, &interval, sending);
-                None
-            }
+            State::Checking(check) => self.judge(check, &interval, sending),
             State::Open | State::Limited(_) => self.watch(interval, sending),
         }
     }
 
-    fn watch(&mut self, interval: Interval, sending: &Sending) -> Option<f64> {
+    fn watch(&mut self, interval: Interval, sending: &Sending) -> Option<Finding> {
         let (before, enough, starting) = match self.state {
             State::Limited(limit) => (Some(limit), Self::SIGNS_NEAR_LIMIT, false),
             _ => (None, Self::SIGNS, sending.starting),
         };
-        let clumps = self.clumps(sending);
         if interval.delay < Self::DRAINED / 4 {
-            self.noise.clumps.note(&interval);
+            self.noise.clumps.note(&interval, self.signs);
         } else {
             // A queue may have been full.
             self.noise.clumps.forget();
         }
-        let lossy = self.noise.is_exceeded(&interval, starting, clumps);
-        if lossy || (interval.delay > Self::DEEP && !sending.held_back) {
+        let clumps = self.clumps(sending);
+        let is_common = before.is_none()
+            && sending.common.is_some_and(|common| common.explains(&interval, sending.chance, clumps));
+        let lossy = !is_common && self.noise.is_exceeded(&interval, starting, clumps);
+        let delayed = interval.delay > Self::DEEP && !sending.held_back;
+        if lossy || delayed {
             self.signs += 1;
             // The first sign may be from when it began; two say more than one.
             let evidence = if self.signs > 2 { interval.joined(&self.sign) } else { interval };
             self.sign = interval;
-            self.excess += interval.lost() - self.noise.share;
+            self.wasted += (interval.lost() - self.noise.share) * interval.span.as_secs_f64();
             let enough = if lossy { enough } else { enough * Self::PATIENCE };
-            let plain = before.is_some() || !lossy || self.excess >= Self::EXCESS;
+            // Longer than it takes to send a batch or two.
+            let batch = interval.span.mul_f64(Self::ENOUGH as f64 / interval.sent as f64);
+            let waited = interval.delay > batch.max(Self::DRAINED / 8);
+            let worth = if waited { Self::WORTH_DELAYED } else { Self::WORTH };
+            let plain = before.is_some()
+                || delayed
+                || self.wasted >= Check::cost(&evidence, Self::CHECK, sending, clumps) * worth;
             if (self.signs >= enough && plain) || (lossy && !starting && sending.may_join) {
-                let sign = if lossy { Sign::Loss(evidence) } else { Sign::Delay(evidence) };
+                // What a deep queue loses is less than what it holds up, and the path's own losses would hide it.
+                let sign = if delayed { Sign::Delay(evidence) } else { Sign::Loss(evidence) };
                 self.check(sign, before, sending);
             }
             return None;
         }
-        (self.signs, self.excess) = (0, 0.0);
+        (self.signs, self.wasted) = (0, 0.0);
         if let State::Limited(limit) = &mut self.state {
             if limit.rate() < limit.capacity * Limit::CLEAR {
                 self.noise.learn(&interval);
@@ -313,14 +333,16 @@ impl Path {
             let reached = limit.rate();
             if reached > limit.capacity * Limit::LEFT_BEHIND && interval.delay < Self::DRAINED / 2 {
                 self.state = State::Open;
-                return Some(reached);
+                return Some(Finding::LeftBehind(reached));
             }
             return None;
         }
         self.noise.clumps.learn();
         if !starting {
             self.noise.learn(&interval);
-            if sending.may_doubt && self.noise.is_doubtful(sending.now, sending.may_join, clumps) {
+            let worth =
+                self.noise.wasted >= Check::cost(&interval, Self::DOUBT, sending, clumps) * Self::WORTH;
+            if worth && sending.may_doubt && self.noise.is_doubtful(sending.now, sending.may_join, clumps) {
                 self.check(Sign::Doubt(interval), None, sending);
             }
         }
@@ -350,23 +372,40 @@ impl Path {
             since: sending.now,
             follows: 0,
         });
-        (self.signs, self.excess, self.since) = (0, 0.0, None);
+        (self.signs, self.wasted, self.since) = (0, 0.0, None);
     }
 
     /// What is left at a lower rate was not the rate's fault.
-    fn judge(&mut self, check: Check, interval: &Interval, sending: &Sending) {
+    fn judge(&mut self, check: Check, interval: &Interval, sending: &Sending) -> Option<Finding> {
         let clumps = self.clumps(sending);
         let lossy = self.noise.is_exceeded(interval, false, clumps);
         let took = sending.now.since(check.since);
-        if !lossy && interval.delay > Self::DRAINED && took < Self::MOST_DRAINING {
-            return;
+        let draining = match check.sign {
+            // At the rate of the check, that long, whatever is lost besides.
+            Sign::Delay(_) if lossy => {
+                Self::MOST_DRAINING.min(interval.delay.mul_f64(1.0 / (1.0 - Self::CHECK)))
+            }
+            _ if lossy => Duration::ZERO,
+            _ => Self::MOST_DRAINING,
+        };
+        if interval.delay > Self::DRAINED && took < draining {
+            return None;
         }
+        // What bursts lose is no normal distribution, and a check begins when they have lost most.
+        let deviations = if clumps < Clumps::MANY { sending.chance } else { sending.chance * 1.5 };
         let compared = match check.sign {
-            Sign::Loss(seen) => self.noise.compare(seen.lost(), seen.sent, interval, sending.chance, clumps),
+            // A path that has been full before is so again if what is left is more like what it always lost.
+            Sign::Loss(seen)
+                if check.before.is_some()
+                    && interval.lost() < f64::midpoint(self.noise.share, seen.lost()) =>
+            {
+                Compared::Other
+            }
+            Sign::Loss(seen) => self.noise.compare(seen.lost(), seen.sent, interval, deviations, clumps),
             Sign::Doubt(_) => {
                 self.noise.compare(self.noise.share, self.noise.learnt, interval, sending.chance, clumps)
             }
-            Sign::Delay(seen) if interval.delay > seen.delay / 2 => Compared::Same,
+            Sign::Delay(seen) if interval.delay > seen.delay / 2 && !lossy => Compared::Same,
             Sign::Delay(_) => Compared::Other,
         };
         let unclear = compared == Compared::Unclear && clumps >= Clumps::MANY;
@@ -384,7 +423,7 @@ impl Path {
             self.noise.confirm(sending.now, took);
             if check.follows == 0 {
                 self.state = check.before.map_or(State::Open, State::Limited);
-                return;
+                return None;
             }
         } else if lossy && check.follows < Check::MOST {
             // Not as much as before, but some: at the rate that comes through now it must be gone, or it is the path's own.
@@ -393,7 +432,7 @@ impl Path {
             let (sign, follows) = (Sign::Loss(*interval), check.follows + 1);
             self.state = State::Checking(Check { sign, now, from: sending.next, follows, ..check });
             self.since = None;
-            return;
+            return None;
         } else {
             self.noise.correct(interval, sending.chance, clumps);
         }
@@ -402,6 +441,22 @@ impl Path {
         // What would have come through but for the path's own losses.
         let capacity = (check.arrived / (1.0 - self.noise.share)).min(check.rate);
         self.state = State::Limited(Limit::new(capacity, self.base + interval.delay, sending.datagram));
+        Some(Finding::Limit)
+    }
+
+    /// Enough others of a crowd have been found to lose what they lose whatever the rate: a loss like theirs is taken for
+    /// the same without waiting for this path's answer, until it is doubted.
+    pub(super) fn presume(&mut self, now: Time, common: Common, deviations: f64, clumps: f64) {
+        let State::Checking(Check { sign: Sign::Loss(seen), follows: 0, before: None, since, .. }) =
+            self.state
+        else {
+            return;
+        };
+        if common.explains(&seen, deviations, clumps.max(self.clumped())) {
+            self.noise.replace(&seen, &seen);
+            self.noise.confirm(now, now.since(since));
+            (self.state, self.since) = (State::Open, None);
+        }
     }
 }
 
@@ -423,53 +478,5 @@ impl Interval {
             span: self.span + earlier.span,
             delay: self.delay.min(earlier.delay),
         }
-    }
-}
-
-impl Check {
-    /// A path that is slower than this gives its answer with fewer datagrams.
-    const LONGEST: Duration = Duration::from_millis(500);
-
-    /// That is what a few per cent of a large loss take.
-    const FEWEST: u64 = 400;
-    /// Each finds a good deal less than the one before, so that more are never needed but by those who lie.
-    const MOST: u32 = 3;
-
-    /// Datagrams that it takes for the answer not to be chance.
-    fn sample(&self, clumps: f64) -> u64 {
-        match self.sign {
-            Sign::Loss(seen) | Sign::Doubt(seen) => {
-                ((Noise::SAMPLE * clumps / seen.lost().max(Noise::LEAST)) as u64).max(Self::FEWEST)
-            }
-            Sign::Delay(_) => Path::ENOUGH,
-        }
-    }
-}
-
-impl Limit {
-    /// After a check the rate goes on at this share of the capacity, so that queues stay drained and others find room.
-    const LOW: f64 = 0.9;
-    /// Below this share nothing is lost by the rate's fault.
-    const CLEAR: f64 = 0.98;
-    /// A rate that is used to this share has been tried.
-    const USED: f64 = 0.8;
-    /// Beyond this share the capacity is a thing of the past.
-    const LEFT_BEHIND: f64 = 1.25;
-    /// Time until the rate is at a capacity of [`Self::TYPICAL`] again. Away from there with the third root, as in
-    /// RFC 9438: then sessions that share a path grow by the same number of bits, and become equal.
-    const KNEE: Duration = Duration::from_millis(300);
-    const TYPICAL: f64 = 100e6;
-
-    fn new(capacity: f64, round_trip: Duration, datagram: f64) -> Self {
-        // Not faster than anybody can tell what became of it.
-        let interval = Duration::from_secs_f64(Path::ENOUGH as f64 * datagram / capacity.max(1.0));
-        let knee =
-            Self::KNEE.mul_f64((capacity / Self::TYPICAL).cbrt()).max(round_trip * 4).max(interval * 8);
-        Self { capacity, knee, grown: Duration::ZERO }
-    }
-
-    fn rate(&self) -> f64 {
-        let way = self.grown.as_secs_f64() / self.knee.as_secs_f64() - 1.0;
-        self.capacity * (1.0 + (1.0 - Self::LOW) * way.powi(3))
     }
 }

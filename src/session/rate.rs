@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use super::pacer::Rate;
-use super::path::{Echo, Path, Sending};
+use super::path::{Check, Common, Echo, Finding, Path, Sending};
+use super::pool::Pool;
 use crate::time::Time;
 use crate::wire::DatagramNumber;
 
@@ -28,6 +29,8 @@ pub(super) struct RateController {
     /// Since when paths are being checked, and until when they rest after that.
     checking: Option<Time>,
     resting: Time,
+    /// What the paths that are being checked lose together.
+    pool: Pool,
 }
 
 /// A time at one rate, at whose end every path has said whether it keeps up.
@@ -84,6 +87,7 @@ impl RateController {
             clumps: 1.0,
             checking: None,
             resting: Time::ZERO,
+            pool: Pool::NONE,
         }
     }
 
@@ -108,7 +112,10 @@ impl RateController {
     /// nothing.
     pub(super) fn note_checking(&mut self, now: Time, checking: bool) -> (bool, bool) {
         match (self.checking, checking) {
-            (None, true) => self.checking = Some(now),
+            (None, true) => {
+                self.checking = Some(now);
+                self.pool.begin();
+            }
             (Some(since), false) => {
                 self.checking = None;
                 self.resting = now + now.since(since) * Self::RESTING;
@@ -129,16 +136,34 @@ impl RateController {
         now.since(self.raised) < Self::STARTING
     }
 
-    /// Takes a report of one of `receivers` into account.
-    pub(super) fn handle_echo(&mut self, path: &mut Path, echo: Echo, sending: &Sending, receivers: usize) {
-        if let Some(left_behind) = path.handle_echo(echo, sending) {
-            self.reach = left_behind;
-            self.shortest_round = Self::CAREFUL_ROUND;
-            self.round = self.round.next(sending.now, sending.next);
+    /// What all paths lose whatever the rate, as far as that is known.
+    pub(super) fn common(&self) -> Option<Common> {
+        self.pool.common()
+    }
+
+    /// Takes a report of one of `receivers` into account. Returns what all paths lose whatever the rate if that has become
+    /// clear by this one.
+    pub(super) fn handle_echo(
+        &mut self,
+        path: &mut Path,
+        echo: Echo,
+        sending: &Sending,
+        receivers: usize,
+    ) -> Option<Common> {
+        let common =
+            path.sample(&echo).and_then(|sample| self.pool.add(sample, Check::certain(sending, self.clumps)));
+        match path.handle_echo(echo, sending) {
+            Some(Finding::LeftBehind(rate)) => {
+                self.reach = rate;
+                self.shortest_round = Self::CAREFUL_ROUND;
+                self.round = self.round.next(sending.now, sending.next);
+            }
+            Some(Finding::Limit) => self.pool.forget(),
+            None => {}
         }
         self.clumps += (path.clumped().min(Self::MOST_CLUMPS) - self.clumps) / Self::REPORTS;
         if sending.limited {
-            return;
+            return common;
         }
         self.vote(path, echo, sending);
         let Round { in_favour, against, since, .. } = self.round;
@@ -148,11 +173,13 @@ impl RateController {
         let heard = in_favour >= receivers || sending.now.since(since) >= long;
         if in_favour > 0 && against == 0 && heard {
             self.reach = (self.reach * 2.0).min(Self::MOST);
+            self.pool.forget();
             tracing::debug!(at = %sending.now, reach = self.reach, "doubled");
             self.raised = sending.now;
             self.round_trip /= 2;
             self.round = self.round.next(sending.now, sending.next);
         }
+        common
     }
 
     fn vote(&mut self, path: &mut Path, echo: Echo, sending: &Sending) {
@@ -229,6 +256,8 @@ mod tests {
             may_doubt: false,
             may_join: false,
             chance: 2.0,
+            answer: RTT,
+            common: None,
             clumps: 1.0,
         }
     }

@@ -15,6 +15,8 @@ pub(super) struct Noise {
     late: f64,
     /// Datagrams from which it was learnt.
     pub(super) learnt: u64,
+    /// Seconds of the path's time that were lost with datagrams since a check.
+    pub(super) wasted: f64,
     /// When a check has confirmed it last, and when to check it again.
     check_at: Time,
     pause: Duration,
@@ -28,6 +30,7 @@ impl Noise {
         deviation: 0.0,
         late: 0.0,
         learnt: 0,
+        wasted: 0.0,
         check_at: Time::ZERO,
         pause: Self::FIRST_PAUSE,
         clumps: Clumps::NONE,
@@ -65,6 +68,7 @@ impl Noise {
     pub(super) fn learn(&mut self, interval: &Interval) {
         let weight = interval.sent as f64 / (self.learnt.min(Self::MEMORY) + interval.sent) as f64;
         self.learnt = self.learnt.saturating_add(interval.sent);
+        self.wasted += interval.lost().max(0.0) * interval.span.as_secs_f64();
         self.deviation += ((interval.lost() - self.share).abs() - self.deviation) * weight;
         self.share = (self.share + (interval.lost() - self.share) * weight).clamp(0.0, Self::MOST);
     }
@@ -81,7 +85,8 @@ impl Noise {
         let samples = 1.0 / sent.max(1) as f64 + 1.0 / interval.sent as f64;
         let chance = deviations * (clumps * share * (1.0 - share) * samples).sqrt() + self.deviation * 1.5;
         let lost = interval.lost();
-        if lost >= share + chance || lost <= share - chance {
+        // Where losses come in bursts, more of them say nothing of the rate.
+        if lost <= share - chance || (lost >= share + chance && clumps < Clumps::MANY) {
             Compared::Other
         } else if lost > share / 3.0 {
             Compared::Same
@@ -120,9 +125,25 @@ impl Noise {
     /// A check that took so long has found it to be there still.
     pub(super) fn confirm(&mut self, now: Time, took: Duration) {
         // Where answers are slow, as in a crowd, checks must not take up all the time.
+        self.wasted = 0.0;
         self.pause = self.pause.max(took * Self::RARELY);
         self.check_at = now + self.pause;
         self.pause = (self.pause * 2).min(Self::LONGEST_PAUSE);
+    }
+}
+
+/// What the paths of a crowd lose whatever the rate.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::session) struct Common {
+    /// The mean of those that were checked.
+    pub(in crate::session) share: f64,
+}
+
+impl Common {
+    /// Whether that, and chance, explains what was lost.
+    pub(super) fn explains(&self, interval: &Interval, deviations: f64, clumps: f64) -> bool {
+        let chance = deviations * (clumps * self.share * (1.0 - self.share) / interval.sent as f64).sqrt();
+        interval.lost() <= self.share + chance
     }
 }
 
@@ -149,31 +170,46 @@ pub(super) struct Clumps {
     last: Option<(f64, f64)>,
     /// Samples of the factor that may show a path that became full, their sum and number.
     doubtful: (f64, f64),
+    /// Those among them from while much was lost all the time: a path that is full loses evenly then.
+    steady: (f64, f64),
 }
 
 impl Clumps {
-    pub(super) const NONE: Self = Self { factor: 1.0, samples: 1.0, last: None, doubtful: (0.0, 0.0) };
+    pub(super) const NONE: Self =
+        Self { factor: 1.0, samples: 1.0, last: None, doubtful: (0.0, 0.0), steady: (0.0, 0.0) };
     /// Samples that an estimate goes back to.
     const MEMORY: f64 = 32.0;
     /// As much as bursts of half as many datagrams.
     const MOST: f64 = 1_000.0;
     /// Beyond this factor, bursts are the rule.
     pub(super) const MANY: f64 = 3.0;
+    /// A path that becomes full does so within two intervals.
+    const STEADY: u32 = 2;
+    /// So many samples of the steady ones say something.
+    const LIKELY: f64 = 2.0;
 
-    pub(super) const fn factor(&self) -> f64 {
-        self.factor
+    /// The factor, or what it looks like now where samples that may yet turn out to be a full path say more.
+    pub(super) fn factor(&self) -> f64 {
+        let (sum, samples) = self.steady;
+        if samples >= Self::LIKELY { self.factor.max((sum / samples).min(Self::MOST)) } else { self.factor }
     }
 
-    /// Another interval has passed.
-    pub(super) fn note(&mut self, interval: &Interval) {
+    /// Another interval has passed, the last of so many in a row that lost much.
+    pub(super) fn note(&mut self, interval: &Interval, signs: u32) {
+        if signs < Self::STEADY {
+            self.steady = (0.0, 0.0);
+        }
         let (sent, lost) = (interval.sent as f64, interval.lost().max(0.0) * interval.sent as f64);
         if let Some((before, lost_before)) = self.last.replace((sent, lost)) {
             let share = (lost + lost_before) / (sent + before);
             if share > 0.0 && share < 1.0 {
                 let distance = lost / sent - lost_before / before;
                 let chance = share * (1.0 - share) * (1.0 / sent + 1.0 / before);
-                self.doubtful.0 += distance * distance / chance;
-                self.doubtful.1 += 1.0;
+                let sample = distance * distance / chance;
+                self.doubtful = (self.doubtful.0 + sample, self.doubtful.1 + 1.0);
+                if signs >= Self::STEADY {
+                    self.steady = (self.steady.0 + sample, self.steady.1 + 1.0);
+                }
             }
         }
     }
@@ -190,7 +226,7 @@ impl Clumps {
 
     /// What has been lost says nothing.
     pub(super) const fn forget(&mut self) {
-        self.doubtful = (0.0, 0.0);
+        (self.doubtful, self.steady) = ((0.0, 0.0), (0.0, 0.0));
         self.last = None;
     }
 }
@@ -211,7 +247,7 @@ mod tests {
             };
             let arrived = (0..sent).filter(came).count() as u64;
             let span = Duration::from_millis(20);
-            clumps.note(&Interval { sent, arrived, span, delay: Duration::ZERO });
+            clumps.note(&Interval { sent, arrived, span, delay: Duration::ZERO }, 0);
             clumps.learn();
             if round >= 100 {
                 mean += clumps.factor() / 1_900.0;
@@ -232,7 +268,7 @@ mod tests {
     fn what_may_have_been_a_full_queue_changes_nothing() {
         let mut clumps = Clumps::NONE;
         for arrived in [400, 400, 100, 80, 400] {
-            clumps.note(&Interval { sent: 400, arrived, span: Duration::ZERO, delay: Duration::ZERO });
+            clumps.note(&Interval { sent: 400, arrived, span: Duration::ZERO, delay: Duration::ZERO }, 0);
         }
         clumps.forget();
         clumps.learn();
@@ -353,7 +389,7 @@ mod tests {
         let mut clumps = Clumps::NONE;
         let pass = |clumps: &mut Clumps, lost: [u64; 2], times| {
             for lost in [lost; 1].iter().cycle().take(times).flatten() {
-                clumps.note(&interval(1_000, 1_000 - lost));
+                clumps.note(&interval(1_000, 1_000 - lost), 0);
                 clumps.learn();
             }
             clumps.factor()
@@ -363,10 +399,24 @@ mod tests {
         assert!(pass(&mut clumps, [50, 50], 100) < 3.0, "{clumps:?}");
         // After a queue that may have been full, the next interval has nothing to be compared with.
         clumps = Clumps::NONE;
-        clumps.note(&interval(1_000, 100));
+        clumps.note(&interval(1_000, 100), 0);
         clumps.forget();
-        clumps.note(&interval(1_000, 1_000));
+        clumps.note(&interval(1_000, 1_000), 0);
         clumps.learn();
         assert_eq!(clumps.factor(), 1.0);
+    }
+
+    #[test]
+    fn what_is_lost_unevenly_all_the_time_looks_like_bursts_and_a_path_that_became_full_does_not() {
+        let note = |clumps: &mut Clumps, arrived: u64, signs: u32| {
+            clumps.note(&Interval { sent: 400, arrived, span: Duration::ZERO, delay: Duration::ZERO }, signs);
+        };
+        let (mut bursts, mut full) = (Clumps::NONE, Clumps::NONE);
+        for (signs, (uneven, even)) in (0..).zip([(300, 100), (390, 41), (250, 39), (370, 41)]) {
+            note(&mut bursts, uneven, signs);
+            note(&mut full, even, signs);
+        }
+        assert!(bursts.factor() > Clumps::MANY, "{}", bursts.factor());
+        assert!(full.factor() < Clumps::MANY, "{}", full.factor());
     }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::super::ceiling::spacing;
 use super::super::path::{Echo, Sending, chance};
 use super::super::{MAX_RECEIVERS, symbol_datagram};
 use super::budget::RepairBudget;
@@ -93,6 +94,7 @@ impl Sender {
         member.stalled = member.stalled.max(report.stalled);
         member.credit = report.credit;
         member.credit_edge = member.credit_edge.max(report.highest.plus(1 + u64::from(report.credit)));
+        let mut common = None;
         self.flow.answered |= report.highest >= self.flow.first;
         let newest = report.highest >= member.highest;
         member.highest = member.highest.max(report.highest);
@@ -116,14 +118,21 @@ impl Sender {
                 may_doubt,
                 may_join,
                 chance: chance(receivers),
+                answer: spacing(group) * 2 + echo.round_trip(),
+                common: self.rate.common(),
                 clumps: self.rate.clumps(),
                 held_back: now.since(self.held_back) < Self::HELD_BACK + echo.round_trip(),
             };
-            self.rate.handle_echo(path, echo, &sending, receivers);
+            common = self.rate.handle_echo(path, echo, &sending, receivers);
         }
         let mut needs = report.needs.iter().peekable();
         if needs.peek().is_some() {
             member.nacks = member.nacks.saturating_add(1);
+            // The answer may have been lost, and with it that there was one: what is sent next tells.
+            let answered = now.since(self.last_data.max(self.last_status)) > self.grtt.get();
+            if answered && report.highest.plus(1) < next_number {
+                self.status_wanted = true;
+            }
         }
         // Blocks that every receiver has are gone, so a need before `released` is old news.
         let most = (self.config.window * usize::from(self.config.block_symbols)) as u64 / 10;
@@ -145,6 +154,9 @@ impl Sender {
             if granted.short {
                 self.parity.handle_short(block, granted.symbols, report.receiver);
             }
+        }
+        if let Some(common) = common {
+            self.members.presume(now, common, chance(receivers), self.rate.clumps());
         }
         self.settle_limits();
     }
@@ -184,6 +196,10 @@ impl Sender {
             }
         }
         self.answer(now, confirm.receiver, standing);
+        // Those who still miss something need not wait for the others any more, once they know.
+        if self.members.receiving() * 2 < self.group as usize {
+            self.status_wanted = true;
+        }
         self.settle_limits();
     }
 

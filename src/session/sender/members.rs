@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::super::pacer::Rate;
-use super::super::path::Path;
+use super::super::path::{Common, Path};
 use super::budget::RepairBudget;
 use super::least::Least;
 use crate::session::ceiling::{savings, spacing};
@@ -54,11 +54,12 @@ pub struct Member {
     pub(super) path: Path,
     /// What its needs may cost the others.
     pub(super) budget: RepairBudget,
-    /// When its next report would be due if it sent them as fast as it ever may.
-    reports: Time,
-    /// Its place among the members, and whether it is counted there as alive.
+    /// Reports that it is ahead of what it should send, and when they were counted.
+    reports: (Time, f64),
+    /// Its place among the members, and whether it is counted there as alive, and as receiving.
     slot: usize,
     counted: bool,
+    receiving: bool,
 }
 
 /// How far a receiver is.
@@ -82,11 +83,14 @@ impl Member {
     /// Reports that come faster than this receiver should send them, and more than it can have saved up, are not taken:
     /// twice of both is more than the group's changing size explains.
     pub(super) fn may_report(&mut self, now: Time, group: u32) -> bool {
-        let (spacing, most) = (spacing(group), savings(group) * 2 + spacing(group) * 8);
-        let due = self.reports.max(now);
-        let may = due.since(now) <= most;
+        let each = spacing(group).as_secs_f64() / 2.0;
+        let most = savings(group).as_secs_f64() * 2.0 / each + 16.0;
+        let (counted, ahead) = &mut self.reports;
+        *ahead = (*ahead - now.since(*counted).as_secs_f64() / each).max(0.0);
+        *counted = now;
+        let may = *ahead <= most;
         if may {
-            self.reports = due + spacing / 2;
+            *ahead += 1.0;
         }
         may
     }
@@ -140,6 +144,8 @@ pub(super) struct Members {
     /// Of those from whom something is still expected, and how many those are.
     last_heard: Least<(Time, ReceiverId)>,
     alive: usize,
+    /// How many do not have the whole stream yet.
+    receiving: usize,
     /// The shortest time of silence after which one of them gives the sender up.
     patience: Option<Duration>,
 }
@@ -173,6 +179,7 @@ impl Members {
                 id: join.receiver,
                 slot,
                 counted: false,
+                receiving: false,
                 name: join.name.as_str().to_owned(),
                 address,
                 state: MemberState::Active,
@@ -192,7 +199,7 @@ impl Members {
                 credit_edge: DatagramNumber(u64::from(join.credit)),
                 path: Path::new(),
                 budget,
-                reports: now,
+                reports: (now, 0.0),
             },
         );
     }
@@ -206,6 +213,7 @@ impl Members {
     pub(super) fn remove(&mut self, id: ReceiverId) {
         let Some(member) = self.by_id.remove(&id) else { return };
         self.alive -= usize::from(member.counted);
+        self.receiving -= usize::from(member.receiving);
         self.forget(member.slot);
         self.free_slots.push(member.slot);
     }
@@ -251,6 +259,12 @@ impl Members {
         self.alive
     }
 
+    /// How many do not have the whole stream yet.
+    pub(super) fn receiving(&mut self) -> usize {
+        self.look_again();
+        self.receiving
+    }
+
     pub(super) fn limits(&mut self) -> Limits {
         self.look_again();
         Limits {
@@ -282,6 +296,9 @@ impl Members {
             let (slot, alive) = (member.slot, !member.state.is_final());
             self.alive = self.alive + usize::from(alive) - usize::from(member.counted);
             member.counted = alive;
+            let receiving = member.state == MemberState::Active;
+            self.receiving = self.receiving + usize::from(receiving) - usize::from(member.receiving);
+            member.receiving = receiving;
             if member.state == MemberState::Active {
                 self.received.set(slot, Some((member.received, id)));
                 self.window_edge.set(slot, Some((member.window_edge(), id)));
@@ -314,6 +331,13 @@ impl Members {
         }
     }
 
+    /// What is common to many of a crowd is taken for granted of the others.
+    pub(super) fn presume(&mut self, now: Time, common: Common, chance: f64, clumps: f64) {
+        for member in self.all_mut() {
+            member.path.presume(now, common, chance, clumps);
+        }
+    }
+
     /// The session was paused by its own host: nobody's silence of that time counts.
     pub(super) fn forgive(&mut self, now: Time, pause: Duration) {
         for member in self.all_mut() {
@@ -321,5 +345,45 @@ impl Members {
             member.last_heard = (member.last_heard + pause).min(now);
             member.moved = (member.moved + pause).min(now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Name, ReceiverId};
+
+    fn members() -> Members {
+        let mut members = Members::default();
+        let join = Join {
+            receiver: ReceiverId(1),
+            window: 1,
+            credit: 1,
+            peer_timeout: Duration::from_secs(10),
+            name: Name::new("one").unwrap(),
+        };
+        members.admit(Time::ZERO, "192.0.2.1:1".parse().unwrap(), &join, RepairBudget::new(0));
+        members
+    }
+
+    #[test]
+    fn what_was_too_fast_for_a_crowd_is_not_too_fast_for_the_few_that_are_left_of_it() {
+        let mut members = members();
+        let member = members.get_mut(ReceiverId(1)).unwrap();
+        let mut taken = |at, group| (0..1_000).filter(|_| member.may_report(at, group)).count();
+        let (at_once, soon) = (Time::ZERO, Time::ZERO + Duration::from_millis(1));
+        assert!((4..40).contains(&taken(at_once, 1_000)));
+        assert!(taken(soon, 1_000) <= 1);
+        assert!(taken(soon, 1) > 50);
+    }
+
+    #[test]
+    fn who_has_all_is_alive_and_does_not_receive() {
+        let mut members = members();
+        assert_eq!((members.alive(), members.receiving()), (1, 1));
+        members.get_mut(ReceiverId(1)).unwrap().state = MemberState::Verified;
+        assert_eq!((members.alive(), members.receiving()), (1, 0));
+        members.remove(ReceiverId(1));
+        assert_eq!((members.alive(), members.receiving()), (0, 0));
     }
 }

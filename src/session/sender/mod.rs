@@ -127,8 +127,8 @@ pub struct Sender {
     last_data: Time,
     last_status: Time,
     quiet: Duration,
-    /// The next status is due at once: it is the first end.
-    end_due: bool,
+    /// A status is due as soon as all that there is has been sent: the first end, or somebody waits for it.
+    status_wanted: bool,
     end: Option<StreamEnd>,
     /// Since when nothing more can be sent before a receiver's sink takes something.
     held: Option<Time>,
@@ -211,7 +211,7 @@ impl Sender {
             last_data: now,
             last_status: now,
             quiet: Duration::ZERO,
-            end_due: false,
+            status_wanted: false,
             end: None,
             held: None,
             source_failure: None,
@@ -265,7 +265,7 @@ impl Sender {
     /// The source has come to its end: nothing is pushed after this.
     pub fn handle_source_end(&mut self, end: StreamEnd) {
         self.end = Some(end);
-        self.end_due = true;
+        self.status_wanted = true;
     }
 
     /// The source has failed. Receivers are told at once, or as soon as the start window has let them join.

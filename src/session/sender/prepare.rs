@@ -193,7 +193,7 @@ impl Sender {
     }
 
     fn status_due(&self) -> Time {
-        if self.end_due && self.window.all_sent() {
+        if self.status_wanted && self.window.all_sent() {
             return Time::ZERO;
         }
         let quiet = self.last_data.max(self.last_status) + self.quiet.max(self.first_quiet());
@@ -273,7 +273,7 @@ impl Sender {
 
     /// Receivers that still report.
     fn group_size(&mut self) -> u32 {
-        self.group = u32::try_from(self.members.alive()).unwrap_or(u32::MAX);
+        self.group = u32::try_from(self.members.receiving()).unwrap_or(u32::MAX);
         self.group
     }
 
@@ -302,11 +302,10 @@ impl Sender {
 
     fn prepare_status(&mut self) -> bool {
         let status = self.status();
+        let all_sent = self.window.all_sent();
+        self.status_wanted &= !all_sent;
         let message = match self.end {
-            Some(end) if self.window.all_sent() => {
-                self.end_due = false;
-                Message::End(End { status, bytes: end.bytes, digest: end.digest })
-            }
+            Some(end) if all_sent => Message::End(End { status, bytes: end.bytes, digest: end.digest }),
             _ => Message::KeepAlive(status),
         };
         self.prepare_control(&message, What::Status)
