@@ -132,7 +132,7 @@ fn the_more_is_lost_the_sooner_it_is_checked_and_lateness_twice_as_late() {
     }
     // Where datagrams wait besides, a twelfth of that is enough, or three intervals.
     let mut line = Line::new();
-    assert_eq!(line.runs(ms(1_000), Weather { delay: ms(8), ..losing(0.3) }), ms(60));
+    assert_eq!(line.runs(ms(1_000), Weather { delay: ms(8), ..losing(0.3) }), ms(52));
     // Where answers take long, so does it.
     let mut line = Line::new();
     line.sending.answer = ms(200);
