@@ -107,6 +107,8 @@ pub(super) struct Path {
     since: Option<Echo>,
     /// The last report.
     last: Option<Echo>,
+    /// Share lost in the last interval.
+    lost: f64,
     /// The shortest round trip in this interval, and of all.
     least: Duration,
     base: Duration,
@@ -174,6 +176,7 @@ impl Path {
             state: State::Open,
             since: None,
             last: None,
+            lost: 0.0,
             least: Duration::MAX,
             base: Duration::MAX,
             noise: Noise::NONE,
@@ -207,11 +210,11 @@ impl Path {
         self.last.map_or(Duration::ZERO, |echo| echo.round_trip().saturating_sub(self.base))
     }
 
-    /// Share lost since the interval under way began.
+    /// Share lost since the interval under way began, or in the last one if this report has ended it.
     pub(super) fn loss(&self) -> f64 {
         let (Some(since), Some(last)) = (self.since, self.last) else { return 0.0 };
         let sent = last.highest.0.saturating_sub(since.highest.0);
-        if sent == 0 { 0.0 } else { 1.0 - (last.arrived - since.arrived) as f64 / sent as f64 }
+        if sent == 0 { self.lost } else { 1.0 - (last.arrived - since.arrived) as f64 / sent as f64 }
     }
 
     /// How much more unevenly this path loses than by chance, as far as it shows.
@@ -274,6 +277,7 @@ impl Path {
             delay: self.least.saturating_sub(self.base),
         };
         self.noise.note_late(&interval);
+        self.lost = interval.lost();
         self.since = Some(echo);
         self.least = Duration::MAX;
         match self.state {

@@ -427,3 +427,13 @@ fn a_path_that_was_full_before_is_full_again_when_what_is_left_is_what_it_always
     line.runs(ms(1_000), Weather { rate: 80e6, ..losing(0.09) });
     assert!(line.limit().grown.is_zero(), "{:?}", line.path);
 }
+
+#[test]
+fn a_report_that_ends_an_interval_tells_what_was_lost_in_it() {
+    let mut line = Line::new();
+    line.sending.starting = true;
+    for _ in 0..20 {
+        line.report(losing(0.5));
+        assert!((line.path.loss() - 0.5).abs() < 0.1, "{:?}", line.path);
+    }
+}
