@@ -31,7 +31,7 @@ pub struct Announce {
     pub age: Duration,
     /// Group round-trip time.
     pub grtt: Duration,
-    /// Receivers admitted.
+    /// Receivers admitted that do not have the whole stream yet.
     pub group_size: u32,
     /// The seek that this answers, by the id in it; 0 if none.
     pub echo: ReceiverId,

@@ -20,7 +20,7 @@ pub struct Status {
     pub released: BlockNumber,
     /// Group round-trip time.
     pub grtt: Duration,
-    /// Receivers in the session.
+    /// Receivers that do not have the whole stream yet: those that still report.
     pub group_size: u32,
 }
 

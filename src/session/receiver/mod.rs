@@ -103,7 +103,7 @@ pub struct Summary {
     pub stalled: Duration,
     /// Length and digest, once the sender has told them.
     pub end: Option<StreamEnd>,
-    /// Receivers in the session, as the sender says.
+    /// Receivers that did not have the whole stream yet, as the sender said last.
     pub group_size: u32,
     /// Blocks complete but not yet taken by the sink, and the most that there may be.
     pub waiting: (u64, u64),
