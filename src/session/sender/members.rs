@@ -54,7 +54,7 @@ pub struct Member {
     pub(super) path: Path,
     /// What its needs may cost the others.
     pub(super) budget: RepairBudget,
-    /// Reports that it is ahead of what it should send, and when they were counted.
+    /// When its reports were counted last, and by how many it was ahead of what it should send then.
     reports: (Time, f64),
     /// Its place among the members, and whether it is counted there as alive, and as receiving.
     slot: usize,
@@ -83,6 +83,8 @@ impl Member {
     /// Reports that come faster than this receiver should send them, and more than it can have saved up, are not taken:
     /// twice of both is more than the group's changing size explains.
     pub(super) fn may_report(&mut self, now: Time, group: u32) -> bool {
+        // Nobody receives any more once all have everything, and still somebody may not know that.
+        let group = group.max(1);
         let each = spacing(group).as_secs_f64() / 2.0;
         let most = savings(group).as_secs_f64() * 2.0 / each + 16.0;
         let (counted, ahead) = &mut self.reports;
@@ -375,6 +377,18 @@ mod tests {
         assert!((4..40).contains(&taken(at_once, 1_000)));
         assert!(taken(soon, 1_000) <= 1);
         assert!(taken(soon, 1) > 50);
+    }
+
+    #[test]
+    fn where_nobody_receives_any_more_no_more_reports_are_taken_than_of_one_that_does() {
+        let taken = |group| {
+            let mut members = members();
+            let member = members.get_mut(ReceiverId(1)).unwrap();
+            let instants = (1..10_000).map(|n| Time::from_nanos(n * 10_000));
+            instants.filter(|at| member.may_report(*at, group)).count()
+        };
+        assert!((400..1_000).contains(&taken(1)), "2,000 a second, and twice that");
+        assert_eq!(taken(0), taken(1));
     }
 
     #[test]
