@@ -85,8 +85,6 @@ pub(super) enum Finding {
 /// What came through of a part of a check.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sample {
-    /// The path has given none before in this check.
-    pub(super) is_first: bool,
     /// Datagrams.
     pub(super) sent: f64,
     pub(super) lost: f64,
@@ -120,6 +118,8 @@ pub(super) struct Path {
     wasted: f64,
     /// What this path says of the present round of the start, and which one that is.
     pub(super) vote: (u64, Option<bool>),
+    /// The last check of many paths in which this one was counted.
+    pub(super) pooled: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -156,7 +156,7 @@ impl Path {
     /// Where no limit is known, loss is checked once it has cost so many times what the check will cost if it is the
     /// path's own: so that checks of any path, in any crowd, take a small part of the time.
     const WORTH: f64 = 3.0;
-    /// The same where a queue is not empty.
+    /// The same where a queue is not empty: both together are hardly ever the path's own.
     const WORTH_DELAYED: f64 = 0.25;
     /// A queue that takes longer than this is a sign; shallower ones overflow. A busy host is late by less.
     const DEEP: Duration = Duration::from_millis(50);
@@ -184,6 +184,7 @@ impl Path {
             wasted: 0.0,
             sign: Interval { sent: 0, arrived: 0, span: Duration::ZERO, delay: Duration::ZERO },
             vote: (0, None),
+            pooled: 0,
         }
     }
 
@@ -234,11 +235,10 @@ impl Path {
         else {
             return None;
         };
-        let (since, last) = (self.since?, self.last?);
+        let last = self.last.filter(|_| self.since.is_some())?;
         let sent = echo.highest.0.checked_sub(last.highest.0).filter(|sent| *sent > 0)?;
         let arrived = echo.arrived.checked_sub(last.arrived)?;
         Some(Sample {
-            is_first: since.highest == last.highest,
             sent: sent as f64,
             lost: sent as f64 - arrived as f64,
             expected: sent as f64 * seen.lost(),

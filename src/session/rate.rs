@@ -150,8 +150,8 @@ impl RateController {
         sending: &Sending,
         receivers: usize,
     ) -> Option<Common> {
-        let common =
-            path.sample(&echo).and_then(|sample| self.pool.add(sample, Check::certain(sending, self.clumps)));
+        let certain = Check::certain(sending, self.clumps);
+        let common = path.sample(&echo).and_then(|sample| self.pool.add(&mut path.pooled, sample, certain));
         match path.handle_echo(echo, sending) {
             Some(Finding::LeftBehind(rate)) => {
                 self.reach = rate;
@@ -222,6 +222,8 @@ impl Round {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Bits of a datagram.
@@ -356,5 +358,97 @@ mod tests {
         assert_eq!(rate.note_checking(ms(1_200), false), (false, false));
         assert_eq!(rate.note_checking(ms(3_199), false), (false, false));
         assert_eq!(rate.note_checking(ms(3_200), false), (true, false));
+    }
+
+    /// What a receiver says has arrived, true or not.
+    #[derive(Clone, Copy, Debug)]
+    enum Said {
+        /// Per cent of what was sent since the last report of anybody.
+        Share(u64),
+        /// So many more than it said before.
+        More(u64),
+        /// So many.
+        InAll(u64),
+    }
+
+    fn said() -> impl Strategy<Value = Said> {
+        prop_oneof![
+            4 => prop_oneof![Just(100), Just(0), 0..130_u64].prop_map(Said::Share),
+            4 => (0..100_u64).prop_map(Said::More),
+            1 => any::<u64>().prop_map(Said::More),
+            1 => prop_oneof![Just(0), Just(u64::MAX), any::<u64>()].prop_map(Said::InAll),
+        ]
+    }
+
+    /// Datagrams sent since the last report of anybody, and the time that took.
+    fn sent() -> impl Strategy<Value = (u64, Duration)> {
+        let datagrams = prop_oneof![8 => 0..100_u64, 2 => 0..2_000_u64, 1 => 0..1_000_000_u64];
+        let time = prop_oneof![4 => Just(0), 8 => 0..3_000_u64, 2 => 0..300_000_u64, 1 => 0..100_000_000_u64];
+        (datagrams, time.prop_map(Duration::from_micros))
+    }
+
+    /// How much later than it was sent a datagram was seen, as it is said, µs: perhaps before.
+    fn late() -> impl Strategy<Value = i64> {
+        prop_oneof![8 => Just(100), 4 => -100..2_000_i64, 2 => -100_000..100_000_i64, 1 => any::<i64>()]
+    }
+
+    /// More than enough to be counted together.
+    const PATHS: usize = 10;
+    /// A second's worth.
+    const CASES: u32 = 1_000;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(CASES))]
+
+        #[test]
+        fn whatever_receivers_say_there_is_a_rate_and_all_that_is_kept_are_numbers(
+            // The last but one: by how much the highest number falls short of the newest.
+            all in (1..=PATHS).prop_flat_map(|paths| {
+                proptest::collection::vec((0..paths, sent(), said(), 0..40_u64, late()), 0..400)
+            }),
+        ) {
+            let (mut rate, mut paths) = session(PATHS);
+            let (mut now, mut next, mut arrived) = (micros(1_000), 0_u64, [0_u64; PATHS]);
+            for (path, (sent, took), said, behind, late) in all {
+                now += took;
+                next += sent;
+                let arrived = &mut arrived[path];
+                *arrived = match said {
+                    Said::Share(share) => arrived.saturating_add(sent * share / 100),
+                    Said::More(more) => arrived.saturating_add(more),
+                    Said::InAll(all) => all,
+                };
+                let sent_at = now - RTT;
+                let lateness = Duration::from_micros(late.unsigned_abs());
+                let seen_at = if late < 0 { sent_at - lateness } else { sent_at + lateness };
+                let highest = DatagramNumber(next.saturating_sub(behind));
+                let echo = Echo { highest, arrived: *arrived, sent_at, seen_at };
+                let unchecked = paths.iter().filter_map(Path::unchecked).max();
+                let (may_doubt, may_join) = rate.note_checking(now, unchecked.is_some());
+                let sending = Sending {
+                    now,
+                    next: DatagramNumber(next + 1),
+                    starting: rate.is_starting(now),
+                    limited: paths.iter().any(|path| path.limit().is_some()),
+                    unchecked,
+                    may_doubt,
+                    may_join,
+                    answer: echo.round_trip(),
+                    common: rate.common(),
+                    clumps: rate.clumps(),
+                    ..sending(0, 0)
+                };
+                if let Some(common) = rate.handle_echo(&mut paths[path], echo, &sending, PATHS) {
+                    prop_assert!(common.share > 0.0 && common.share <= 1.0, "{common:?}");
+                    for path in &mut paths {
+                        path.presume(now, common, sending.chance, rate.clumps());
+                    }
+                }
+                prop_assert!(rate.reach.is_finite() && rate.reach > 0.0, "{rate:?}");
+            }
+            let kept = format!("{rate:?} {paths:?}");
+            let is_number = |word: &str| !["NaN", "inf", "-inf"].contains(&word);
+            prop_assert!(kept.split([' ', ',', '(', ')']).all(is_number), "{kept}");
+        }
     }
 }

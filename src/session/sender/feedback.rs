@@ -129,8 +129,8 @@ impl Sender {
         if needs.peek().is_some() {
             member.nacks = member.nacks.saturating_add(1);
             // The answer may have been lost, and with it that there was one: what is sent next tells.
-            let answered = now.since(self.last_data.max(self.last_status)) > self.grtt.get();
-            if answered && report.highest.plus(1) < next_number {
+            let silent = now.since(self.last_data.max(self.last_status)) > self.grtt.get();
+            if silent && report.highest.plus(1) < next_number {
                 self.status_wanted = true;
             }
         }
