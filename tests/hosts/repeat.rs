@@ -65,8 +65,9 @@ fn many_sessions_leave_no_descriptor_membership_process_or_file_behind() {
             }
             sender.must_exit(&[codes], PATIENCE);
         }
-        // It waits for the next: with a socket for the group, and one to be heard by.
-        let waits = || (lab.host(1).memberships(), receiver.processes().living().len()) == (1, 1);
+        // It waits for the next: with a socket for the group, and one to be heard by; and not only about to.
+        let polls = || receiver.descriptors().iter().any(|open| open.contains("eventpoll"));
+        let waits = || (lab.host(1).memberships(), receiver.processes().living().len()) == (1, 1) && polls();
         assert!(comes_true(PATIENCE, waits), "round {round}: {:?}", receiver.processes().living());
         let few: &Vec<_> = after_first.get_or_insert_with(|| receiver.descriptors());
         let no_more = comes_true(PATIENCE, || receiver.descriptors().len() <= few.len());
