@@ -240,7 +240,8 @@ impl Path {
         let arrived = echo.arrived.checked_sub(last.arrived)?;
         Some(Sample {
             sent: sent as f64,
-            lost: sent as f64 - arrived as f64,
+            // What overtakes may come with the next; nobody says more than there is.
+            lost: (sent as f64 - arrived as f64).max(-(sent as f64)),
             expected: sent as f64 * seen.lost(),
         })
     }

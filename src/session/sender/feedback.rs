@@ -60,7 +60,8 @@ impl Sender {
         let (next_number, next_block, released) =
             (self.next_number, self.window.next_block(), self.window.released());
         let group = self.group;
-        let (receivers, limits) = (self.members.alive(), self.members.limits());
+        let (receivers, receiving) = (self.members.alive(), self.members.receiving());
+        let limits = self.members.limits();
         let Some(member) = self.members.get_mut(report.receiver) else { return };
         if !member.may_report(now, group) {
             self.stats.dropped_reports += 1;
@@ -148,7 +149,7 @@ impl Sender {
                 settled: report.settled,
             };
             let budget =
-                if receivers == 1 { usize::MAX } else { member.budget.available(self.first_pass, most) };
+                if receiving == 1 { usize::MAX } else { member.budget.available(self.first_pass, most) };
             let granted = self.window.handle_need(block, missing, budget);
             member.budget.take(granted.symbols);
             if granted.short {
@@ -196,10 +197,6 @@ impl Sender {
             }
         }
         self.answer(now, confirm.receiver, standing);
-        // Those who still miss something need not wait for the others any more, once they know.
-        if self.members.receiving() * 2 < self.group as usize {
-            self.status_wanted = true;
-        }
         self.settle_limits();
     }
 
@@ -218,6 +215,7 @@ impl Sender {
             member.dropped = leave.outcome.dropped;
             member.nacks = leave.outcome.nacks;
             member.stalled = leave.outcome.stalled;
+            self.rate.handle_gone(now, self.next_number);
             if let State::Waiting { first_join } = &mut self.state {
                 let id = member.id;
                 self.members.remove(id);
@@ -229,7 +227,6 @@ impl Sender {
                     MemberState::Left(Outcome { exit, ..leave.outcome }, leave.text.as_str().to_owned());
             }
         }
-        self.rate.handle_gone(now, self.next_number);
         self.answer(now, leave.receiver, Standing::Left);
         self.settle_limits();
     }

@@ -361,6 +361,10 @@ impl Sender {
             self.free.push(block);
         }
         self.pacer.set_rate(self.rate.rate(self.members.limits().rate), self.config.rate.is_some());
+        // Those who still miss something need not wait for the others any more, once they know.
+        if self.members.receiving() * 2 < self.group as usize {
+            self.status_wanted = true;
+        }
     }
 
     fn check_start(&mut self, now: Time) {
