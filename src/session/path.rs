@@ -1,8 +1,8 @@
 //! What the path to one receiver carries, from what it got of what was sent, and how long that took.
 //!
 //! Loss alone does not prove that a path is full: a lossy one loses the same share at any rate. Nor does delay: hosts are
-//! late, too. So a sign of either makes the path's limit fall for a moment below what came through lately, and what is
-//! still seen then is the path's own. What has gone by then was the rate's fault, and what came through is the path's
+//! late, too. So a sign of either, once it is worth it, makes the path's limit fall for a moment below what came through
+//! lately, and what is still seen then is the path's own. What has gone by then was the rate's fault, and what came through is the path's
 //! capacity: from there the rate probes upwards, slowly near the capacity, faster beyond it, until it meets it again or
 //! has left it behind.
 

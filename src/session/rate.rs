@@ -247,21 +247,8 @@ mod tests {
 
     /// What is sent as a report comes in that left a round trip after datagram `highest` did, at `sent_at` µs.
     fn sending(sent_at: u64, highest: u64) -> Sending {
-        Sending {
-            now: micros(sent_at) + RTT,
-            next: DatagramNumber(highest + 1),
-            datagram: DATAGRAM,
-            starting: true,
-            held_back: false,
-            limited: false,
-            unchecked: None,
-            may_doubt: false,
-            may_join: false,
-            chance: 2.0,
-            answer: RTT,
-            common: None,
-            clumps: 1.0,
-        }
+        let (now, next) = (micros(sent_at) + RTT, DatagramNumber(highest + 1));
+        Sending { now, next, answer: RTT, ..Sending::plain(DATAGRAM) }
     }
 
     /// Of all up to `highest`, sent at `sent_at` µs, so many have arrived.

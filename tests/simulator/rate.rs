@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mcast::session::Rate;
-use mcast::sim::{History, LinkConfig, Loss, Scenario, Starvation, seeds};
+use mcast::sim::{History, LinkConfig, Loss, PlayedBack, Scenario, Starvation, seeds};
 use mcast::time::Time;
 
 use crate::all_complete;
@@ -263,6 +263,27 @@ fn what_a_receiver_said_of_the_path_is_gone_with_it() {
         // 0.85 s on the line.
         assert!(history.sender_ended.as_nanos() < 1_500_000_000, "{at}: {}", history.sender_ended);
     }
+}
+
+#[test]
+fn who_leaves_again_and_again_does_not_keep_the_rate_from_being_found() {
+    let scenario = || {
+        let mut scenario = lan(9, 2, 100_000_000);
+        scenario.receivers[0].stopped = Some(ms(6));
+        scenario
+    };
+    let mut recording = scenario();
+    recording.records = true;
+    let recorded = recording.run().recorded;
+    let leave = recorded.iter().rfind(|it| it.host == 1).expect("it has left");
+    let mut attacked = scenario();
+    attacked.played_back = (8..12_000)
+        .map(|at| PlayedBack { at: ms(at) / 4, to: 0, from: Some(1), bytes: leave.bytes.clone() })
+        .collect();
+    let history = attacked.run();
+    assert_eq!(history.succeeded, ["r1"]);
+    // 0.85 s on the line.
+    assert!(history.sender_ended.as_nanos() < 1_500_000_000, "{}", history.sender_ended);
 }
 
 /// Two sessions go through one port; each gets a quarter of it at least while both run.

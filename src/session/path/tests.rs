@@ -43,23 +43,30 @@ const fn late(delay: Duration) -> Weather {
     Weather { delay, ..FAIR }
 }
 
-impl Line {
-    fn new() -> Self {
-        let sending = Sending {
+impl Sending {
+    /// At the start of a session with one receiver, of which nothing is known; datagrams have so many bits.
+    pub(in crate::session) const fn plain(datagram: f64) -> Self {
+        Self {
             now: Time::ZERO,
             next: DatagramNumber(0),
-            datagram: DATAGRAM,
-            starting: false,
+            datagram,
+            starting: true,
             held_back: false,
             limited: false,
             unchecked: None,
             may_doubt: false,
             may_join: false,
             chance: 2.0,
-            answer: RTT,
+            answer: Duration::ZERO,
             common: None,
             clumps: 1.0,
-        };
+        }
+    }
+}
+
+impl Line {
+    fn new() -> Self {
+        let sending = Sending { starting: false, answer: RTT, ..Sending::plain(DATAGRAM) };
         let now = Time::ZERO + Duration::from_secs(1);
         let mut line = Self { path: Path::new(), now, highest: 0, arrived: 0.0, sending };
         line.report(FAIR);

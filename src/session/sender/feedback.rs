@@ -129,9 +129,9 @@ impl Sender {
         let mut needs = report.needs.iter().peekable();
         if needs.peek().is_some() {
             member.nacks = member.nacks.saturating_add(1);
-            // The answer may have been lost, and with it that there was one: what is sent next tells.
-            let silent = now.since(self.last_data.max(self.last_status)) > self.grtt.get();
-            if silent && report.highest.plus(1) < next_number {
+            // The answer may have been the last that was sent, and lost: nothing has told this receiver that there was one.
+            let is_quiet = now.since(self.last_data.max(self.last_status)) > self.grtt.get();
+            if is_quiet && report.highest.plus(1) < next_number {
                 self.status_wanted = true;
             }
         }
