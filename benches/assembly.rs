@@ -76,6 +76,7 @@ impl Session {
             group_size: 1,
             echo: ID,
             label: Label::new("x").expect("a label"),
+            name: None,
         }));
         session.receiver.handle_timeout(Time::ZERO);
         assert!(session.receiver.poll_transmit(Time::ZERO).is_some(), "it joins");

@@ -61,6 +61,7 @@
 //! let mut sender = Sender::new(
 //!     sender::Config {
 //!         label: Label::new("nightly").ok_or("no label")?,
+//!         name: None,
 //!         session: SessionId([7; 16]), // 128 bits from the system's generator
 //!         seed: 1,
 //!         start: StartRules {

@@ -46,6 +46,8 @@ pub struct SendConfig {
     pub source: SourceConfig,
     /// Name of the stream.
     pub label: String,
+    /// What receivers call this sender.
+    pub name: String,
     /// Whom to wait for, and how long.
     pub start: StartConfig,
     /// Silence after which a receiver counts as dead.

@@ -17,6 +17,7 @@ use super::error::Failure;
 use super::keys::KeyArgs;
 use super::sending;
 use super::values::{self, ForEver};
+use crate::wire::Announce;
 
 /// Multicast a stream of bytes to any number of hosts at once, verified at each.
 #[derive(Debug, Parser)]
@@ -33,6 +34,10 @@ struct SendArgs {
     /// Name of the stream, which receivers may insist on
     #[arg(short, long, env = "MCAST_LABEL", value_name = "NAME", default_value = DEFAULT_LABEL, value_parser = values::label)]
     label: String,
+
+    /// What logs and archives of receivers call this sender [default: the host name]
+    #[arg(long, env = "MCAST_NAME", value_name = "NAME", value_parser = values::name)]
+    name: Option<String>,
 
     #[command(flatten)]
     start: StartArgs,
@@ -174,6 +179,7 @@ fn config(
         keys: args.trust.config()?,
         ttl: args.ttl,
         source,
+        name: sender_name(args.name, &args.label)?,
         label: args.label,
         start: args.start.config()?,
         peer_timeout: args.transfer.peer_timeout,
@@ -185,6 +191,18 @@ fn config(
         size: args.size,
         output: args.output.config()?,
     }))
+}
+
+/// What the announce calls this sender. It has as much room as the label leaves.
+fn sender_name(given: Option<String>, label: &str) -> Result<String, Failure> {
+    match given {
+        Some(name) if !Announce::has_room_for(label, &name) => Err(Failure::usage(format!(
+            "--name {name} does not fit beside --label {label}: both together may have {} characters, shorten one",
+            Announce::NAMES_LEN
+        ))),
+        Some(name) => Ok(name),
+        None => Ok(values::host_name()),
+    }
 }
 
 impl StartArgs {
@@ -289,6 +307,17 @@ mod tests {
     }
 
     #[test]
+    fn name_that_does_not_fit_beside_the_label_is_refused_with_both() {
+        let label = "l".repeat(40);
+        assert_eq!(right(&format!("-l {label} --name {}", "n".repeat(23))).name, "n".repeat(23));
+        let name = "n".repeat(24);
+        let refused = wrong(&format!("-l {label} --name {name}"));
+        for part in [&label, &name, "63 characters"] {
+            assert!(refused.contains(part), "{refused}");
+        }
+    }
+
+    #[test]
     fn nobody_waits_where_it_was_said_whom_to_wait_for() {
         for line in ["-n 1", "--max-receivers 4", "--require db2,db3"] {
             assert_eq!(right(line).start.min_wait, Duration::ZERO, "{line}");
@@ -306,6 +335,7 @@ mod tests {
             ("--rate fast", &["--rate fast", "900M", "--help"][..]),
             ("--size 10X", &["--size 10X", "16M"]),
             ("-l a/b", &["--label a/b", "letters"]),
+            ("--name a\"b", &["--name a\"b"]),
             ("-g 192.0.2.1", &["--group 192.0.2.1", "239."]),
             ("-n 0", &["--min-receivers 0", "1.."]),
             ("-p 0", &["--port 0", "1..=65535"]),

@@ -20,7 +20,7 @@ use crate::session::{Rate, Sender, batch_of, turn};
 use crate::source::reader::{Given, Reader};
 use crate::source::{Input, Source};
 use crate::time::Time;
-use crate::wire::{AbortReason, Announce, Label, SYMBOL_HEADER_LEN, SessionId};
+use crate::wire::{AbortReason, Announce, Label, Name, SYMBOL_HEADER_LEN, SessionId};
 
 /// A sender from its first announce to its report.
 pub(super) fn work(config: &SendConfig, console: &Console) -> Ended<SenderReport> {
@@ -321,6 +321,7 @@ fn sender_config(config: &SendConfig, seal: Seal, venue: &Venue) -> Result<sende
     let start = &config.start;
     Ok(sender::Config {
         label,
+        name: Name::new(&config.name),
         session: SessionId(launch::random()?),
         seed: u64::from_ne_bytes(launch::random()?),
         start: StartRules {

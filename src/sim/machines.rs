@@ -8,6 +8,7 @@ use crate::wire::{Label, Name, ReceiverId, SessionId};
 pub(super) fn sender_config(scenario: &Scenario, session: SessionId, seed: u64) -> sender::Config {
     sender::Config {
         label: label("simulated"),
+        name: None,
         session,
         seed,
         start: scenario.start.clone(),

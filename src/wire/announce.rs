@@ -5,16 +5,17 @@ use std::time::Duration;
 use super::HEADER_LEN;
 use super::cursor::{Malformed, Reader, Writer};
 use super::ids::ReceiverId;
-use super::text::{Label, MAX_LABEL_LEN};
+use super::text::{Label, MAX_LABEL_LEN, Name};
 
 /// Sent while the start window is open, in answer to joins, and now and then afterwards for those who come late.
 ///
 /// ```text
 /// phase (1) | block symbols (1) | symbol size (2) | join spread, ms (4) | peer timeout, ms (4) | age, ms (4)
-/// | GRTT, µs (4) | group size (4) | echo (8) | label length (1) | label | zeros
+/// | GRTT, µs (4) | group size (4) | echo (8) | label length (1) | label | name length (1) | name | zeros
 /// ```
 ///
-/// All announces are of one length, that of the longest: nothing that a receiver answers to one is longer.
+/// All announces have the length of one with the longest label, so that no answer of a receiver is longer. The sender's
+/// name takes what the label leaves of that length, and is left out where it does not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Announce {
     /// Whether receivers are still admitted.
@@ -37,6 +38,8 @@ pub struct Announce {
     pub echo: ReceiverId,
     /// The name of the stream.
     pub label: Label,
+    /// What the sender calls itself; `None` if it has no name, or one that does not fit beside the label.
+    pub name: Option<Name>,
 }
 
 /// Where a session stands, as far as those outside it care.
@@ -55,6 +58,14 @@ impl Announce {
 
     /// Bytes of header and body.
     pub const LEN: usize = HEADER_LEN + 32 + 1 + MAX_LABEL_LEN;
+
+    /// Characters that label and name may have together.
+    pub const NAMES_LEN: usize = MAX_LABEL_LEN - 1;
+
+    /// Whether an announce can carry this name beside this label.
+    pub fn has_room_for(label: &str, name: &str) -> bool {
+        label.len().saturating_add(name.len()) <= Self::NAMES_LEN
+    }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let phase = match reader.u8("phase")? {
@@ -81,6 +92,7 @@ impl Announce {
             group_size: reader.u32("group size")?,
             echo: ReceiverId(reader.u64("echo")?),
             label: Label::read(reader, "label")?,
+            name: Name::read_optional(reader, "name")?,
         };
         reader.zeros(Self::LEN, "padding")?;
         Ok(announce)
@@ -97,6 +109,9 @@ impl Announce {
         writer.u32(self.group_size);
         writer.u64(self.echo.0);
         self.label.write(writer);
+        if let Some(name) = self.name.filter(|name| Self::has_room_for(self.label.as_str(), name.as_str())) {
+            name.write(writer);
+        }
         writer.zeros(Self::LEN);
     }
 }

@@ -66,6 +66,11 @@ impl<'a> Reader<'a> {
         self.u32(field).map(|millis| Duration::from_millis(u64::from(millis)))
     }
 
+    /// Whether nothing is left.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// All that is left.
     pub(super) fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.rest)

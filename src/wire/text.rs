@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::cursor::{Malformed, Reader, Writer};
 
-/// Bytes in a label or a receiver's name, at most.
+/// Bytes in a label or a name, at most.
 pub const MAX_LABEL_LEN: usize = 64;
 
 /// Bytes in a reason, at most.
@@ -77,8 +77,24 @@ macro_rules! short_texts {
 short_texts! {
     /// The name of a stream, `[A-Za-z0-9._-]{1,64}`.
     Label, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    /// How a report calls a receiver: 1 to 64 bytes of printable ASCII without space, quotes or backslash.
+    /// What a sender or a receiver calls itself: 1 to 64 bytes of printable ASCII without space, quotes or backslash.
     Name, |byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\' | b'`');
+}
+
+impl Name {
+    /// A name that may be left out: its length is then 0, or there is nothing left to read.
+    pub(super) fn read_optional(
+        reader: &mut Reader<'_>,
+        field: &'static str,
+    ) -> Result<Option<Self>, Malformed> {
+        if reader.is_empty() {
+            return Ok(None);
+        }
+        match short_string(reader, field)? {
+            "" => Ok(None),
+            text => Self::new(text).map(Some).ok_or(Malformed::Value(field)),
+        }
+    }
 }
 
 /// A reason in words: at most 200 bytes of UTF-8 without control characters, possibly empty.

@@ -24,6 +24,17 @@ fn too_few_receivers_end_both_sides_with_4_at_the_start_timeout() {
 }
 
 #[test]
+fn receiver_is_told_the_name_of_the_sender() {
+    let lab = Lab::up(1);
+    let mut receiver = receiver(&lab, 1);
+    let mut sender = lab.sender().send().args(&["--name", "db1"]).source(Source::new(1, KIB)).start();
+    sender.finish();
+    sender.must_exit(&[0], PATIENCE);
+    receiver.must_exit(&[0], PATIENCE);
+    assert!(receiver.stderr().contains("name=db1"), "{}", receiver.stderr());
+}
+
+#[test]
 fn sender_without_receivers_exits_4_at_the_start_timeout() {
     let lab = Lab::up(1);
     let mut sender =

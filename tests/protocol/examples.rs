@@ -51,6 +51,7 @@ pub(super) fn each_example(mut check: impl FnMut(&str, DatagramNumber, Message<'
         group_size: 2,
         echo: ReceiverId(0),
         label: Label::new("nightly").unwrap(),
+        name: None,
     };
     let join = Join {
         receiver: RECEIVER,

@@ -91,13 +91,14 @@ proptest! {
     fn announces_come_back(
         session: [u8; 16], number: u64, started: bool, block_symbols in 1..=255_u8, symbol_size in 64..=u16::MAX,
         join_spread in millis(), peer_timeout in millis(), age in millis(), grtt in micros(), group_size: u32, echo: u64,
-        label in "[A-Za-z0-9._-]{1,64}",
+        label in "[A-Za-z0-9._-]{1,64}", name in "[A-Za-z0-9._-]{0,64}",
     ) {
         let phase = if started { Phase::Started } else { Phase::Waiting };
+        let name = Name::new(&name).filter(|_| label.len() + name.len() < 64);
         let label = Label::new(&label).unwrap();
         round_trip(session, number, &Message::Announce(Announce {
             phase, block_symbols, symbol_size, join_spread, peer_timeout, age, grtt, group_size,
-            echo: ReceiverId(echo), label,
+            echo: ReceiverId(echo), label, name,
         }));
     }
 

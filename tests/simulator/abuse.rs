@@ -75,6 +75,7 @@ fn who_was_never_admitted_leaves_no_session_of_a_stranger() {
         group_size: 1,
         echo: ReceiverId(0),
         label: Label::new("stranger").expect("a label"),
+        name: None,
     };
     let abort = Abort { reason: AbortReason::Stopped, text: Text::truncated("no more") };
     let says = |at, number, message: &Message<'_>| {

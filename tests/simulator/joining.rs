@@ -31,6 +31,7 @@ fn sender(start: StartRules) -> Sender {
     Sender::new(
         sender::Config {
             label: Label::new("x").expect("a label"),
+            name: None,
             session: SESSION,
             seed: 1,
             start,

@@ -67,6 +67,7 @@ pub(crate) fn member(blocks: usize) -> Receiver {
         group_size: 1,
         echo: ReceiverId(0),
         label: Label::new("x").unwrap(),
+        name: None,
     };
     receiver.handle_datagram(Time::ZERO, origin(Time::ZERO), &mut sealed(0, &Message::Announce(announce)));
     receiver.handle_timeout(Time::ZERO);

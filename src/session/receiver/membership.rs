@@ -70,6 +70,7 @@ pub(super) struct Membership {
     name: Name,
     session: SessionId,
     label: Label,
+    sender_name: Option<Name>,
     /// Where its newest datagrams come from, and when the last of them did.
     sender: SocketAddr,
     sender_heard: Time,
@@ -183,6 +184,7 @@ impl Membership {
             name: config.name,
             session,
             label: announce.label,
+            sender_name: announce.name,
             sender,
             sender_heard: now,
             elsewhere: 0,
@@ -285,6 +287,7 @@ impl Membership {
             session: self.session,
             label: self.label,
             sender: self.sender,
+            sender_name: self.sender_name,
             found: self.found,
             started: self.started,
             finished: self.finished,

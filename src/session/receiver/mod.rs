@@ -23,7 +23,7 @@ use super::{Beginning, Destination, Endpoint, Landed, Origin, StreamEnd, Transmi
 use crate::exit::Exit;
 use crate::fec::Block;
 use crate::time::Time;
-use crate::wire::{self, BlockNumber, DatagramNumber, Header, Kind, Label, SessionId};
+use crate::wire::{self, BlockNumber, DatagramNumber, Header, Kind, Label, Name, SessionId};
 
 /// How a session ended for the receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +85,8 @@ pub struct Summary {
     pub label: Label,
     /// Its sender.
     pub sender: SocketAddr,
+    /// What the sender calls itself.
+    pub sender_name: Option<Name>,
     /// When it was found.
     pub found: Time,
     /// When data began to flow.
@@ -401,6 +403,7 @@ mod tests {
             group_size: 1,
             echo: ReceiverId(0),
             label: Label::new("x").unwrap(),
+            name: None,
         }
     }
 

@@ -101,7 +101,8 @@ impl Receiver {
         };
         let phase = if announce.phase == Phase::Started { "started" } else { "waiting" };
         if self.tried.note(session) {
-            tracing::info!(label = %announce.label, sender = %from, %session, phase, "session found");
+            let name = announce.name.map(tracing::field::display);
+            tracing::info!(label = %announce.label, name, sender = %from, %session, phase, "session found");
         }
         member.begin_at(self.first_block);
         self.state = State::Member(Box::new(member));

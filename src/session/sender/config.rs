@@ -5,13 +5,15 @@ use std::time::Duration;
 use super::StartRules;
 use crate::seal::Seal;
 use crate::session::Rate;
-use crate::wire::{Label, SessionId};
+use crate::wire::{Label, Name, SessionId};
 
 /// What a sender is to do.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Name of the stream.
     pub label: Label,
+    /// What receivers call this sender; `None`: they know it by its address only.
+    pub name: Option<Name>,
     /// 128 random bits.
     pub session: SessionId,
     /// For jitter.

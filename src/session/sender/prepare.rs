@@ -267,6 +267,7 @@ impl Sender {
             group_size: self.group_size(),
             echo: self.outsiders.take_echo(),
             label: self.config.label,
+            name: self.config.name,
         };
         self.prepare_control(&Message::Announce(announce), What::Control)
     }
@@ -527,6 +528,7 @@ mod tests {
         };
         let config = Config {
             label: Label::new("x").unwrap(),
+            name: None,
             session: SessionId([0; 16]),
             seed: 0,
             start,

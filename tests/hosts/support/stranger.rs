@@ -139,6 +139,7 @@ impl Stranger {
             group_size: 1,
             echo: ReceiverId(0),
             label,
+            name: None,
         };
         let report = Report {
             receiver: id,
