@@ -16,7 +16,7 @@ const KNOWS: &[(&str, &[&str])] = &[
         &["archive", "command", "exit", "fec", "net", "seal", "session", "sink", "source", "time", "wire"],
     ),
     ("net", &["session", "time"]),
-    ("source", &["command", "fec", "session", "sink"]),
+    ("source", &["command", "disk", "fec", "session", "sink"]),
     ("sink", &["archive", "command", "disk", "exit", "fec", "session"]),
     ("command", &[]),
     ("disk", &[]),

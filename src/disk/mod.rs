@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 pub(crate) mod power_cut;
+pub(crate) mod special;
 
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions, Permissions};

@@ -15,6 +15,7 @@ use rustix::fs::{Advice, FileType, OFlags, fadvise, fstat};
 use rustix::io::Errno;
 
 use crate::command::{CommandLine, Commands, Running, Stream};
+use crate::disk::special;
 use crate::sink::{check_standard, pipe, wait};
 
 /// The source did not give its bytes. The message names the source, what the system said, and the remedy.
@@ -82,14 +83,14 @@ impl Input {
         }
     }
 
-    /// The file at `path`, from its beginning.
+    /// The file at `path`, from its beginning. Does not wait for the writer of a FIFO; [`Input::await_writer`] does.
     ///
     /// # Errors
-    /// When it is not there, not readable, or a directory.
+    /// When it is not there, not readable, a directory or a socket.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
         let name = format!("file \"{}\"", path.display());
-        match File::open(path) {
-            Ok(file) => Self::new(file.into(), name),
+        match special::open_to_read(path) {
+            Ok((file, _)) => Self::new(file.into(), name),
             Err(source) => Err(SourceError { action: format!("cannot read {name}"), source }),
         }
     }
@@ -142,6 +143,16 @@ impl Input {
     /// Size of the source where it is a regular file, when it was opened, in bytes.
     pub fn size(&self) -> Option<u64> {
         self.size
+    }
+
+    /// Waits for as long as it takes until somebody has opened the other side, where this is a FIFO: before that, a read
+    /// would give an end of file that is none.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn await_writer(&self) -> Result<(), SourceError> {
+        wait(self.fd.as_fd(), PollFlags::IN)
+            .map_err(|source| SourceError { action: format!("cannot read {}", self.name), source })
     }
 
     /// Whether the next [`Input::read`] gives something at once, waiting for it this long at most.

@@ -56,7 +56,8 @@ impl Reader {
 fn read(source: Source, empty: &Receiver<Block>, filled: &Sender<Given>, wake: impl Fn()) {
     let mut digest = StreamDigest::default();
     let Ok(mut block) = empty.recv() else { return };
-    let input = match source.open() {
+    let opened = source.open().and_then(|input| input.await_writer().map(|()| input));
+    let input = match opened {
         Ok(input) => input,
         Err(error) => {
             let _ = filled.send(Given::Block(block)).and_then(|()| filled.send(Given::Failed(error)));
