@@ -1,8 +1,8 @@
 //! `mcast keygen`: a key file for a group of hosts.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::Failure;
@@ -18,7 +18,7 @@ pub(super) fn run(path: Option<PathBuf>) -> Result<String, Failure> {
         None => {
             let path = PathBuf::from(DEFAULT_KEY_FILE);
             // Whoever may not make the directory is told so by the attempt to create the file.
-            let _ = path.parent().map(fs::create_dir);
+            let _ = path.parent().map(make_private_directory);
             path
         }
     };
@@ -26,6 +26,12 @@ pub(super) fn run(path: Option<PathBuf>) -> Result<String, Failure> {
     let secret = Secret::new(launch::random()?);
     create(&path, secret.to_text().as_bytes()).map_err(|error| refusal(&path, &error))?;
     Ok(format!("{}: key id {}\n", path.display(), GroupKey::new(&secret).id()))
+}
+
+/// A directory that nobody but its owner may look into, whatever the umask.
+fn make_private_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o700))
 }
 
 /// A new file that nobody but its owner can read, and that survives a power cut; none if it cannot be completed.
@@ -57,9 +63,15 @@ fn refusal(path: &Path, error: &io::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
+
+    #[test]
+    fn directory_of_the_key_is_its_owners_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("mcast");
+        make_private_directory(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o700);
+    }
 
     #[test]
     fn a_key_file_is_its_owners_alone_and_is_never_overwritten() {

@@ -1,14 +1,18 @@
 //! Which key a program uses: from the flag, the environment, systemd, or the one place in /etc.
 
-use std::ffi::OsString;
-use std::fs::{self, File};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::fs::{CWD, Dir, Mode, OFlags, openat};
+use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, geteuid, set_dumpable_behavior};
 use zeroize::Zeroizing;
 
 use super::args::path;
@@ -31,14 +35,23 @@ pub(super) struct KeyArgs {
     /// No key, even where there is one: anyone on the network can read and disturb
     #[arg(long, env = "MCAST_NO_KEY", value_parser = BoolishValueParser::new())]
     no_key: bool,
+
+    /// Refuse to run without a key, instead of going on in plain mode where none is found
+    #[arg(long, env = "MCAST_REQUIRE_KEY", value_parser = BoolishValueParser::new())]
+    require_key: bool,
 }
 
 /// Where keys are to be read from. Which of them exist shows when they are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum KeySource {
-    /// Nowhere: plain mode.
+    /// Nowhere, as `--no-key` asks: plain mode.
     #[default]
     None,
+    /// None was named, and none of the usual places has one.
+    Absent {
+        /// `--require-key`: then there is no session. Without it, plain mode.
+        required: bool,
+    },
     /// From these files, or all files of these directories.
     Files(Vec<PathBuf>),
     /// From the file that systemd provides for this service.
@@ -51,6 +64,12 @@ impl KeyArgs {
     }
 
     fn choose(self, credentials: Option<OsString>, default: &Path) -> Result<KeySource, Failure> {
+        if self.no_key && self.require_key {
+            return Err(Failure::usage(
+                "--no-key and --require-key exclude each other; leave out one of them, or unset its variable \
+                 (MCAST_NO_KEY, MCAST_REQUIRE_KEY)",
+            ));
+        }
         match (self.no_key, self.key_file.as_slice()) {
             (true, []) => return Ok(KeySource::None),
             (true, [file, ..]) => {
@@ -69,7 +88,11 @@ impl KeyArgs {
                 return Ok(KeySource::Credential(path));
             }
         }
-        Ok(if is_there(default) { KeySource::Files(vec![default.to_owned()]) } else { KeySource::None })
+        Ok(if is_there(default) {
+            KeySource::Files(vec![default.to_owned()])
+        } else {
+            KeySource::Absent { required: self.require_key }
+        })
     }
 }
 
@@ -107,32 +130,47 @@ impl KeySource {
 
     /// `None` in plain mode.
     fn read_all(&self) -> Result<Option<Vec<GroupKey>>, Failure> {
-        let files = match self {
+        const PLAIN: &str = "no key: anyone on this network can read and forge this session";
+        let paths = match self {
             Self::None => {
-                tracing::warn!(
-                    "no key: anyone on this network can read and forge this session; mcast keygen makes a key"
+                tracing::warn!("{PLAIN}");
+                return Ok(None);
+            }
+            Self::Absent { required: true } => {
+                return Err(refused(format!(
+                    "--require-key: no key found, neither $CREDENTIALS_DIRECTORY/mcast-key nor {DEFAULT_KEY_FILE}; \
+                     mcast keygen makes one, --key-file names another place"
+                )));
+            }
+            Self::Absent { required: false } => {
+                // As an error, which -q shows too: a key file that has gone must not go unnoticed.
+                tracing::error!(
+                    "{PLAIN}; mcast keygen makes a key, --require-key insists on one, --no-key says that none is meant"
                 );
                 return Ok(None);
             }
-            Self::Credential(path) => vec![path.clone()],
-            Self::Files(paths) => {
-                let mut files = Vec::new();
-                for path in paths {
-                    if path.is_dir() { files.extend(files_in(path)?) } else { files.push(path.clone()) }
-                }
-                files
-            }
+            Self::Credential(path) => std::slice::from_ref(path),
+            Self::Files(paths) => paths,
         };
+        // The service manager guards its directory, and lets the service in by an access list, which shows as group.
+        let forbidden = if matches!(self, Self::Credential(_)) { 0o007 } else { 0o077 };
+        hide_memory();
+        let mut files = Vec::new();
+        for path in paths {
+            let file = open(CWD, path, path)?;
+            if metadata(&file, path)?.is_dir() {
+                files.extend(files_in(&file, path)?);
+            } else {
+                files.push((path.clone(), file));
+            }
+        }
         if files.len() > MOST_KEYS {
             return Err(refused(format!("{} key files are too many; keep {MOST_KEYS} at most", files.len())));
         }
-        hide_memory();
-        // The service manager guards its directory, and lets the service in by an access list, which shows as group.
-        let forbidden = if matches!(self, Self::Credential(_)) { 0o007 } else { 0o077 };
         let mut keys: Vec<GroupKey> = Vec::new();
-        for file in &files {
-            let key = read(file, forbidden)?;
-            tracing::debug!(id = %key.id(), file = %file.display(), "key");
+        for (path, file) in files {
+            let key = read(&path, file, forbidden)?;
+            tracing::debug!(id = %key.id(), file = %path.display(), "key");
             if keys.iter().all(|other| other.id() != key.id()) {
                 keys.push(key);
             }
@@ -148,54 +186,92 @@ pub(super) fn hide_memory() {
 }
 
 /// The files of a directory of keys, in the order of their names; those whose names begin with a dot are left alone.
-fn files_in(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let cannot = |error: io::Error| {
+fn files_in(directory: &File, path: &Path) -> Result<Vec<(PathBuf, File)>, Failure> {
+    let shown = path.display();
+    let cannot = |errno: Errno| {
         refused(format!(
-            "cannot list key directory \"{}\": {error}; check its owner and mode",
-            directory.display()
+            "cannot list key directory \"{shown}\": {}; check its owner and mode",
+            io::Error::from(errno)
         ))
     };
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory).map_err(cannot)? {
-        let path = entry.map_err(cannot)?.path();
-        let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !hidden && !path.is_dir() {
-            files.push(path);
+    let there = metadata(directory, path)?;
+    check_owner("key directory", path, there.uid())?;
+    if there.mode() & 0o022 != 0 {
+        return Err(refused(format!(
+            "key directory \"{shown}\" has mode {:04o}: others may put keys there; chmod 700 it, and look for keys \
+             that are not yours",
+            there.mode() & 0o7777
+        )));
+    }
+    let mut names = Vec::new();
+    for entry in Dir::read_from(directory).map_err(cannot)? {
+        let name = OsStr::from_bytes(entry.map_err(cannot)?.file_name().to_bytes()).to_owned();
+        if !name.as_bytes().starts_with(b".") {
+            names.push(name);
         }
-        // More than may be used need not all be remembered.
-        if files.len() > MOST_KEYS {
+        // More than may be used need not all be remembered, and directories are not counted yet.
+        if names.len() > 2 * MOST_KEYS {
             break;
         }
     }
-    if files.is_empty() {
-        return Err(refused(format!("no key file in \"{}\"; mcast keygen makes one", directory.display())));
+    names.sort();
+    let mut files = Vec::new();
+    for name in names {
+        let path = path.join(&name);
+        let file = open(directory, Path::new(&name), &path)?;
+        if !metadata(&file, &path)?.is_dir() {
+            files.push((path, file));
+        }
     }
-    files.sort();
+    if files.is_empty() {
+        return Err(refused(format!("no key file in \"{shown}\"; mcast keygen makes one")));
+    }
     Ok(files)
 }
 
-/// Reads a key file that must have none of these permissions.
-fn read(path: &Path, forbidden: u32) -> Result<GroupKey, Failure> {
-    let cannot = |error: io::Error| {
-        let remedy = match error.kind() {
-            io::ErrorKind::NotFound => "mcast keygen makes one",
-            _ => "it must belong to the user that runs this; --no-key goes without",
-        };
-        refused(format!("cannot read key file \"{}\": {error}; {remedy}", path.display()))
-    };
+/// Opens a key file, or a directory of them, called `name` in `directory`; `path` is what people call it.
+fn open(directory: impl AsFd, name: &Path, path: &Path) -> Result<File, Failure> {
     // Not blocking: a pipe without a writer would hold the program up for ever.
-    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
-    let file =
-        rustix::fs::open(path, flags, rustix::fs::Mode::empty()).map_err(|errno| cannot(errno.into()))?;
-    let file = File::from(file);
-    let metadata = file.metadata().map_err(cannot)?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = openat(directory, name, flags, Mode::empty());
+    file.map(File::from).map_err(|errno| unreadable(path, &errno.into()))
+}
+
+fn metadata(file: &File, path: &Path) -> Result<Metadata, Failure> {
+    file.metadata().map_err(|error| unreadable(path, &error))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    let remedy = match error.kind() {
+        io::ErrorKind::NotFound => "mcast keygen makes one",
+        _ => "it must belong to the user that runs this; --no-key goes without",
+    };
+    refused(format!("cannot read key file \"{}\": {error}; {remedy}", path.display()))
+}
+
+/// Refuses what another user than root or the one that runs this owns: its owner knows the key, or may add one.
+fn check_owner(what: &str, path: &Path, owner: u32) -> Result<(), Failure> {
+    if owner == 0 || owner == geteuid().as_raw() {
+        return Ok(());
+    }
+    Err(refused(format!(
+        "{what} \"{}\" belongs to user {owner}, who knows what is in it or may change it; chown it to root or to the \
+         user that runs this",
+        path.display()
+    )))
+}
+
+/// Reads a key file that must have none of these permissions.
+fn read(path: &Path, file: File, forbidden: u32) -> Result<GroupKey, Failure> {
+    let metadata = metadata(&file, path)?;
     if !metadata.is_file() {
         return Err(refused(format!(
             "\"{}\" is no file; name a key file made by mcast keygen",
             path.display()
         )));
     }
-    let mode = metadata.permissions().mode() & 0o777;
+    check_owner("key file", path, metadata.uid())?;
+    let mode = metadata.mode() & 0o777;
     if mode & forbidden != 0 {
         let path = path.display();
         return Err(refused(format!(
@@ -203,7 +279,8 @@ fn read(path: &Path, forbidden: u32) -> Result<GroupKey, Failure> {
         )));
     }
     let mut text = Zeroizing::new(Vec::with_capacity(MOST_BYTES));
-    file.take(MOST_BYTES as u64).read_to_end(&mut text).map_err(cannot)?;
+    let taken = file.take(MOST_BYTES as u64).read_to_end(&mut text);
+    taken.map_err(|error| unreadable(path, &error))?;
     let secret = Secret::parse(&text)
         .map_err(|error| refused(format!("key file \"{}\" cannot be used: {error}", path.display())))?;
     Ok(GroupKey::new(&secret))
@@ -220,6 +297,8 @@ const MOST_BYTES: usize = 1_024;
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::cli::keygen;
 
@@ -235,7 +314,8 @@ mod tests {
     }
 
     fn args(key_file: &[&Path], no_key: bool) -> KeyArgs {
-        KeyArgs { key_file: key_file.iter().map(|path| (*path).to_owned()).collect(), no_key }
+        let key_file = key_file.iter().map(|path| (*path).to_owned()).collect();
+        KeyArgs { key_file, no_key, require_key: false }
     }
 
     fn key_text(byte: u8) -> Vec<u8> {
@@ -260,9 +340,61 @@ mod tests {
         assert_eq!(chosen(args(&[], false), None), files(&[&default]));
         assert_eq!(chosen(args(&[], true), directory()), KeySource::None);
         let nowhere = etc.path().join("missing/key");
-        assert_eq!(args(&[], false).choose(None, &nowhere).unwrap(), KeySource::None);
+        let absent = KeySource::Absent { required: false };
+        assert_eq!(args(&[], false).choose(None, &nowhere).unwrap(), absent);
         let contradiction = args(&[given], true).choose(None, &nowhere).unwrap_err();
         assert_eq!(contradiction.exit, Exit::Usage);
+    }
+
+    #[test]
+    fn a_required_key_that_is_nowhere_is_refused_and_excludes_plain_mode() {
+        let nowhere = Path::new("/nowhere/key");
+        let required = |no_key| KeyArgs { require_key: true, ..args(&[], no_key) };
+        let failure = required(false).choose(None, nowhere).unwrap().seal().unwrap_err();
+        assert!(
+            failure.exit == Exit::Authentication && failure.message.contains(DEFAULT_KEY_FILE),
+            "{failure}"
+        );
+        assert_eq!(required(true).choose(None, nowhere).unwrap_err().exit, Exit::Usage);
+        let key = directory(&[("key", &key_text(1))]);
+        let found = required(false).choose(None, &key.path().join("key")).unwrap();
+        assert!(found.accept().is_ok_and(|accept| matches!(accept, Accept::Aead(_))));
+        let absent = args(&[], false).choose(None, nowhere).unwrap();
+        assert!(matches!(absent.accept(), Ok(Accept::Crc)), "without the flag it is plain mode");
+    }
+
+    #[test]
+    fn key_of_another_user_is_refused_and_one_of_root_taken() {
+        let path = Path::new("key");
+        check_owner("key file", path, 0).unwrap();
+        check_owner("key file", path, geteuid().as_raw()).unwrap();
+        let failure = check_owner("key file", path, geteuid().as_raw() + 1).unwrap_err();
+        assert!(failure.exit == Exit::Authentication && failure.message.contains("chown"), "{failure}");
+    }
+
+    #[test]
+    fn key_directory_that_others_may_write_to_is_refused() {
+        let files = directory(&[("a", &key_text(1))]);
+        for mode in [0o770, 0o702, 0o1777] {
+            fs::set_permissions(files.path(), fs::Permissions::from_mode(mode)).unwrap();
+            let failure = KeySource::Files(vec![files.path().to_owned()]).accept().unwrap_err();
+            assert!(failure.message.contains("chmod 700"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn pipe_or_device_as_a_key_file_is_refused_without_waiting() {
+        let directory = tempfile::tempdir().unwrap();
+        let fifo = directory.path().join("fifo");
+        rustix::fs::mknodat(CWD, &fifo, rustix::fs::FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        for source in [
+            KeySource::Files(vec![fifo]),
+            KeySource::Files(vec![directory.path().to_owned()]),
+            KeySource::Files(vec!["/dev/zero".into()]),
+        ] {
+            let failure = source.accept().unwrap_err();
+            assert!(failure.message.contains("is no file"), "{failure}");
+        }
     }
 
     #[test]

@@ -332,6 +332,7 @@ impl<'a> Work<'a> {
         if let Some(summary) = self.receiver.summary() {
             report.label = Some(summary.label.to_string());
             report.session = Some(summary.session.to_string());
+            report.key = summary.key.map(|key| key.to_string());
             self.lasting.forget_session(summary.session);
             report.sender = Some(summary.sender.to_string());
             report.bytes = summary.bytes;

@@ -25,6 +25,8 @@ pub struct SenderReport {
     pub label: String,
     /// Session id in hexadecimal digits; `None` before there was one.
     pub session: Option<String>,
+    /// Id of the key that the session is sealed with; `None` in plain mode, and before there was a session.
+    pub key: Option<String>,
     /// Bytes of the stream.
     pub bytes: u64,
     /// Digest of the whole stream, `algorithm:hex`; `None` where it was not read to its end.
@@ -83,6 +85,8 @@ pub struct ReceiverReport {
     pub label: Option<String>,
     /// Session id in hexadecimal digits; `None` before there was one.
     pub session: Option<String>,
+    /// Id of the key that the session is sealed with; `None` in plain mode, and before there was a session.
+    pub key: Option<String>,
     /// What this receiver calls itself.
     pub name: String,
     /// Address and port of the sender.
@@ -188,6 +192,7 @@ impl SenderReport {
             exit_code: 0,
             label: label.to_owned(),
             session: None,
+            key: None,
             bytes: 0,
             digest: None,
             start_wait_s: Seconds::default(),
@@ -211,6 +216,7 @@ impl ReceiverReport {
             exit_code: 0,
             label: None,
             session: None,
+            key: None,
             name: name.to_owned(),
             sender: None,
             bytes: 0,
@@ -341,6 +347,7 @@ mod tests {
     fn sender() -> SenderReport {
         let mut report = SenderReport::new("prod");
         report.session = Some("00112233445566778899aabbccddeeff".to_owned());
+        report.key = Some("0123456789abcdef".to_owned());
         report.bytes = 1_000_000_000;
         report.digest = Some("xxh3-128:99aa06d3".to_owned());
         report.start_wait_s = Seconds(Duration::from_millis(1500));

@@ -236,6 +236,7 @@ impl Work {
         let sender = &self.sender;
         let mut report = SenderReport::new(&config.label);
         report.session = Some(sender.config().session.to_string());
+        report.key = sender.config().seal.key().map(|key| key.id().to_string());
         let complete =
             matches!(sender.ended(), Some(sender::Ended { exit: Exit::Complete | Exit::Partial, .. }));
         // What was read but never arrived anywhere is nobody's progress.

@@ -20,6 +20,7 @@ mod commands_killed;
 mod deaths;
 mod degraded;
 mod files;
+mod key_files;
 mod limits;
 mod losses;
 mod multicast;

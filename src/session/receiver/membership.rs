@@ -19,7 +19,7 @@ use super::horizon::Horizon;
 use super::{Config, Ended, Event, Summary};
 use crate::exit::Exit;
 use crate::fec::Block;
-use crate::seal::{Opener, Party, Seal, Sealer};
+use crate::seal::{GroupKey, Opener, Party, Seal, Sealer};
 use crate::time::Time;
 use crate::wire::{Announce, BlockNumber, DatagramNumber, Label, Name, Need, ReceiverId, SessionId, Stage};
 
@@ -288,6 +288,7 @@ impl Membership {
             label: self.label,
             sender: self.sender,
             sender_name: self.sender_name,
+            key: self.seal.key().map(GroupKey::id),
             found: self.found,
             started: self.started,
             finished: self.finished,

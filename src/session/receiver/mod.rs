@@ -22,6 +22,7 @@ use super::strangers::Strangers;
 use super::{Beginning, Destination, Endpoint, Landed, Origin, StreamEnd, Transmit, WireStats};
 use crate::exit::Exit;
 use crate::fec::Block;
+use crate::seal::KeyId;
 use crate::time::Time;
 use crate::wire::{self, BlockNumber, DatagramNumber, Header, Kind, Label, Name, SessionId};
 
@@ -87,6 +88,8 @@ pub struct Summary {
     pub sender: SocketAddr,
     /// What the sender calls itself.
     pub sender_name: Option<Name>,
+    /// The key that it is sealed with; `None` in plain mode.
+    pub key: Option<KeyId>,
     /// When it was found.
     pub found: Time,
     /// When data began to flow.
