@@ -54,7 +54,7 @@ impl Archive {
 
     /// `mcast archive TASK DIR REST…`.
     fn command(&self, task: &str, rest: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mcast"));
+        let mut command = crate::blind::command(env!("CARGO_BIN_EXE_mcast"));
         command.args(["archive", task]).arg(self.path()).args(rest);
         command
     }

@@ -14,6 +14,8 @@
 
 mod archive;
 mod bad_input;
+#[path = "../common/blind.rs"]
+mod blind;
 mod clocks;
 mod commands;
 mod commands_killed;

@@ -12,6 +12,8 @@ use crate::support::wait::{comes_true, for_as_long_as};
 use crate::support::{Host, Lab, MIB, PATIENCE, Program, Source};
 
 const PORT: u16 = 7767;
+/// No key in either pass: the test is about plain mode itself.
+const PLAIN: [&str; 1] = ["--no-key"];
 
 /// A stranger at work, on a thread of his own.
 struct Attack {
@@ -141,7 +143,7 @@ fn with_a_key_what_is_played_back_within_a_session_changes_nothing() {
 fn without_a_key_a_stranger_at_his_own_address_changes_nothing_under_way() {
     let lab = Lab::with(3, &["--rate", "500mbit"]);
     let source = Source::new(32, 24 * MIB);
-    let (mut sender, mut receivers) = session(&lab, source, &[]);
+    let (mut sender, mut receivers) = session(&lab, source, &PLAIN);
     sender.feed_to(8 * MIB);
     for receiver in &receivers {
         receiver.must_deliver(4 * MIB, PATIENCE);
@@ -170,7 +172,7 @@ fn without_a_key_a_stranger_at_his_own_address_changes_nothing_under_way() {
 fn without_a_key_who_borrows_addresses_deceives_nobody() {
     let lab = Lab::with(3, &["--rate", "500mbit"]);
     let source = Source::new(33, 24 * MIB);
-    let (mut sender, mut receivers) = session(&lab, source, &["--peer-timeout", "2s"]);
+    let (mut sender, mut receivers) = session(&lab, source, &["--no-key", "--peer-timeout", "2s"]);
     sender.feed_to(8 * MIB);
     for receiver in &receivers {
         receiver.must_deliver(4 * MIB, PATIENCE);
@@ -199,7 +201,7 @@ fn without_a_key_who_borrows_addresses_deceives_nobody() {
 fn a_flood_on_both_ports_is_not_answered_and_the_transfer_completes() {
     let keys = Keys::new();
     let file = keys.file(1);
-    for options in [&[][..], &["-k", file.to_str().unwrap()]] {
+    for options in [&PLAIN[..], &["-k", file.to_str().unwrap()]] {
         let lab = Lab::with(3, &["--offload", "on"]);
         let source = Source::new(37, 48 * MIB);
         let (mut sender, mut receivers) = session(&lab, source, options);
@@ -274,9 +276,9 @@ fn ends_with_another_key_or_none_are_refused_from_both_sides_with_both_ids() {
     let [one, two] = files.each_ref().map(|file| ["-k", file.to_str().unwrap()]);
     let ids = [keys::id(1), keys::id(2)];
     let cases: [(&[&str], &[&str], &[&str]); 4] = [
-        (&one, &["--no-key"], &[&ids[0]]),
-        (&["--no-key"], &one, &[&ids[0]]),
-        (&[], &two, &[&ids[1]]),
+        (&one, &PLAIN, &[&ids[0]]),
+        (&PLAIN, &one, &[&ids[0]]),
+        (&PLAIN, &two, &[&ids[1]]),
         (&one, &two, &[&ids[0], &ids[1]]),
     ];
     thread::scope(|scope| {
@@ -360,7 +362,7 @@ fn senders_with_different_keys_share_a_group_and_port_and_are_kept_apart() {
     let keys = Keys::new();
     let files = [keys.file(1), keys.file(2)];
     let [one, two] = files.each_ref().map(|file| ["-k", file.to_str().unwrap()]);
-    let options: [&[&str]; 3] = [&one, &two, &[]];
+    let options: [&[&str]; 3] = [&one, &two, &PLAIN];
     let sources = [Source::new(1, 8 * MIB), Source::new(2, 8 * MIB), Source::new(3, 8 * MIB)];
     let mut receivers = [0, 1, 2].map(|n| lab.host(n + 3).recv(&format!("r{n}")).args(options[n]).start());
     let mut senders = [0, 1, 2].map(|n| {

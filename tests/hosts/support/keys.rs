@@ -1,4 +1,7 @@
 //! Key files for programs of a test.
+//!
+//! The tests run in two passes, one without and one with a key for all programs that the test itself gives none. What a
+//! test claims holds in both, unless it says why not.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -6,6 +9,26 @@ use std::path::{Path, PathBuf};
 
 use mcast::seal::{GroupKey, Secret};
 use tempfile::TempDir;
+
+/// Which of the two passes this is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pass {
+    /// No program has a key.
+    Plain,
+    /// Every program has the key [`OF_THE_PASS`].
+    WithKey,
+}
+
+/// The pass that the variable `HOSTS_WITH_KEY` asks for: `scripts/test` sets it.
+pub(crate) fn pass() -> Pass {
+    match std::env::var_os("HOSTS_WITH_KEY") {
+        Some(value) if !value.is_empty() => Pass::WithKey,
+        _ => Pass::Plain,
+    }
+}
+
+/// The key of all programs in the second pass, see [`Keys::file`].
+pub(crate) const OF_THE_PASS: u8 = 0xaa;
 
 /// A directory of key files, each named after the byte that it is made of.
 pub(crate) struct Keys(TempDir);

@@ -95,9 +95,9 @@ impl Host {
         Ipv4Addr::new(10, 77, 0, u8::try_from(self.number + 1).unwrap())
     }
 
-    /// A command that runs on this host; its process is the program itself, so that signals reach it.
+    /// A command that runs on this host, blind to the environment of the tests; its process is the program itself, so that signals reach it.
     pub(crate) fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
+        let mut command = crate::blind::command("nsenter");
         command.arg(format!("--net={}", self.namespace().display())).arg("--").arg(program);
         command
     }

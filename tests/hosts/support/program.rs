@@ -11,6 +11,7 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, pidfd_getfd, pid
 use tempfile::TempDir;
 
 use super::kernel::{Ability, Kernel};
+use super::keys::{self, Keys, Pass};
 use super::processes::Tag;
 use super::stdio::{Feeder, Listener, Taker};
 use super::wait::{Stopwatch, comes_true, interest, readable};
@@ -21,6 +22,7 @@ pub(crate) struct Launch {
     what: String,
     command: Command,
     directory: TempDir,
+    keys: Keys,
     source: Option<Source>,
     stdin: Option<Stdio>,
     stdout: Option<Stdio>,
@@ -32,6 +34,7 @@ pub(crate) struct Launch {
 }
 
 impl Launch {
+    /// `command` should be made by [`super::Host::command`] or [`blind::command`](crate::blind::command).
     pub(crate) fn new(mut command: Command, what: &str) -> Self {
         let tag = Tag::new();
         tag.mark(&mut command);
@@ -40,6 +43,7 @@ impl Launch {
             what: what.to_owned(),
             command,
             directory,
+            keys: Keys::new(),
             source: None,
             stdin: None,
             stdout: None,
@@ -121,8 +125,16 @@ impl Launch {
         self
     }
 
-    /// Starts it, with `--report` in a directory of its own.
+    /// Starts it, with `--report` in a directory of its own, and with the key of this pass, or `--no-key`, unless the
+    /// test has said which key it uses. So it never looks for a key on this machine.
     pub(crate) fn start(mut self) -> Program {
+        let said = |argument: &OsStr| KEY_OPTIONS.iter().any(|option| argument == *option);
+        if !self.command.get_args().any(said) {
+            match keys::pass() {
+                Pass::Plain => self.command.arg("--no-key"),
+                Pass::WithKey => self.command.arg("--key-file").arg(self.keys.file(keys::OF_THE_PASS)),
+            };
+        }
         self.command.arg("--report").arg(self.directory.path().join(REPORT));
         self.command.args(self.trailing);
         let given_stdin = self.stdin.take().unwrap_or_else(Stdio::null);
@@ -139,6 +151,7 @@ impl Launch {
             child,
             handle,
             directory: self.directory,
+            _keys: self.keys,
             feeder,
             taker,
             listener,
@@ -155,6 +168,8 @@ pub(crate) struct Program {
     /// Names the process for ever, unlike its number.
     handle: OwnedFd,
     directory: TempDir,
+    /// The key file, which a program with `--repeat` may read again.
+    _keys: Keys,
     feeder: Option<Feeder>,
     taker: Option<Taker>,
     listener: Listener,
@@ -410,3 +425,5 @@ impl Drop for Program {
 
 const OUTPUT: &str = "output";
 const REPORT: &str = "report.json";
+/// Options by which a test says itself which key a program uses.
+const KEY_OPTIONS: [&str; 3] = ["-k", "--key-file", "--no-key"];
