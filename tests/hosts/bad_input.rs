@@ -25,12 +25,12 @@ fn must_be_refused(launch: Launch, code: u8, words: &[&str]) {
 
 fn send(lab: &Lab, arguments: &[&str]) -> Launch {
     let command = lab.sender().command(env!("CARGO_BIN_EXE_mcast-send"));
-    Launch::new(command, "sender").args(&["-q", "--no-key"]).args(arguments).source(Source::new(1, KIB))
+    Launch::new(command, "sender").arg("-q").args(arguments).source(Source::new(1, KIB))
 }
 
 fn recv(lab: &Lab, arguments: &[&str]) -> Launch {
     let command = lab.host(1).command(env!("CARGO_BIN_EXE_mcast-recv"));
-    Launch::new(command, "receiver").args(&["-q", "--no-key"]).args(arguments)
+    Launch::new(command, "receiver").arg("-q").args(arguments)
 }
 
 #[test]

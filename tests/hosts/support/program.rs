@@ -23,6 +23,7 @@ pub(crate) struct Launch {
     command: Command,
     directory: TempDir,
     keys: Keys,
+    looks_for_key: bool,
     source: Option<Source>,
     stdin: Option<Stdio>,
     stdout: Option<Stdio>,
@@ -44,6 +45,7 @@ impl Launch {
             command,
             directory,
             keys: Keys::new(),
+            looks_for_key: false,
             source: None,
             stdin: None,
             stdout: None,
@@ -76,6 +78,12 @@ impl Launch {
     pub(crate) fn writes_file(mut self) -> Self {
         let path = self.directory.path().join(OUTPUT);
         self.command.arg("--output").arg(path);
+        self
+    }
+
+    /// The program gets no option about keys, and looks for one by itself.
+    pub(crate) fn looks_for_key(mut self) -> Self {
+        self.looks_for_key = true;
         self
     }
 
@@ -126,10 +134,10 @@ impl Launch {
     }
 
     /// Starts it, with `--report` in a directory of its own, and with the key of this pass, or `--no-key`, unless the
-    /// test has said which key it uses. So it never looks for a key on this machine.
+    /// test has said which key it uses, or that it looks for one. So no other looks for a key on this machine.
     pub(crate) fn start(mut self) -> Program {
         let said = |argument: &OsStr| KEY_OPTIONS.iter().any(|option| argument == *option);
-        if !self.command.get_args().any(said) {
+        if !self.looks_for_key && !self.command.get_args().any(said) {
             match keys::pass() {
                 Pass::Plain => self.command.arg("--no-key"),
                 Pass::WithKey => self.command.arg("--key-file").arg(self.keys.file(keys::OF_THE_PASS)),
