@@ -8,11 +8,24 @@ use std::process::Stdio;
 
 use assert_cmd::Command;
 
+#[path = "common/blind.rs"]
+mod blind;
+
+/// One of the programs, blind to this machine.
+fn program(name: &str) -> Command {
+    Command::from_std(blind::command(assert_cmd::cargo::cargo_bin(name)))
+}
+
 /// Runs the program with an empty pipe as standard input and a pipe as standard output, and expects it to fail with this
 /// code in one line on stderr that has all these parts.
 fn fails(program: &str, args: &[&str], code: i32, parts: &[&str]) {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin(program));
-    let output = command.args(["-q", "--start-timeout", "1ms"]).args(args).write_stdin("").output().unwrap();
+    let mut command = self::program(program);
+    let output = command
+        .args(["-q", "--no-key", "--start-timeout", "1ms"])
+        .args(args)
+        .write_stdin("")
+        .output()
+        .unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(code), "{program} {args:?}: {text}");
     assert!(
@@ -105,10 +118,103 @@ fn a_report_that_cannot_be_written_is_refused_before_the_session() {
 
 #[test]
 fn a_value_from_the_environment_is_named_as_it_was_written() {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin("mcast-send"));
+    let mut command = program("mcast-send");
     let output = command.env("MCAST_RATE", "fast").write_stdin("").output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(2) && text.contains("MCAST_RATE=fast"), "{text}");
+}
+
+/// Sender and receiver without a peer, with these variables. Both exit with this code and say these words.
+fn with_variables(variables: &[(&str, &str)], code: i32, parts: &[&str]) -> String {
+    let mut all = String::new();
+    for name in ["mcast-send", "mcast-recv"] {
+        let mut command = program(name);
+        command.args(["--no-key", "--start-timeout", "1ms"]).envs(variables.iter().copied());
+        let output = command.write_stdin("").output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{name} {variables:?}: {text}");
+        for part in parts {
+            assert!(text.contains(part), "{name} {variables:?}: \"{part}\" is not in: {text}");
+        }
+        all.push_str(&text);
+    }
+    all
+}
+
+/// The variables of all options, as the help has the options.
+fn variables_of_all_options() -> Vec<String> {
+    let mut names = Vec::new();
+    for name in ["mcast-send", "mcast-recv"] {
+        let help = String::from_utf8(program(name).arg("--help").output().unwrap().stdout).unwrap();
+        let options = help.split_whitespace().filter_map(|word| word.strip_prefix("--"));
+        let options = options.map(|option| option.trim_end_matches(|c: char| !c.is_ascii_lowercase()));
+        names.extend(
+            options
+                .filter(|option| !["", "help", "version"].contains(option))
+                .map(|option| format!("MCAST_{}", option.replace('-', "_").to_uppercase())),
+        );
+    }
+    names.sort();
+    names.dedup();
+    names
+}
+
+#[test]
+fn empty_variable_is_an_unset_one_for_every_option() {
+    let names = variables_of_all_options();
+    assert!(names.len() > 30 && names.contains(&"MCAST_QUIET".to_owned()), "{names:?}");
+    let mut empty: Vec<_> = names.iter().map(|name| (name.as_str(), "")).collect();
+    empty.extend([
+        ("MCAST_LOG", ""),
+        ("CREDENTIALS_DIRECTORY", ""),
+        ("NOTIFY_SOCKET", ""),
+        ("MCAST_PORTS", ""),
+    ]);
+    empty.push(("MCAST_INTERFACE", "lo"));
+    let text = with_variables(&empty, 4, &["interface=lo"]);
+    assert!(!text.contains("ignored") && !text.contains("MCAST_"), "{text}");
+}
+
+#[test]
+fn variables_of_a_service_named_mcast_set_nothing_and_are_named() {
+    let linked = [
+        ("MCAST_INTERFACE", "lo"),
+        ("MCAST_PORT", "tcp://10.0.0.1:7767"),
+        ("MCAST_NAME", "/backup/mcast"),
+        ("MCAST_SERVICE_HOST", "10.0.0.1"),
+        ("MCAST_SERVICE_PORT", "7767"),
+        ("MCAST_PORT_7767_UDP", "udp://10.0.0.1:7767"),
+        ("MCAST_PORT_7767_UDP_PROTO", "udp"),
+    ];
+    let parts = ["MCAST_PORT=\"tcp://10.0.0.1:7767\"", "MCAST_NAME=\"/backup/mcast\"", "Kubernetes", ":7767"];
+    let text = with_variables(&linked, 4, &parts);
+    assert!(!text.contains("MCAST_SERVICE") && !text.contains("_UDP"), "{text}");
+}
+
+#[test]
+fn mistaken_variable_is_named_with_its_value_and_the_remedy() {
+    with_variables(&[("MCAST_PORT", "http")], 2, &["MCAST_PORT=http"]);
+    with_variables(&[("MCAST_QUIET", "maybe")], 2, &["MCAST_QUIET=maybe", "true"]);
+    with_variables(&[("MCAST_VERBOSE", "debug")], 2, &["MCAST_VERBOSE=debug"]);
+    with_variables(&[("MCAST_PROGRESS", "loud")], 2, &["MCAST_PROGRESS=loud", "never"]);
+    with_variables(&[("MCAST_LOG", "mcast=loud")], 2, &["MCAST_LOG=mcast=loud"]);
+    let near = [("MCAST_INTERFACE", "lo"), ("MCAST_LABELS", "shop"), ("MCAST_KEYFILE", "/etc/key")];
+    with_variables(&near, 4, &["MCAST_LABELS=\"shop\"", "MCAST_LABEL?", "MCAST_KEY_FILE?"]);
+    fails("mcast-send", &["--require", "a,b c"], 2, &["--require b c"]);
+    let mut send = program("mcast-send");
+    let output = send.env("MCAST_REQUIRE", "a,b c").write_stdin("").output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && text.contains("MCAST_REQUIRE=a,b c"), "{text}");
+}
+
+#[test]
+fn variables_decide_nothing_about_mcast_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut prune = program("mcast");
+    prune.args(["archive", "prune"]).arg(directory.path()).env("MCAST_KEEP_LAST", "1");
+    let output = prune.output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && text.contains("--keep-"), "{text}");
 }
 
 #[test]
@@ -128,7 +234,7 @@ fn terminals_carry_no_stream() {
     // script(1) gives a terminal to what it runs, and passes its exit code on.
     for (program, part) in [("mcast-send", "-f"), ("mcast-recv", "-o")] {
         let program = assert_cmd::cargo::cargo_bin(program);
-        let output = std::process::Command::new("script")
+        let output = blind::command("script")
             .args(["-qec", program.to_str().unwrap(), "/dev/null"])
             .stdin(Stdio::null())
             .output()
@@ -143,8 +249,8 @@ fn terminals_carry_no_stream() {
 #[test]
 fn a_closed_standard_stream_is_neither_an_empty_stream_nor_a_place_for_one() {
     let closed = |program: &str, redirection: &str| {
-        let output = std::process::Command::new("sh")
-            .args(["-c", &format!("exec \"$0\" -q -i lo --start-timeout 1ms {redirection}")])
+        let output = blind::command("sh")
+            .args(["-c", &format!("exec \"$0\" -q --no-key -i lo --start-timeout 1ms {redirection}")])
             .arg(assert_cmd::cargo::cargo_bin(program))
             .stdin(Stdio::null())
             .output()

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use mcast::exit::Exit;
 
+#[path = "common/blind.rs"]
+mod blind;
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
 }
@@ -70,8 +73,7 @@ fn commands_that_documents_name_exist_and_can_be_run() {
 #[test]
 fn tasks_and_flags_of_the_archive_that_the_readme_shows_are_those_of_the_program() {
     let help = |program: &str, task: &[&str]| {
-        let output =
-            assert_cmd::Command::new(assert_cmd::cargo::cargo_bin(program)).args(task).arg("--help").output();
+        let output = blind::command(assert_cmd::cargo::cargo_bin(program)).args(task).arg("--help").output();
         let output = output.unwrap_or_else(|error| panic!("{program} {task:?}: {error}"));
         assert!(output.status.success(), "{program} {task:?}");
         String::from_utf8_lossy(&output.stdout).into_owned()

@@ -1,6 +1,6 @@
 //! What both command lines share: common flags, errors in one line, help.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -9,6 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Args, Parser, ValueEnum};
 
 use super::config::{DEFAULT_GROUP, DEFAULT_PORT, LogFormat, NetworkConfig, OutputConfig, ProgressMode};
+use super::environment::Environment;
 use super::error::Failure;
 use super::values;
 use crate::command::CommandLine;
@@ -145,16 +146,36 @@ pub(super) enum Asked<T> {
     Print(String),
 }
 
-/// Reads a command line, program name first.
-pub(super) fn parse<P: Parser>(args: impl IntoIterator<Item = OsString>) -> Result<Asked<P>, Failure> {
-    let mut command = command::<P>();
+/// Reads a command line, program name first, and the variables of the options that it does not give.
+pub(super) fn parse<P: Parser>(
+    args: impl IntoIterator<Item = OsString>,
+    environment: &Environment,
+) -> Result<Asked<P>, Failure> {
+    let mut command = with_variables_of(environment, command::<P>());
     let name = command.get_name().to_owned();
     let matches = command.try_get_matches_from_mut(args);
     match matches.and_then(|mut matches| P::from_arg_matches_mut(&mut matches)) {
         Ok(parsed) => Ok(Asked::Run(parsed)),
         Err(error) if !error.use_stderr() => Ok(Asked::Print(error.render().to_string())),
-        Err(error) => Err(Failure::usage(format!("{}; see {name} --help", one_line(&error)))),
+        Err(error) => Err(Failure::usage(format!("{}; see {name} --help", one_line(&error, environment)))),
     }
+}
+
+/// The variables of a program's options.
+pub(super) fn variables<P: Parser>() -> Vec<String> {
+    let command = P::command();
+    let names = command.get_arguments().filter_map(clap::Arg::get_env);
+    names.map(|name| name.to_string_lossy().into_owned()).collect()
+}
+
+/// clap reads the variables of this process; here it forgets those that `environment` does not have.
+fn with_variables_of(environment: &Environment, command: clap::Command) -> clap::Command {
+    let forget = |command: clap::Command| with_variables_of(environment, command);
+    let keep = |arg: clap::Arg| {
+        let is_set = arg.get_env().is_some_and(|name| environment.get(name).is_some());
+        if is_set { arg } else { arg.env(None::<&str>) }
+    };
+    command.mut_args(keep).mut_subcommands(forget)
 }
 
 /// The variables of the options go without saying, and would double the length of the help.
@@ -189,7 +210,7 @@ fn after_help(command: &clap::Command) -> String {
 }
 
 /// clap's paragraph as one line: flag, value, what is wrong with it.
-fn one_line(error: &clap::Error) -> String {
+fn one_line(error: &clap::Error, environment: &Environment) -> String {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
         Some(ContextValue::Strings(texts)) => texts.join(", "),
@@ -199,16 +220,24 @@ fn one_line(error: &clap::Error) -> String {
         _ => String::new(),
     };
     let flag = text(ContextKind::InvalidArg);
-    let flag = flag.split([' ', '=']).next().unwrap_or_default();
+    let flag = flag.split([' ', '=', '.']).next().unwrap_or_default();
     let value = text(ContextKind::InvalidValue);
     match error.kind() {
         ErrorKind::ValueValidation => {
             let reason = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-            format!("{}: {reason}", flag_and_value(flag, &value))
+            // What clap's own parsers say names no remedy.
+            let reason = reason
+                .replace("value was not a boolean", "neither yes nor no; write true or false")
+                .replace("invalid digit found in string", "no whole number; write one in digits");
+            format!("{}: {reason}", flag_and_value(flag, &value, environment))
         }
         ErrorKind::InvalidValue if value.is_empty() => format!("{flag} needs a value"),
         ErrorKind::InvalidValue => {
-            format!("{}: choose one of {}", flag_and_value(flag, &value), text(ContextKind::ValidValue))
+            format!(
+                "{}: choose one of {}",
+                flag_and_value(flag, &value, environment),
+                text(ContextKind::ValidValue)
+            )
         }
         ErrorKind::UnknownArgument => {
             let suggested = text(ContextKind::SuggestedArg);
@@ -229,10 +258,11 @@ fn one_line(error: &clap::Error) -> String {
 }
 
 /// How the user wrote it: on the command line, or in the environment.
-fn flag_and_value(flag: &str, value: &str) -> String {
+fn flag_and_value(flag: &str, value: &str, environment: &Environment) -> String {
     let variable = format!("MCAST_{}", flag.trim_start_matches('-').replace('-', "_").to_uppercase());
-    match std::env::var(&variable) {
-        Ok(set) if set == value => format!("{variable}={value}"),
+    match environment.get(&variable).map(OsStr::to_string_lossy) {
+        // Of a list, only the wrong part is the value.
+        Some(set) if set == value || set.split(',').any(|part| part == value) => format!("{variable}={set}"),
         _ if value.is_empty() => format!("{flag} \"\""),
         _ => format!("{flag} {value}"),
     }

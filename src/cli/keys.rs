@@ -16,6 +16,7 @@ use rustix::process::{DumpableBehavior, geteuid, set_dumpable_behavior};
 use zeroize::Zeroizing;
 
 use super::args::path;
+use super::environment::Environment;
 use super::error::Failure;
 use crate::exit::Exit;
 use crate::seal::{Accept, GroupKey, Seal, Secret};
@@ -59,8 +60,9 @@ pub enum KeySource {
 }
 
 impl KeyArgs {
-    pub(super) fn config(self) -> Result<KeySource, Failure> {
-        self.choose(std::env::var_os("CREDENTIALS_DIRECTORY"), Path::new(DEFAULT_KEY_FILE))
+    pub(super) fn config(self, environment: &Environment) -> Result<KeySource, Failure> {
+        let credentials = environment.get("CREDENTIALS_DIRECTORY").map(ToOwned::to_owned);
+        self.choose(credentials, environment.default_key_file())
     }
 
     fn choose(self, credentials: Option<OsString>, default: &Path) -> Result<KeySource, Failure> {
@@ -82,7 +84,7 @@ impl KeyArgs {
             (false, []) => {}
             (false, _) => return Ok(KeySource::Files(self.key_file)),
         }
-        if let Some(directory) = credentials.filter(|directory| !directory.is_empty()) {
+        if let Some(directory) = credentials {
             let path = Path::new(&directory).join("mcast-key");
             if is_there(&path) {
                 return Ok(KeySource::Credential(path));

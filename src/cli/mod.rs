@@ -4,6 +4,7 @@ pub mod archive;
 mod args;
 pub mod config;
 pub mod console;
+mod environment;
 pub mod error;
 mod keygen;
 pub mod keys;
@@ -29,6 +30,7 @@ use std::process::ExitCode;
 use args::Asked;
 use config::{LogFormat, NetworkConfig, OutputConfig};
 use console::Console;
+use environment::Environment;
 use error::Failure;
 use report::Report;
 
@@ -52,7 +54,7 @@ pub(crate) struct Ended<R> {
 /// A program from command line to exit code.
 fn run<C, R: Report>(
     program: &str,
-    config: impl FnOnce(ArgsOs) -> Result<Asked<C>, Failure>,
+    config: impl FnOnce(ArgsOs, &Environment) -> Result<Asked<C>, Failure>,
     output: impl FnOnce(&C) -> (OutputConfig, bool),
     mut work: impl FnMut(&C, &Console) -> Ended<R>,
     again: impl Fn(&C, &Ended<R>) -> bool,
@@ -60,7 +62,8 @@ fn run<C, R: Report>(
     if let Some(code) = guard::main_if_asked(std::env::args_os()) {
         return code;
     }
-    let prepared = config(std::env::args_os()).and_then(|asked| match asked {
+    let environment = Environment::of_this_process();
+    let prepared = config(std::env::args_os(), &environment).and_then(|asked| match asked {
         Asked::Print(text) => Ok(Asked::Print(text)),
         Asked::Run(config) => {
             check_processor()?;
@@ -70,6 +73,7 @@ fn run<C, R: Report>(
                 report::remove_old(path)?;
             }
             let console = Console::start(&output)?;
+            environment.tell_what_is_ignored(&[send::variables(), recv::variables()].concat());
             Ok(Asked::Run((config, output, console)))
         }
     });

@@ -10,8 +10,9 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, Parser};
 
 use super::archive::KeepArgs;
-use super::args::{Asked, NetworkArgs, OutputArgs, command_line, parse, path, runnable};
+use super::args::{self, Asked, NetworkArgs, OutputArgs, command_line, parse, path, runnable};
 use super::config::{ArchiveConfig, DEFAULT_START_TIMEOUT, RecvConfig, SinkConfig};
+use super::environment::Environment;
 use super::error::Failure;
 use super::keys::KeyArgs;
 use super::receiving::Receiving;
@@ -141,19 +142,24 @@ pub fn main() -> ExitCode {
     let mut receiving = Receiving::default();
     super::run(
         "mcast-recv",
-        |args| config(args, io::stdout().is_terminal()),
+        |args, environment| config(args, environment, io::stdout().is_terminal()),
         |config| (config.output.clone(), config.sinks.contains(&SinkConfig::Stdout)),
         |config, console| receiving.work(config, console),
         Receiving::goes_on,
     )
 }
 
-/// Reads a command line, program name first, as the program does, and does nothing else.
+/// The variables of all options.
+pub(super) fn variables() -> Vec<String> {
+    args::variables::<RecvArgs>()
+}
+
+/// Reads a command line, program name first, as the program does in an empty environment, and does nothing else.
 ///
 /// # Errors
 /// What the program would end with.
 pub fn check(args: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
-    config(args, false).map(|_| ())
+    config(args, &Environment::none(), false).map(|_| ())
 }
 
 /// Reads the command line, program name first, and the environment.
@@ -162,9 +168,10 @@ pub fn check(args: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
 /// With exit code 2, when they make no sense.
 fn config(
     args: impl IntoIterator<Item = OsString>,
+    environment: &Environment,
     stdout_is_terminal: bool,
 ) -> Result<Asked<RecvConfig>, Failure> {
-    let args = match parse::<RecvArgs>(args)? {
+    let args = match parse::<RecvArgs>(args, environment)? {
         Asked::Run(args) => args,
         Asked::Print(text) => return Ok(Asked::Print(text)),
     };
@@ -206,7 +213,7 @@ fn config(
     sinks.extend(command_line(args.command)?.map(SinkConfig::Command));
     Ok(Asked::Run(RecvConfig {
         network: args.network.config()?,
-        keys: args.trust.config()?,
+        keys: args.trust.config(environment)?,
         ttl: args.ttl,
         sinks,
         expect: args.expect,
@@ -252,7 +259,7 @@ mod tests {
 
     fn asked(line: &str, stdout_is_terminal: bool) -> Result<Asked<RecvConfig>, Failure> {
         let args = std::iter::once("mcast-recv").chain(line.split_whitespace()).map(OsString::from);
-        config(args, stdout_is_terminal)
+        config(args, &Environment::none(), stdout_is_terminal)
     }
 
     fn right(line: &str) -> RecvConfig {
@@ -334,7 +341,7 @@ mod tests {
     #[test]
     fn a_hostile_name_is_refused_in_one_harmless_line() {
         let args = ["mcast-recv", "--name", "a\u{1b}[2J\nb"].map(OsString::from);
-        let Err(failure) = config(args, false) else { panic!("taken") };
+        let Err(failure) = config(args, &Environment::none(), false) else { panic!("taken") };
         assert!(!failure.to_string().contains(['\u{1b}', '\n']), "{failure}");
     }
 

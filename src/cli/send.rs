@@ -9,10 +9,11 @@ use std::time::Duration;
 use clap::Parser;
 use clap::builder::BoolishValueParser;
 
-use super::args::{Asked, NetworkArgs, OutputArgs, command_line, parse, path};
+use super::args::{self, Asked, NetworkArgs, OutputArgs, command_line, parse, path};
 use super::config::{
     DEFAULT_LABEL, DEFAULT_MIN_WAIT, MOST_RECEIVERS, MOST_REQUIRED, SendConfig, SourceConfig, StartConfig,
 };
+use super::environment::Environment;
 use super::error::Failure;
 use super::keys::KeyArgs;
 use super::sending;
@@ -131,19 +132,24 @@ Examples:
 pub fn main() -> ExitCode {
     super::run(
         "mcast-send",
-        |args| config(args, io::stdin().is_terminal()),
+        |args, environment| config(args, environment, io::stdin().is_terminal()),
         |config| (config.output.clone(), false),
         sending::work,
         |_, _| false,
     )
 }
 
-/// Reads a command line, program name first, as the program does, and does nothing else.
+/// The variables of all options.
+pub(super) fn variables() -> Vec<String> {
+    args::variables::<SendArgs>()
+}
+
+/// Reads a command line, program name first, as the program does in an empty environment, and does nothing else.
 ///
 /// # Errors
 /// What the program would end with.
 pub fn check(args: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
-    config(args, false).map(|_| ())
+    config(args, &Environment::none(), false).map(|_| ())
 }
 
 /// Reads the command line, program name first, and the environment.
@@ -152,9 +158,10 @@ pub fn check(args: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
 /// With exit code 2, when they make no sense.
 fn config(
     args: impl IntoIterator<Item = OsString>,
+    environment: &Environment,
     stdin_is_terminal: bool,
 ) -> Result<Asked<SendConfig>, Failure> {
-    let args = match parse::<SendArgs>(args)? {
+    let args = match parse::<SendArgs>(args, environment)? {
         Asked::Run(args) => args,
         Asked::Print(text) => return Ok(Asked::Print(text)),
     };
@@ -176,7 +183,7 @@ fn config(
     };
     Ok(Asked::Run(SendConfig {
         network: args.network.config()?,
-        keys: args.trust.config()?,
+        keys: args.trust.config(environment)?,
         ttl: args.ttl,
         source,
         name: sender_name(args.name, &args.label)?,
@@ -273,7 +280,8 @@ mod tests {
     use crate::exit::Exit;
 
     fn asked(line: &str) -> Result<Asked<SendConfig>, Failure> {
-        config(std::iter::once("mcast-send").chain(line.split_whitespace()).map(OsString::from), false)
+        let args = std::iter::once("mcast-send").chain(line.split_whitespace()).map(OsString::from);
+        config(args, &Environment::none(), false)
     }
 
     fn right(line: &str) -> SendConfig {
@@ -372,7 +380,7 @@ mod tests {
     fn a_terminal_is_no_source() {
         let terminal = |line: &str| {
             let args = std::iter::once("mcast-send").chain(line.split_whitespace()).map(OsString::from);
-            config(args, true)
+            config(args, &Environment::none(), true)
         };
         assert!(
             terminal("").is_err_and(|failure| failure.message.contains("-f") && failure.exit == Exit::Usage)

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 
 use super::archive::{self, ArchiveTask};
 use super::args::{Asked, parse, path};
+use super::environment::Environment;
 use super::error::Failure;
 use super::keygen;
 use crate::command::guard;
@@ -84,9 +85,10 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Does what the command line asks for, program name first.
+/// Does what the command line asks for, program name first. Variables are for mcast-send and mcast-recv: what a host sets
+/// for its nightly job must not decide what `mcast archive prune` removes by hand.
 fn work(args: impl IntoIterator<Item = OsString>) -> Result<Printed, Failure> {
-    match parse::<ToolArgs>(args)? {
+    match parse::<ToolArgs>(args, &Environment::none())? {
         Asked::Print(text) => Ok(Printed::text(text)),
         Asked::Run(ToolArgs { task: Task::Keygen { path } }) => keygen::run(path).map(Printed::text),
         Asked::Run(ToolArgs { task: Task::Archive(task) }) => archive::run(task),
