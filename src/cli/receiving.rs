@@ -89,7 +89,7 @@ impl<'a> Work<'a> {
         let sinks = SinkPlans::prepare(config)?;
         let venue = super::venue(&config.network)?;
         let clock = Clock::start();
-        let sockets = ReceiverSockets::open(&venue, config.ttl)?;
+        let sockets = ReceiverSockets::open(&venue, config.ttl, matches!(accept, Accept::Crc))?;
         let network = ReceiverNetwork::new(sockets, config.peer_timeout, clock);
         tracing::info!(interface = %venue.interface.name, group = %venue.target(), "waiting for a sender");
         let machine = receiver_config(config, accept, network.receive_buffer(), &lasting.over)?;

@@ -1,10 +1,13 @@
 //! Many datagrams a system call: GSO and GRO where the kernel has them, one by one where it does not.
 
+use std::cell::{Cell, RefCell};
 use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
+use rustix::io::retry_on_intr;
+use rustix::net::{SendFlags, sendto};
 use socket2::Socket;
 
 use super::{Arrivals, Trouble};
@@ -14,14 +17,21 @@ use crate::session::{Landed, Origin};
 #[derive(Debug)]
 pub struct BatchSocket {
     socket: Socket,
-    state: UdpSocketState,
+    state: RefCell<UdpSocketState>,
     receive_buffer: usize,
+    /// The number of the only interface whose datagrams are handed over; `None`: of all.
+    interface: Cell<Option<u32>>,
 }
 
 impl BatchSocket {
     pub(super) fn new(socket: Socket, receive_buffer: usize) -> io::Result<Self> {
-        let state = UdpSocketState::new((&socket).into())?;
-        Ok(Self { socket, state, receive_buffer })
+        let state = RefCell::new(UdpSocketState::new((&socket).into())?);
+        Ok(Self { socket, state, receive_buffer, interface: Cell::new(None) })
+    }
+
+    /// Hands over datagrams of the interface with this number only.
+    pub(super) fn confine(&self, interface: u32) {
+        self.interface.set(Some(interface));
     }
 
     /// Sends `contents` as datagrams of `segment` bytes each, the last one possibly shorter.
@@ -29,16 +39,45 @@ impl BatchSocket {
     /// # Errors
     /// With the number of bytes that went out before: whole datagrams, from the front.
     pub fn send(&self, destination: SocketAddr, contents: &[u8], segment: usize) -> Result<(), SendError> {
+        let could_segment = self.can_segment();
         let one_batch = |batch: &[u8]| {
             let segment_size = Some(segment);
             let transmit = Transmit { destination, ecn: None, contents: batch, segment_size, src_ip: None };
-            self.state.try_send((&self.socket).into(), &transmit)
+            self.state.borrow().try_send((&self.socket).into(), &transmit)
         };
-        send_in_batches(contents, segment, || self.state.max_gso_segments(), one_batch)
+        let sent = send_in_batches(contents, segment, || self.state.borrow().max_gso_segments(), one_batch);
+        if sent.is_err()
+            && could_segment
+            && !self.can_segment()
+            && let Ok(state) = UdpSocketState::new((&self.socket).into())
+        {
+            // The kernel refused a single datagram too, so segmentation was not the cause: the address of the interface has
+            // gone, for example. `quinn_udp` has switched segmentation off all the same.
+            self.state.replace(state);
+        }
+        sent
+    }
+
+    /// Sends the same to one peer, datagram by datagram. An address that the kernel refuses costs this socket nothing:
+    /// `quinn_udp` would switch segmentation off for good.
+    ///
+    /// # Errors
+    /// As [`BatchSocket::send`].
+    pub fn send_to_peer(&self, peer: SocketAddr, contents: &[u8], segment: usize) -> Result<(), SendError> {
+        let once =
+            |datagram: &[u8]| retry_on_intr(|| sendto(&self.socket, datagram, SendFlags::empty(), &peer));
+        let one = |datagram: &[u8]| match once(datagram) {
+            Ok(_) => Ok(()),
+            Err(errno) if Trouble::of(&errno.into()) == Trouble::WouldBlock => Err(errno.into()),
+            // A connected socket reports here what an ICMP message has said of an earlier datagram, and does not send.
+            Err(_) => once(datagram).map(drop).map_err(io::Error::from),
+        };
+        send_in_batches(contents, segment, || 1, one)
     }
 
     /// Hands over what has arrived, datagram by datagram with its origin as `arrivals` tells it, in at most `batches`
-    /// system calls.
+    /// system calls. A datagram from an address that no host can have, port 0 for example, is handed over as an empty one,
+    /// which counts as malformed: an answer to such an address would be refused by the kernel.
     ///
     /// # Errors
     /// Whatever the socket has to say except that nothing is there; [`Trouble::of`] sorts it. An error is reported
@@ -56,7 +95,7 @@ impl BatchSocket {
             let mut slots = inbox.memory.chunks_exact_mut(SLOT);
             let mut slices: [_; BATCH_SIZE] =
                 std::array::from_fn(|_| IoSliceMut::new(slots.next().unwrap_or_default()));
-            let filled = match self.state.recv((&self.socket).into(), &mut slices, &mut meta) {
+            let filled = match self.state.borrow().recv((&self.socket).into(), &mut slices, &mut meta) {
                 Ok(filled) => filled,
                 Err(error) if Trouble::of(&error) == Trouble::WouldBlock => 0,
                 Err(error) => return Err(error),
@@ -65,13 +104,14 @@ impl BatchSocket {
             for (slice, meta) in slices.iter_mut().zip(&meta).take(filled) {
                 let bytes = slice.get_mut(..meta.len).unwrap_or_default();
                 let origin = arrivals.origin(meta.addr, meta.timestamp);
+                let is_welcome = self.is_welcome(meta);
                 if bytes.is_empty() {
                     received.datagrams += 1;
                     each(origin, bytes);
                 }
                 for datagram in bytes.chunks_mut(meta.stride.max(1)) {
                     received.datagrams += 1;
-                    each(origin, datagram);
+                    each(origin, if is_welcome { datagram } else { &mut [] });
                 }
             }
             if filled < BATCH_SIZE {
@@ -83,7 +123,8 @@ impl BatchSocket {
     }
 
     /// Reads what has arrived straight into `rooms`, a batch of datagrams into each, in one system call; `landed` tells
-    /// what came, room by room. A batch that is larger than its room is cut.
+    /// what came, room by room. A batch that is larger than its room is cut; one from an address that no host can have is
+    /// told as one empty datagram.
     ///
     /// # Errors
     /// As [`BatchSocket::receive`].
@@ -100,18 +141,27 @@ impl BatchSocket {
         let offered = slices.iter().take_while(|slice| !slice.is_empty()).count();
         let mut meta = [RecvMeta::default(); BATCH_SIZE];
         let (slices, meta) = (&mut slices[..offered], &mut meta[..offered]);
-        let filled = match self.state.recv((&self.socket).into(), slices, meta) {
+        let filled = match self.state.borrow().recv((&self.socket).into(), slices, meta) {
             Ok(filled) => filled,
             Err(error) if Trouble::of(&error) == Trouble::WouldBlock => 0,
             Err(error) => return Err(error),
         };
         landed.extend(meta.iter().take(filled).map(|meta| Landed {
             origin: arrivals.origin(meta.addr, meta.timestamp),
-            len: meta.len,
+            len: if self.is_welcome(meta) { meta.len } else { 0 },
             segment: meta.stride,
         }));
         let datagrams = landed.iter().map(|batch| batch.len.div_ceil(batch.segment.max(1)).max(1)).sum();
         Ok(Received { datagrams, messages: filled, more: filled == offered })
+    }
+
+    /// Whether what came there is handed over.
+    fn is_welcome(&self, meta: &RecvMeta) -> bool {
+        let elsewhere = match (self.interface.get(), meta.interface_index) {
+            (Some(wanted), Some(index)) => wanted != index,
+            _ => false,
+        };
+        can_be_answered(meta.addr) && !elsewhere
     }
 
     /// The socket itself, to set it up.
@@ -121,12 +171,12 @@ impl BatchSocket {
 
     /// Whether the kernel takes many datagrams a call, as far as is known before one was refused.
     pub(super) fn can_segment(&self) -> bool {
-        self.state.max_gso_segments() > 1
+        self.state.borrow().max_gso_segments() > 1
     }
 
     /// Whether the kernel hands over many datagrams in one piece.
     pub(super) fn can_coalesce(&self) -> bool {
-        self.state.gro_segments() > 1
+        self.state.borrow().gro_segments() > 1
     }
 
     /// Bytes that the kernel keeps for this socket until they are read.
@@ -195,8 +245,18 @@ pub struct SendError {
     pub source: io::Error,
 }
 
+/// Whether a host can have this address. Linux delivers datagrams from UDP port 0, and refuses to send there.
+fn can_be_answered(address: SocketAddr) -> bool {
+    let is_hosts = match address.ip() {
+        IpAddr::V4(ip) => !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast(),
+        IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_multicast(),
+    };
+    is_hosts && address.port() != 0
+}
+
 /// Cuts `contents` into what one system call may take. `most_segments` is asked each time, because the first refusal of
-/// the kernel or of a driver to segment brings it down to one; what was refused is then sent datagram by datagram.
+/// the kernel or of a driver to segment brings it down to one; what was refused is then sent datagram by datagram. Only if
+/// that succeeds was segmentation the cause, and the log tells it.
 fn send_in_batches(
     contents: &[u8],
     segment: usize,
@@ -204,16 +264,19 @@ fn send_in_batches(
     mut one_batch: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<(), SendError> {
     let segment = segment.max(1);
-    let mut sent = 0;
+    let (mut sent, mut refused) = (0, None);
     while let Some(rest) = contents.get(sent..).filter(|rest| !rest.is_empty()) {
         let segments = most_segments().min(MOST_BYTES / segment).max(1);
         let batch = rest.get(..segments * segment).unwrap_or(rest);
         match one_batch(batch) {
-            Ok(()) => sent += batch.len(),
-            // Once a socket: from here on it is not asked any more.
-            Err(error) if segments > 1 && most_segments() == 1 => {
-                tracing::warn!("segmentation offload refused ({error}), {ONE_BY_ONE}");
+            Ok(()) => {
+                sent += batch.len();
+                // Once a socket: from here on it is not asked any more.
+                if let Some(error) = refused.take() {
+                    tracing::warn!("segmentation offload refused ({error}), {ONE_BY_ONE}");
+                }
             }
+            Err(error) if segments > 1 && most_segments() == 1 => refused = Some(error),
             Err(source) => {
                 let trouble = Trouble::of(&source);
                 return Err(SendError { sent, size: batch.len().min(segment), trouble, source });
@@ -333,6 +396,60 @@ mod tests {
         }
         let expected = [(307, 100, 1), (100, 100, 2), (350, 100, 3), (350, 350, 4)];
         assert_eq!(found, expected.map(|(len, segment, byte)| (len, segment, vec![byte; len])));
+    }
+
+    #[test]
+    fn segmentation_is_not_blamed_where_single_datagrams_are_refused_too() {
+        let segments = Cell::new(64);
+        let refusing = |_: &[u8]| {
+            segments.set(1);
+            Err(Errno::INVAL.into())
+        };
+        let mut log = tempfile::tempfile().unwrap();
+        let subscriber = tracing_subscriber::fmt().with_writer(Mutex::new(log.try_clone().unwrap())).finish();
+        let error = tracing::subscriber::with_default(subscriber, || {
+            send_in_batches(&[0; 100], 10, || segments.get(), refusing).unwrap_err()
+        });
+        assert_eq!((error.sent, error.trouble), (0, Trouble::Transient));
+        let mut said = String::new();
+        log.rewind().unwrap();
+        log.read_to_string(&mut said).unwrap();
+        assert_eq!(said, "");
+    }
+
+    #[test]
+    fn address_that_is_refused_costs_a_socket_no_segmentation() {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let socket = BatchSocket::new(socket, 0).unwrap();
+        let could_segment = socket.can_segment();
+        let port_zero = SocketAddr::from(([127, 0, 0, 1], 0));
+        let error = socket.send_to_peer(port_zero, &[1; 100], 10).unwrap_err();
+        assert_eq!((error.sent, error.trouble), (0, Trouble::Transient));
+        // Nor does it where segmentation was asked for.
+        let error = socket.send(port_zero, &[1; 100], 10).unwrap_err();
+        assert_eq!((error.sent, error.trouble), (0, Trouble::Transient));
+        assert_eq!(socket.can_segment(), could_segment);
+        socket.send(socket.local_address().unwrap(), &[1; 100], 10).unwrap();
+    }
+
+    #[test]
+    fn addresses_that_no_host_can_have_are_told_from_others() {
+        let can = |text: &str| can_be_answered(text.parse().unwrap());
+        for good in ["10.77.0.1:1", "127.0.0.1:65535", "[fe80::1]:7767", "[fd77::1]:7767"] {
+            assert!(can(good), "{good}");
+        }
+        for bad in [
+            "10.77.0.1:0",
+            "0.0.0.0:7767",
+            "239.255.77.67:7767",
+            "255.255.255.255:7767",
+            "[fd77::1]:0",
+            "[::]:7767",
+            "[ff15::1]:7767",
+        ] {
+            assert!(!can(bad), "{bad}");
+        }
     }
 
     #[test]

@@ -64,7 +64,7 @@ mod tests {
     fn what_a_full_socket_drops_is_counted() {
         let group: IpAddr = "239.255.77.2".parse().unwrap();
         let venue = Venue::choose(Some("lo"), group, 47_121, false).unwrap();
-        let receiver = ReceiverSockets::open(&venue, None).unwrap();
+        let receiver = ReceiverSockets::open(&venue, None, true).unwrap();
         set_socket_recv_buffer_size(&receiver.group, 4_096).unwrap();
         let sender = SenderSockets::open(&venue, 1).unwrap();
         let mut counter = DropCounter::default();

@@ -114,33 +114,34 @@ pub enum Trouble {
     TooBig,
     /// Nobody listens at the peer's port any more (ICMP port unreachable, on a connected socket).
     PeerGone,
-    /// Passes by itself or by the operator's hand: link down, no route, no memory, firewall. Counts as loss.
+    /// Passes by itself or by the operator's hand: link down, address gone, no route, no memory, firewall, or whatever a
+    /// stranger's ICMP message says. Counts as loss.
     Transient,
-    /// Nothing that waiting mends.
+    /// The socket is unusable: this program, or the kernel it runs on, is at fault.
     Fatal,
 }
 
 impl Trouble {
     /// Sorts the error of a send or receive call.
+    ///
+    /// Few errors are fatal, and none that a datagram from the network can cause: Linux turns ICMP messages into any of
+    /// ENETUNREACH, EHOSTUNREACH, ENOPROTOOPT, ECONNREFUSED, EMSGSIZE, EOPNOTSUPP, EHOSTDOWN, ENONET, EPROTO and EACCES
+    /// (`icmp_err_convert`, `icmpv6_err_convert`), and refuses an address that it cannot send to, or from, with EINVAL.
     pub fn of(error: &io::Error) -> Self {
         match Errno::from_io_error(error) {
-            Some(Errno::AGAIN | Errno::INTR) => Self::WouldBlock,
+            Some(Errno::AGAIN) => Self::WouldBlock,
             Some(Errno::MSGSIZE) => Self::TooBig,
             Some(Errno::CONNREFUSED) => Self::PeerGone,
-            Some(
-                Errno::NETUNREACH
-                | Errno::HOSTUNREACH
-                | Errno::HOSTDOWN
-                | Errno::NETDOWN
-                | Errno::NOBUFS
-                | Errno::NOMEM
-                | Errno::NODEV
-                | Errno::ADDRNOTAVAIL
-                | Errno::ACCESS
-                | Errno::PERM
-                | Errno::IO,
-            ) => Self::Transient,
-            _ => Self::Fatal,
+            Some(Errno::BADF | Errno::NOTSOCK | Errno::FAULT | Errno::AFNOSUPPORT) => Self::Fatal,
+            _ => Self::Transient,
+        }
+    }
+
+    /// Sorts the error of a receive call, which no address can be wrong for.
+    pub fn of_receiving(error: &io::Error) -> Self {
+        match Errno::from_io_error(error) {
+            Some(Errno::INVAL) => Self::Fatal,
+            _ => Self::of(error),
         }
     }
 }
@@ -182,6 +183,28 @@ mod tests {
         assert_eq!(of(Errno::PERM), Trouble::Transient);
         assert_eq!(of(Errno::NETUNREACH), Trouble::Transient);
         assert_eq!(of(Errno::BADF), Trouble::Fatal);
-        assert_eq!(Trouble::of(&io::Error::other("no errno")), Trouble::Fatal);
+    }
+
+    #[test]
+    fn errors_that_an_icmp_message_or_an_address_can_cause_are_never_fatal() {
+        for errno in [
+            Errno::NETUNREACH,
+            Errno::HOSTUNREACH,
+            Errno::NOPROTOOPT,
+            Errno::CONNREFUSED,
+            Errno::MSGSIZE,
+            Errno::OPNOTSUPP,
+            Errno::HOSTDOWN,
+            Errno::NONET,
+            Errno::PROTO,
+            Errno::ACCESS,
+        ] {
+            let error = io::Error::from(errno);
+            assert_ne!(Trouble::of(&error), Trouble::Fatal, "{errno}");
+            assert_ne!(Trouble::of_receiving(&error), Trouble::Fatal, "{errno}");
+        }
+        let refused_address = io::Error::from(Errno::INVAL);
+        assert_eq!(Trouble::of(&refused_address), Trouble::Transient);
+        assert_eq!(Trouble::of_receiving(&refused_address), Trouble::Fatal);
     }
 }

@@ -11,7 +11,7 @@ use super::drops::DropCounter;
 use super::membership::GroupMembership;
 use super::socket::{ReceiverSockets, SenderSockets, Venue};
 use super::wake::Watch;
-use super::{Arrivals, Error, Trouble};
+use super::{Arrivals, Trouble};
 use crate::session::{Destination, Endpoint, Landed, Network, Sent, Transmit};
 use crate::time::Time;
 
@@ -31,6 +31,8 @@ struct Troubles {
     partly_sent: usize,
     /// The last transient error has been told.
     told: bool,
+    /// Warnings about transient errors so far.
+    warnings: u32,
     /// The peer's host has said that nobody listens there.
     peer_gone: bool,
     /// The session cannot go on.
@@ -179,7 +181,8 @@ impl ReceiverNetwork {
     pub fn watches(&self, pausing: bool) -> [Watch<'_>; 2] {
         let group = &self.sockets.group;
         let first = if pausing { Watch::resting(group) } else { Watch::readable(group) };
-        [first, self.sockets.peer.as_ref().map_or(first, Watch::readable)]
+        let peer = self.sockets.peer.as_ref().filter(|_| self.sockets.heeds_refusals);
+        [first, peer.map_or(first, Watch::readable)]
     }
 }
 
@@ -200,11 +203,11 @@ impl Network for SenderNetwork {
     }
 
     fn send(&mut self, transmit: &Transmit<'_>) -> Sent {
-        let to = match transmit.to {
-            Destination::Group => self.target,
-            Destination::Peer(address) => address,
-        };
-        self.troubles.send(&self.sockets.data, to, transmit)
+        let data = &self.sockets.data;
+        match transmit.to {
+            Destination::Group => self.troubles.send(data, self.target, transmit),
+            Destination::Peer(peer) => self.troubles.send_to_peer(data, peer, transmit, Told::Debug),
+        }
     }
 }
 
@@ -224,7 +227,7 @@ impl Network for ReceiverNetwork {
             }
             Err(error) => self.troubles.note_receive(&error),
         }
-        if let Some(peer) = &self.sockets.peer {
+        if let Some(peer) = self.sockets.peer.as_ref().filter(|_| self.sockets.heeds_refusals) {
             // The sender speaks to the group only; what comes here is the kernel's word that it is gone.
             match peer.receive(&mut self.inbox, 1, &Arrivals::just(now), |_, _| ()) {
                 Ok(_) => {}
@@ -244,13 +247,13 @@ impl Network for ReceiverNetwork {
             match self.sockets.connect(sender) {
                 Ok(_) => self.sender = Some(sender),
                 Err(error) => {
-                    self.troubles.note_connect(&error);
+                    self.troubles.warn(&error);
                     return Sent::Done;
                 }
             }
         }
         let Some(peer) = &self.sockets.peer else { return Sent::Done };
-        let sent = self.troubles.send(peer, sender, transmit);
+        let sent = self.troubles.send_to_peer(peer, sender, transmit, Told::Warn);
         self.unreachable |= std::mem::take(&mut self.troubles.peer_gone);
         sent
     }
@@ -273,16 +276,23 @@ impl ReceiverNetwork {
     }
 }
 
+/// The level at which an error of sending to one peer is logged. A sender's peers may be of a stranger's choice, a receiver's peer is the
+/// sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Debug,
+    Warn,
+}
+
 impl Troubles {
+    /// Number of warnings about transient errors in a session. Those that follow are logged at debug level. A stranger can cause
+    /// as many as he likes.
+    const MOST_WARNINGS: u32 = 8;
+
     fn send(&mut self, socket: &BatchSocket, to: SocketAddr, transmit: &Transmit<'_>) -> Sent {
         let rest = transmit.contents.get(self.partly_sent..).unwrap_or_default();
-        let result = socket.send(to, rest, transmit.segment);
-        match result {
-            Err(error) if error.trouble == Trouble::WouldBlock => {
-                // The same transmission is offered again; what went out of it must not go twice.
-                self.partly_sent += error.sent;
-                return Sent::Blocked;
-            }
+        match socket.send(to, rest, transmit.segment) {
+            Err(error) if error.trouble == Trouble::WouldBlock => return self.blocked(&error),
             Ok(()) => self.told = false,
             Err(error) => self.note_send(error),
         }
@@ -290,30 +300,59 @@ impl Troubles {
         Sent::Done
     }
 
+    /// Sends to one peer. An error does not end the session.
+    fn send_to_peer(
+        &mut self,
+        socket: &BatchSocket,
+        peer: SocketAddr,
+        transmit: &Transmit<'_>,
+        told: Told,
+    ) -> Sent {
+        let rest = transmit.contents.get(self.partly_sent..).unwrap_or_default();
+        match socket.send_to_peer(peer, rest, transmit.segment) {
+            Err(error) if error.trouble == Trouble::WouldBlock => return self.blocked(&error),
+            Ok(()) if told == Told::Warn => self.told = false,
+            Ok(()) => {}
+            Err(SendError { trouble: Trouble::PeerGone, .. }) => self.peer_gone = true,
+            Err(error) if told == Told::Warn => self.warn(&error),
+            Err(error) => tracing::debug!(%peer, "{error}"),
+        }
+        self.partly_sent = 0;
+        Sent::Done
+    }
+
+    /// Remembers what went out of a transmission, which is offered again whole.
+    fn blocked(&mut self, error: &SendError) -> Sent {
+        self.partly_sent += error.sent;
+        Sent::Blocked
+    }
+
     fn note_send(&mut self, error: SendError) {
         match error.trouble {
-            Trouble::PeerGone => self.peer_gone = true,
             Trouble::TooBig | Trouble::Fatal => self.fatal = Some(error.to_string()),
             // As good as lost on the way: repaired once the link is back, or the peer timeout decides.
-            Trouble::WouldBlock | Trouble::Transient => {
-                if !std::mem::replace(&mut self.told, true) {
-                    tracing::warn!("{error}");
-                }
-            }
+            Trouble::WouldBlock | Trouble::PeerGone | Trouble::Transient => self.warn(&error),
         }
     }
 
     fn note_receive(&mut self, error: &std::io::Error) {
-        match Trouble::of(error) {
+        match Trouble::of_receiving(error) {
             Trouble::WouldBlock | Trouble::PeerGone => {}
             Trouble::TooBig | Trouble::Transient => tracing::debug!("cannot receive: {error}"),
             Trouble::Fatal => self.fatal = Some(format!("cannot receive: {error}")),
         }
     }
 
-    fn note_connect(&mut self, error: &Error) {
-        if !std::mem::replace(&mut self.told, true) {
-            tracing::warn!("{error}");
+    /// Tells a transient error once until something has been sent, and not for ever.
+    fn warn(&mut self, error: &dyn std::fmt::Display) {
+        if std::mem::replace(&mut self.told, true) {
+            return;
         }
+        if self.warnings >= Self::MOST_WARNINGS {
+            tracing::debug!("{error}");
+            return;
+        }
+        self.warnings += 1;
+        tracing::warn!("{error}");
     }
 }

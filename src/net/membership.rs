@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use super::batch::BatchSocket;
-use super::socket::{Venue, join, leave};
+use super::socket::{Venue, confine, join, leave};
 use crate::time::Time;
 
 /// Keeps one socket in its group.
@@ -95,6 +95,7 @@ impl GroupMembership {
         }
         match join(socket.socket(), &self.venue) {
             Ok(()) => {
+                confine(socket, &self.venue);
                 self.told = false;
                 self.state = State::Joined { reported: now };
             }

@@ -4,7 +4,8 @@
 //! sender    data     interface:PORT ──▶ group:PORT     announce, symbols, end …; hears the receivers' answers
 //!           listen   group:PORT                        hears other senders before the start
 //! receiver  group    group:PORT                        hears the sender
-//!           peer     interface:0 ◀──▶ sender:PORT      answers, connected, so that a dead sender is refused at once
+//!           peer     interface:0 ◀──▶ sender:PORT      answers; without a key connected, so that the kernel tells of
+//!                                                      a sender that is gone
 //!           seek     interface:0 ──▶ group:PORT        asks for a sender, until one is found
 //! ```
 
@@ -104,20 +105,24 @@ pub struct ReceiverSockets {
     pub seek: Option<BatchSocket>,
     pub(super) venue: Venue,
     ttl: Option<u8>,
+    /// The peer socket is connected, and reports what ICMP messages say.
+    pub(super) heeds_refusals: bool,
 }
 
 impl ReceiverSockets {
     /// Joins the group. `ttl` is the number of hops that answers may take; `None`: the system's default.
+    /// `heeds_refusals` asks the kernel to tell when the sender's host refuses an answer. Any stranger can forge the ICMP
+    /// message that says so, and others: with a key, they are not listened to.
     ///
     /// # Errors
     /// When the port is in use or the system refuses.
-    pub fn open(venue: &Venue, ttl: Option<u8>) -> Result<Self, Error> {
+    pub fn open(venue: &Venue, ttl: Option<u8>, heeds_refusals: bool) -> Result<Self, Error> {
         let group = group_socket(venue)?;
         group.warn_of_small_buffer();
         if !group.can_coalesce() {
             tracing::debug!("this kernel has no UDP_GRO, receiving datagram by datagram");
         }
-        Ok(Self { group, peer: None, seek: None, venue: venue.clone(), ttl })
+        Ok(Self { group, peer: None, seek: None, venue: venue.clone(), ttl, heeds_refusals })
     }
 
     /// The socket that speaks to the whole group while no sender is known.
@@ -151,11 +156,17 @@ impl ReceiverSockets {
             Some(ttl) => socket.set_unicast_hops_v6(ttl.into()),
             None => Ok(()),
         };
+        let connect = || if self.heeds_refusals { socket.connect(&SockAddr::from(sender)) } else { Ok(()) };
         ready
-            .and_then(|()| socket.connect(&SockAddr::from(sender)))
+            .and_then(|()| connect())
             .map_err(Error::system(format!("cannot reach the sender at {sender}")))?;
         self.seek = None;
-        Ok(self.peer.insert(finish(socket, local)?))
+        let peer = finish(socket, local)?;
+        if !self.heeds_refusals {
+            // Any host can send there, and this program never reads it.
+            let _ = peer.socket().set_recv_buffer_size(0);
+        }
+        Ok(self.peer.insert(peer))
     }
 }
 
@@ -172,7 +183,17 @@ fn group_socket(venue: &Venue) -> Result<BatchSocket, Error> {
             venue.destination, venue.interface.name
         )))?;
     }
-    finish(socket, target)
+    let socket = finish(socket, target)?;
+    confine(&socket, venue);
+    Ok(socket)
+}
+
+/// Keeps out what reaches the group through other interfaces. For IPv4 the kernel does that; for IPv6 it hands a socket what
+/// any program of this host has joined, on any interface, and "all off" (see [`join`]) does not prevent it.
+pub(super) fn confine(socket: &BatchSocket, venue: &Venue) {
+    if venue.destination.is_ipv6() {
+        socket.confine(venue.interface.index);
+    }
 }
 
 fn new_socket(venue: &Venue) -> Result<Socket, Error> {
@@ -326,7 +347,7 @@ mod tests {
 
     fn everybody_hears_each_other(venue: &Venue) {
         let sender = SenderSockets::open(venue, 1).unwrap();
-        let mut receivers = [0, 1].map(|_| ReceiverSockets::open(venue, None).unwrap());
+        let mut receivers = [0, 1].map(|_| ReceiverSockets::open(venue, None, true).unwrap());
         sender.data.send(venue.target(), &numbered(), 1000).unwrap();
         for receiver in &mut receivers {
             let datagrams = collect(&receiver.group, 41);
@@ -419,8 +440,8 @@ mod tests {
     fn a_socket_hears_its_own_group_only() {
         let venue = on_loopback(GROUP_V4, 47104);
         let other = on_loopback(IpAddr::V4(Ipv4Addr::new(239, 255, 77, 2)), 47104);
-        let receiver = ReceiverSockets::open(&venue, None).unwrap();
-        let _neighbour = ReceiverSockets::open(&other, None).unwrap();
+        let receiver = ReceiverSockets::open(&venue, None, true).unwrap();
+        let _neighbour = ReceiverSockets::open(&other, None, true).unwrap();
         let sender = SenderSockets::open(&venue, 1).unwrap();
         sender.data.send(other.target(), b"for another group", 100).unwrap();
         sender.data.send(venue.target(), b"for this group", 100).unwrap();
@@ -440,7 +461,7 @@ mod tests {
     #[test]
     fn a_sender_that_is_gone_is_noticed_by_its_receivers() {
         let venue = on_loopback(GROUP_V4, 47106);
-        let mut receiver = ReceiverSockets::open(&venue, None).unwrap();
+        let mut receiver = ReceiverSockets::open(&venue, None, true).unwrap();
         let peer = receiver.connect(venue.own()).unwrap();
         peer.send(venue.own(), b"anybody there?", 100).unwrap();
         let error = peer
