@@ -3,21 +3,24 @@
 //! What is there is reached by way of open directories, never through a symbolic link, so that nothing that somebody has
 //! put there leads out of it; and only regular files are opened, so that none blocks.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags};
-use rustix::fs::{flock, fstat, openat, statat, statvfs, unlinkat};
+use rustix::fs::{AtFlags, CWD, Dir, FlockOperation, OFlags, StatxAttributes, StatxFlags};
+use rustix::fs::{flock, fstat, statat, statvfs, statx};
 use rustix::io::Errno;
 
 use super::Error;
-use super::draft::{DirectoryDraft, draft_names, is_draft};
+use super::draft::DirectoryDraft;
+use super::draft_name::{Origin, draft_names, origin};
 use super::name::EntryName;
-use super::store::{Held, MANIFEST, MOST_ENTRIES, Store, Unfinished, is_object};
-use crate::disk::{Disk, Kernel};
+use super::objects::{Contents, contents, is_same, open_directory, open_object, size};
+use super::store::{DraftState, Held, KEPT, MANIFEST, MOST_ENTRIES, Removed, Store, Swept, Unfinished};
+use crate::disk::Kernel;
+use crate::disk::folders::Folders;
 
 /// A directory that has entries, and perhaps other things, which it leaves alone.
 #[derive(Clone, Debug)]
@@ -81,9 +84,8 @@ impl Directory {
     fn locked(&self, name: &EntryName, operation: FlockOperation) -> Result<HeldDirectory, Error> {
         let archive = self.handle()?;
         let entry = self.entry(&archive, name)?;
-        let failed = |errno: Errno| Error::system(format!("cannot open entry \"{name}\""))(errno.into());
-        let manifest = match open_object(&entry, MANIFEST) {
-            Ok((manifest, _)) => manifest,
+        let manifest = match open_to_lock(&entry, operation) {
+            Ok(manifest) => manifest,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(Error::Missing(name.to_string()));
             }
@@ -92,13 +94,63 @@ impl Directory {
         match flock(&manifest, operation) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Err(Error::InUse(name.to_string())),
-            Err(errno) => return Err(failed(errno)),
+            // Where locks do not work, no process of this host can remove the entry while it is read, and a restore must
+            // not depend on them.
+            Err(_) if operation == FlockOperation::NonBlockingLockShared => {}
+            Err(errno) => return Err(Error::NoLocks { name: name.to_string(), source: errno.into() }),
         }
         // It may have been removed before it was locked.
         if !is_same(&entry, &archive, name.as_str()) {
             return Err(Error::Missing(name.to_string()));
         }
-        Ok(HeldDirectory { entry, _manifest: manifest })
+        Ok(HeldDirectory { entry, manifest })
+    }
+
+    /// Removes a draft that no process works on, if it is one. `now` gives the time at the file system, in seconds.
+    fn sweep_one(
+        &self,
+        archive: &OwnedFd,
+        name: &str,
+        now: &mut dyn FnMut() -> io::Result<i64>,
+        swept: &mut Swept,
+    ) -> io::Result<()> {
+        let Ok(draft) = open_directory(archive, name, OFlags::NOFOLLOW) else { return Ok(()) };
+        let Contents { objects, strangers } = contents(&draft)?;
+        if objects.iter().any(|object| object == KEPT) {
+            swept.kept.push(name.to_owned());
+            return Ok(());
+        }
+        if objects.is_empty() && !strangers.is_empty() {
+            return Ok(());
+        }
+        if origin(name) != Some(Origin::ThisKernel)
+            && now()?.saturating_sub(last_change(&draft, &objects)?) < UNTOUCHED.as_secs().cast_signed()
+        {
+            return Ok(());
+        }
+        // The lock is held until it is gone.
+        let lock = match lock(&draft, FlockOperation::NonBlockingLockExclusive) {
+            Locked::Dead(lock) => lock,
+            Locked::Bare => match lock_bare(&draft) {
+                Some(lock) => lock,
+                None => return Ok(()),
+            },
+            Locked::Alive | Locked::Foreign => return Ok(()),
+            Locked::Unknown(error) => return Err(error),
+        };
+        // In between it may have become an entry.
+        if !is_same(&draft, archive, name) {
+            return Ok(());
+        }
+        clear(&draft, archive, name, lock, "unfinished")?;
+        swept.removed += 1;
+        Ok(())
+    }
+
+    /// The time that the file system gives to what is written now, in seconds.
+    fn time_there(&self) -> io::Result<i64> {
+        let draft = DirectoryDraft::begin(Kernel, &self.path)?;
+        draft.began()
     }
 }
 
@@ -110,30 +162,62 @@ impl Store for Directory {
         DirectoryDraft::begin(Kernel, &self.path)
     }
 
+    fn try_out(&self) -> io::Result<()> {
+        let handle = open_directory(CWD, &self.path, OFlags::empty())?;
+        // What is made in such a directory could not be removed again.
+        let status = statx(&handle, c"", AtFlags::EMPTY_PATH, StatxFlags::TYPE);
+        let attributes = status.map_or(StatxAttributes::empty(), |status| status.stx_attributes);
+        for (attribute, flag) in [(StatxAttributes::APPEND, 'a'), (StatxAttributes::IMMUTABLE, 'i')] {
+            if attributes.contains(attribute) {
+                return Err(io::Error::new(
+                    io::ErrorKind::PermissionDenied,
+                    format!(
+                        "nothing in it can get a name or be removed, because it has the attribute {flag}; chattr -{flag} it"
+                    ),
+                ));
+            }
+        }
+        DirectoryDraft::begin(Kernel, &self.path)?.try_out()
+    }
+
     fn entries(&self) -> Result<Vec<EntryName>, Error> {
         let handle = self.handle()?;
         let names = self.names(&handle, |name| EntryName::new(name).is_some())?;
-        let has_manifest = |name: &EntryName| {
-            let path = Path::new(name.as_str()).join(MANIFEST);
-            open_directory(&handle, name.as_str(), OFlags::NOFOLLOW).is_ok()
-                && statat(&handle, path, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+        let is_entry = |name: &EntryName| match open_directory(&handle, name.as_str(), OFlags::NOFOLLOW) {
+            Ok(entry) => statat(&entry, MANIFEST, AtFlags::SYMLINK_NOFOLLOW).is_ok(),
+            // Another user's entry can be told by its name only.
+            Err(Errno::ACCESS) => name.looks_given(),
+            Err(_) => false,
         };
-        Ok(names.iter().filter_map(|name| EntryName::new(name)).filter(has_manifest).collect())
+        Ok(names.iter().filter_map(|name| EntryName::new(name)).filter(is_entry).collect())
     }
 
     fn drafts(&self) -> Result<Vec<Unfinished>, Error> {
         let handle = self.handle()?;
-        let names = self.names(&handle, is_draft)?;
+        let names = self.names(&handle, |name| origin(name).is_some())?;
         Ok(names
             .into_iter()
             .filter_map(|name| {
-                let draft = open_directory(&handle, name.as_str(), OFlags::NOFOLLOW).ok()?;
-                let objects = objects(&draft).ok()?;
+                let draft = match open_directory(&handle, name.as_str(), OFlags::NOFOLLOW) {
+                    Ok(draft) => draft,
+                    Err(Errno::ACCESS) => {
+                        return Some(Unfinished { name, bytes: 0, state: DraftState::Unknown });
+                    }
+                    Err(_) => return None,
+                };
+                let objects = contents(&draft).ok()?.objects;
                 let bytes = objects.iter().filter_map(|object| size(&draft, object).ok()).sum();
-                let locked = lock(&draft, FlockOperation::NonBlockingLockShared);
+                let state = match lock(&draft, FlockOperation::NonBlockingLockShared) {
+                    _ if objects.iter().any(|object| object == KEPT) => DraftState::Kept,
+                    Locked::Alive => DraftState::Running,
+                    Locked::Foreign | Locked::Unknown(_) => DraftState::Unknown,
+                    Locked::Dead(_) | Locked::Bare if origin(&name) == Some(Origin::ThisKernel) => {
+                        DraftState::LeftOver
+                    }
+                    Locked::Dead(_) | Locked::Bare => DraftState::Elsewhere,
+                };
                 // In between it may have become an entry.
-                let is_there = is_same(&draft, &handle, &name);
-                is_there.then_some(Unfinished { name, bytes, is_running: matches!(locked, Locked::Alive) })
+                is_same(&draft, &handle, &name).then_some(Unfinished { name, bytes, state })
             })
             .collect())
     }
@@ -142,46 +226,34 @@ impl Store for Directory {
         self.locked(name, FlockOperation::NonBlockingLockShared)
     }
 
-    fn remove(&self, name: &EntryName) -> Result<(), Error> {
+    fn remove(&self, name: &EntryName) -> Result<Removed, Error> {
         let held = self.locked(name, FlockOperation::NonBlockingLockExclusive)?;
-        let failed = |errno: Errno| Error::system(format!("cannot remove entry \"{name}\""))(errno.into());
-        if let Some(stranger) = strangers(&held.entry).map_err(failed)?.into_iter().next() {
-            return Err(Error::Stranger { name: name.to_string(), stranger });
-        }
         let archive = self.handle()?;
-        let entry = self.path.join(name.as_str());
-        let draft = draft_names(&self.path)
-            .find_map(|draft| match Kernel.rename_directory(&entry, &draft) {
+        let failed = || Error::system(format!("cannot remove entry \"{name}\""));
+        let draft = draft_names()
+            .find_map(|draft| match Kernel.rename_folder(&archive, name.as_str(), &draft) {
                 Ok(()) => Some(Ok(draft)),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
                 Err(error) => Some(Err(error)),
             })
             .unwrap_or(Err(io::ErrorKind::AlreadyExists.into()))
-            .and_then(|draft| Kernel.sync_directory(&self.path).map(|()| draft))
-            .map_err(Error::system(format!("cannot remove entry \"{name}\"")))?;
-        clear(&held.entry, &archive, draft.file_name().unwrap_or_default()).map_err(failed)
+            .and_then(|draft| Kernel.sync_folder(&archive).map(|()| draft))
+            .map_err(failed())?;
+        let remains = clear(&held.entry, &archive, &draft, held.manifest, name.as_str()).map_err(failed())?;
+        Ok(Removed { remains })
     }
 
-    fn sweep(&self) -> Result<usize, Error> {
+    fn sweep(&self) -> Result<Swept, Error> {
         let handle = self.handle()?;
-        let mut swept = 0;
-        for name in self.names(&handle, is_draft)? {
-            let Ok(draft) = open_directory(&handle, name.as_str(), OFlags::NOFOLLOW) else { continue };
-            // The lock is held until it is gone.
-            let _lock = match lock(&draft, FlockOperation::NonBlockingLockExclusive) {
-                Locked::Dead(lock) => lock,
-                Locked::Bare => match lock_bare(&draft) {
-                    Some(lock) => lock,
-                    None => continue,
-                },
-                Locked::Alive => continue,
-            };
-            // In between it may have become an entry.
-            if is_same(&draft, &handle, &name)
-                && strangers(&draft).is_ok_and(|strangers| strangers.is_empty())
-                && clear(&draft, &handle, OsStr::new(&name)).is_ok()
-            {
-                swept += 1;
+        let mut swept = Swept::default();
+        let mut time = None;
+        let mut now = || match time {
+            Some(time) => Ok(time),
+            None => self.time_there().inspect(|now| time = Some(*now)),
+        };
+        for name in self.names(&handle, |name| origin(name).is_some())? {
+            if let Err(error) = self.sweep_one(&handle, &name, &mut now, &mut swept) {
+                swept.errors.push(format!("cannot remove what is left over in \"{name}\": {error}"));
             }
         }
         Ok(swept)
@@ -198,14 +270,14 @@ impl Store for Directory {
 pub struct HeldDirectory {
     entry: OwnedFd,
     /// With the lock.
-    _manifest: File,
+    manifest: File,
 }
 
 impl Held for HeldDirectory {
     type Object = File;
 
     fn open(&self, object: &str) -> io::Result<(File, u64)> {
-        open_object(&self.entry, object)
+        open_object(&self.entry, object, OFlags::RDONLY)
     }
 
     fn size(&self, object: &str) -> io::Result<u64> {
@@ -217,114 +289,108 @@ impl Held for HeldDirectory {
 enum Locked {
     /// A process works on the draft.
     Alive,
-    /// No process does, and none will while the lock is held.
+    /// No process that this lock reaches does, and none will while the lock is held.
     Dead(File),
     /// It has no manifest: it is about to get it, or a process died before it had.
     Bare,
+    /// What is called like a manifest is none that a process of ours has made.
+    Foreign,
+    /// The system does not say.
+    Unknown(io::Error),
 }
 
 fn lock(draft: &OwnedFd, operation: FlockOperation) -> Locked {
-    match open_object(draft, MANIFEST) {
-        Ok((manifest, _)) => match flock(&manifest, operation) {
+    match open_to_lock(draft, operation) {
+        Ok(manifest) => match flock(&manifest, operation) {
             Ok(()) => Locked::Dead(manifest),
-            Err(_) => Locked::Alive,
+            Err(Errno::WOULDBLOCK) => Locked::Alive,
+            Err(errno) => Locked::Unknown(io::Error::other(format!("cannot lock {MANIFEST}: {errno}"))),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Locked::Bare,
-        // Whatever this is, no process of ours has made it.
-        Err(_) => Locked::Alive,
+        Err(error) if error.raw_os_error().is_some() => Locked::Unknown(error),
+        Err(_) => Locked::Foreign,
     }
+}
+
+/// Opens a manifest for this lock. On NFS an exclusive one needs a file that is open for writing.
+fn open_to_lock(directory: &OwnedFd, operation: FlockOperation) -> io::Result<File> {
+    let exclusive = operation == FlockOperation::NonBlockingLockExclusive;
+    let access = if exclusive { OFlags::RDWR } else { OFlags::RDONLY };
+    match open_object(directory, MANIFEST, access) {
+        // Somebody has taken the right to write to it away. Elsewhere than on NFS that matters to no lock.
+        Err(error) if exclusive && error.kind() == io::ErrorKind::PermissionDenied => {
+            open_object(directory, MANIFEST, OFlags::RDONLY)
+        }
+        opened => opened,
+    }
+    .map(|(manifest, _)| manifest)
 }
 
 /// Gives a draft without a manifest one that is locked: whoever is about to make it looks for another place.
 fn lock_bare(draft: &OwnedFd) -> Option<File> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let manifest = File::from(openat(draft, MANIFEST, flags, Mode::from_raw_mode(0o666)).ok()?);
+    let manifest = Kernel.create_file(draft, MANIFEST).ok()?;
     flock(&manifest, FlockOperation::NonBlockingLockExclusive).ok().map(|()| manifest)
 }
 
-/// Whether the open directory still has this name.
-fn is_same(directory: &OwnedFd, archive: &OwnedFd, name: &str) -> bool {
-    match (fstat(directory), statat(archive, name, AtFlags::SYMLINK_NOFOLLOW)) {
-        (Ok(ours), Ok(there)) => (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino),
-        _ => false,
-    }
+/// When a draft was last written to, in seconds by the file system's clock.
+fn last_change(draft: &OwnedFd, objects: &[String]) -> io::Result<i64> {
+    let changes = objects.iter().filter_map(|object| statat(draft, object, AtFlags::SYMLINK_NOFOLLOW).ok());
+    Ok(changes.chain([fstat(draft)?]).map(|status| status.st_mtime).max().unwrap_or_default())
 }
 
-/// Removes what is ours from a directory, the manifest last, and the directory itself.
-fn clear(directory: &OwnedFd, archive: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
-    for object in objects(directory)?.iter().filter(|object| *object != MANIFEST) {
-        unlinkat(directory, object.as_str(), AtFlags::empty())?;
+/// Removes what is ours from a directory, the manifest last, and the directory itself. What is not ours stays, and the
+/// directory then gets a name that begins with `stem`, which is returned: it is no entry's, and nothing looks at it again.
+fn clear(
+    directory: &OwnedFd,
+    archive: &OwnedFd,
+    name: &str,
+    lock: File,
+    stem: &str,
+) -> io::Result<Option<String>> {
+    for object in contents(directory)?.objects.iter().filter(|object| *object != MANIFEST) {
+        Kernel.remove_file(directory, object)?;
     }
-    match unlinkat(directory, MANIFEST, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(errno) => return Err(errno),
+    match Kernel.remove_file(directory, MANIFEST) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
     }
-    unlinkat(archive, name, AtFlags::REMOVEDIR)
-}
-
-fn objects(directory: &OwnedFd) -> Result<Vec<String>, Errno> {
-    let mut objects = Vec::new();
-    for entry in Dir::read_from(directory)? {
-        if let Ok(name) = entry?.file_name().to_str()
-            && is_object(name)
-        {
-            objects.push(name.to_owned());
+    // On NFS, a file that is removed while it is open stays in the directory under another name until it is closed.
+    drop(lock);
+    match Kernel.remove_folder(archive, name) {
+        Ok(()) => Ok(None),
+        // Another process was faster.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            let left = contents(directory)?;
+            if left.is_transient() && !left.strangers.is_empty() {
+                // The next sweep finds it empty.
+                return Ok(None);
+            }
+            if left.strangers.is_empty() {
+                return Err(error);
+            }
+            set_aside(archive, name, stem).map(Some)
         }
     }
-    Ok(objects)
 }
 
-/// What is in a directory and was put there by nobody of ours: other names, and what is no regular file.
-fn strangers(directory: &OwnedFd) -> Result<Vec<String>, Errno> {
-    let mut strangers = Vec::new();
-    for entry in Dir::read_from(directory)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let is_ours = || {
-            let status = statat(directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW);
-            status.is_ok_and(|status| is_regular(&status))
-        };
-        if name != "." && name != ".." && !(is_object(&name) && is_ours()) {
-            strangers.push(name);
+/// Gives what is left of an entry or a draft a name that everybody sees and that is no entry's.
+fn set_aside(archive: &OwnedFd, name: &str, stem: &str) -> io::Result<String> {
+    let names = (1..=MOST_REMAINS).map(|number| match number {
+        1 => format!("{stem}.remains"),
+        _ => format!("{stem}-{number}.remains"),
+    });
+    for remains in names {
+        match Kernel.rename_folder(archive, name, &remains) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            renamed => return renamed.map(|()| remains),
         }
     }
-    Ok(strangers)
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
-fn open_directory(
-    at: impl std::os::fd::AsFd,
-    name: impl rustix::path::Arg,
-    flags: OFlags,
-) -> Result<OwnedFd, Errno> {
-    let flags = flags | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(at, name, flags, Mode::empty())
-}
-
-fn open_object(directory: &OwnedFd, object: &str) -> io::Result<(File, u64)> {
-    if !is_object(object) {
-        return Err(io::ErrorKind::NotFound.into());
-    }
-    // Opening a pipe would wait for its other end.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = openat(directory, object, flags, Mode::empty()).map_err(|errno| match errno {
-        Errno::LOOP => io::Error::other("it is a symbolic link"),
-        errno => errno.into(),
-    })?;
-    let status = fstat(&file)?;
-    if !is_regular(&status) {
-        return Err(io::Error::other("it is no file"));
-    }
-    Ok((file.into(), u64::try_from(status.st_size).unwrap_or(0)))
-}
-
-fn size(directory: &OwnedFd, object: &str) -> io::Result<u64> {
-    let status = statat(directory, object, AtFlags::SYMLINK_NOFOLLOW)?;
-    if !is_regular(&status) {
-        return Err(io::Error::other("it is no file"));
-    }
-    Ok(u64::try_from(status.st_size).unwrap_or(0))
-}
-
-fn is_regular(status: &rustix::fs::Stat) -> bool {
-    FileType::from_raw_mode(status.st_mode) == FileType::RegularFile
-}
+/// A draft of another host is removed once it has not changed for so long: longer than any pause of a stream, and shorter
+/// than the time from one nightly session to the next.
+pub const UNTOUCHED: Duration = Duration::from_secs(20 * 3600);
+/// Names for what is left of entries with one name.
+const MOST_REMAINS: u32 = 1000;

@@ -1,112 +1,225 @@
 //! An entry in the making, in a directory of its own that gets the entry's name at the end.
 
-use std::fs;
 use std::io::{self, IoSlice};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, TryLockError};
 
-use super::name::EntryName;
-use super::store::{Draft, MANIFEST};
-use crate::disk::{Disk, Kernel};
+use rustix::fs::{AtFlags, statat, unlinkat};
 
-/// An entry in the making. Its manifest is made first, and locked, so that it shows to be alive, and written last.
+use super::draft_name::draft_names;
+use super::name::EntryName;
+use super::objects::contents;
+use super::store::{Draft, KEPT, MANIFEST, data_object};
+use crate::disk::Kernel;
+use crate::disk::folders::Folders;
+
+/// An entry in the making. Its manifest is made first, and locked, so that it shows to be alive, and written last. All
+/// that is done in it is done by descriptor.
 #[derive(Debug)]
-pub struct DirectoryDraft<D: Disk = Kernel> {
+pub struct DirectoryDraft<D: Folders = Kernel> {
     disk: D,
-    archive: PathBuf,
-    path: PathBuf,
+    archive: D::Folder,
+    /// Where the archive is, for messages.
+    place: PathBuf,
+    folder: D::Folder,
+    /// What the folder is called in the archive.
+    name: String,
     /// By which this process knows it.
     number: u64,
-    manifest: D::File,
+    /// With the lock. Closed before the folder is removed.
+    manifest: Option<D::File>,
     current: Option<D::File>,
     objects: Vec<String>,
+    /// It has become an entry, or is kept: nothing of it is removed.
+    stays: bool,
 }
 
-impl<D: Disk> DirectoryDraft<D> {
-    /// Makes a directory for an entry in `archive`. The process id keeps programs apart, the number what an earlier one
-    /// left behind.
+impl<D: Folders> DirectoryDraft<D> {
+    /// Makes a directory for an entry in `archive`.
     pub(super) fn begin(disk: D, archive: &Path) -> io::Result<Self> {
+        let place = archive.to_owned();
+        let archive = disk.open_folder(archive)?;
         let mut last = io::Error::from(io::ErrorKind::AlreadyExists);
-        for path in draft_names(archive) {
-            match disk.create_directory(&path) {
-                Ok(()) => {}
+        for name in draft_names() {
+            let folder = match disk.create_folder(&archive, &name) {
+                Ok(folder) => folder,
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                Err(error) => return Err(error),
-            }
-            let manifest_path = path.join(MANIFEST);
-            let manifest = match disk.create_new(&manifest_path) {
-                Ok(manifest) => manifest,
-                Err(error) => {
-                    let _ = disk.remove_directory(&path);
-                    // Somebody cleans up, and takes it for what a dead process has left.
-                    let taken =
-                        matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists);
-                    last = error;
-                    if taken {
-                        continue;
-                    }
-                    break;
-                }
+                Err(error) => return Err(during("cannot make a directory", error)),
             };
-            match disk.lock(&manifest, &manifest_path) {
-                Ok(true) => {
-                    let number = COUNT.fetch_add(1, Ordering::Relaxed);
-                    unfinished().push((number, path.clone()));
-                    let archive = archive.to_owned();
-                    let objects = Vec::new();
-                    return Ok(Self { disk, archive, path, number, manifest, current: None, objects });
-                }
-                // The same, a step later.
-                Ok(false) => {}
-                Err(error) => {
-                    let _ = disk.remove(&manifest_path);
-                    let _ = disk.remove_directory(&path);
-                    last = error;
-                    break;
-                }
+            let (manifest, error) = match disk.create_file(&folder, MANIFEST) {
+                Ok(manifest) => match disk.lock(&manifest, &folder, MANIFEST) {
+                    Ok(true) => {
+                        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+                        let descriptors = disk.descriptor(&archive).zip(disk.descriptor(&folder));
+                        unfinished().push(Unfinished { number, name: name.clone(), descriptors });
+                        return Ok(Self {
+                            disk,
+                            archive,
+                            place,
+                            folder,
+                            name,
+                            number,
+                            manifest: Some(manifest),
+                            current: None,
+                            objects: Vec::new(),
+                            stays: false,
+                        });
+                    }
+                    // Another process clears up, and takes it for what a dead one has left.
+                    Ok(false) => continue,
+                    Err(error) => (Some(manifest), during(NO_LOCKS, error)),
+                },
+                Err(error) => (None, during("cannot make a file", error)),
+            };
+            // The same, a step earlier.
+            let is_taken = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists);
+            if manifest.is_some() {
+                let _ = disk.remove_file(&folder, MANIFEST);
+            }
+            drop(manifest);
+            let _ = disk.remove_folder(&archive, &name);
+            last = error;
+            if !is_taken {
+                break;
             }
         }
         Err(last)
+    }
+
+    /// Does once, with one byte, what [`Draft::finish`] will do, except that the other name is a draft's too, and removes
+    /// the draft.
+    pub(super) fn try_out(mut self) -> io::Result<()> {
+        self.put(&data_object(None))?;
+        self.write_all(&mut [IoSlice::new(b"x")])?;
+        self.complete(b"x")?;
+        let mut unfinished = unfinished();
+        let other = draft_names()
+            .filter(|other| *other != self.name)
+            .find_map(|other| match self.disk.rename_folder(&self.archive, &self.name, &other) {
+                Ok(()) => Some(Ok(other)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
+                Err(error) => Some(Err(during(NO_RENAMING, error))),
+            })
+            .unwrap_or_else(|| Err(io::ErrorKind::AlreadyExists.into()));
+        if let Ok(other) = &other {
+            unfinished.iter_mut().filter(|draft| draft.number == self.number).for_each(|draft| {
+                draft.name.clone_from(other);
+            });
+            self.name.clone_from(other);
+        }
+        drop(unfinished);
+        other?;
+        self.disk.sync_folder(&self.archive).map_err(|error| during(NO_SYNC, error))?;
+        self.remove().map_err(|error| {
+            let path = self.place.join(&self.name);
+            during(&format!("cannot remove a directory, and \"{}\" is left", path.display()), error)
+        })
     }
 
     fn end_object(&mut self) -> io::Result<()> {
         self.current.take().map_or(Ok(()), |file| self.disk.sync(&file))
     }
 
-    /// Gives the directory its name, unless the process is about to leave and has removed what is in it.
+    /// Brings all that is in the folder to the disk, the manifest last.
+    fn complete(&mut self, manifest: &[u8]) -> io::Result<()> {
+        self.end_object()?;
+        if let Some(file) = &self.manifest {
+            self.disk.write_all(file, &mut [IoSlice::new(manifest)])?;
+            self.disk.sync(file)?;
+        }
+        self.disk.sync_folder(&self.folder).map_err(|error| during(NO_SYNC, error))
+    }
+
+    /// Gives the folder its name, unless the process is about to leave and has removed what is in it.
     fn name(
         &self,
         mut names: impl Iterator<Item = EntryName>,
         given_up: &AtomicBool,
-    ) -> io::Result<EntryName> {
+    ) -> Result<EntryName, Unnamed> {
         let mut unfinished = unfinished();
-        if given_up.load(Ordering::SeqCst) || !unfinished.iter().any(|(number, _)| *number == self.number) {
-            return Err(io::Error::other("the stream was given up"));
+        if given_up.load(Ordering::SeqCst) || !unfinished.iter().any(|draft| draft.number == self.number) {
+            return Err(Unnamed::GivenUp);
         }
         let name = names
-            .find_map(|name| {
-                match self.disk.rename_directory(&self.path, &self.archive.join(name.as_str())) {
-                    Ok(()) => Some(Ok(name)),
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
-                    Err(error) => Some(Err(error)),
-                }
+            .find_map(|name| match self.disk.rename_folder(&self.archive, &self.name, name.as_str()) {
+                Ok(()) => Some(Ok(name)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
+                Err(error) => Some(Err(Unnamed::Refused(during(NO_RENAMING, error)))),
             })
-            .unwrap_or_else(|| Err(io::Error::other("all names for the entry are taken")))?;
-        unfinished.retain(|(number, _)| *number != self.number);
+            .unwrap_or_else(|| {
+                Err(Unnamed::Refused(io::Error::other("all names for the entry are taken")))
+            })?;
+        if let Err(error) = self.disk.sync_folder(&self.archive) {
+            // The name may not survive a power cut, so it is taken back.
+            let error = during(NO_SYNC, error);
+            return Err(match self.disk.rename_folder(&self.archive, name.as_str(), &self.name) {
+                Ok(()) => Unnamed::Refused(error),
+                Err(_) => Unnamed::Lost(error),
+            });
+        }
+        unfinished.retain(|draft| draft.number != self.number);
         Ok(name)
     }
 
+    /// The stream is whole and on the disk but its folder gets no name: keeps it, marked, so that no sweep takes it, and
+    /// says where it is. What cannot be marked is removed.
+    fn keep(&mut self, first: Option<EntryName>, error: io::Error) -> io::Error {
+        let path = self.place.join(&self.name);
+        let marked = self.disk.create_file(&self.folder, KEPT).and_then(|file| {
+            self.objects.push(KEPT.to_owned());
+            self.disk.write_all(&file, &mut [IoSlice::new(format!("{error}\n").as_bytes())])?;
+            self.disk.sync(&file)?;
+            self.disk.sync_folder(&self.folder)
+        });
+        if marked.is_err() {
+            return error;
+        }
+        self.stays = true;
+        let entry = first.map_or_else(|| self.place.clone(), |name| self.place.join(name.as_str()));
+        let remedy = format!(
+            "the verified stream is kept in \"{}\"; mv it to \"{}\" to make it an entry",
+            path.display(),
+            entry.display()
+        );
+        io::Error::new(error.kind(), format!("{error}; {remedy}"))
+    }
+
+    /// Removes all of it, the manifest last because others know a living draft by its lock.
+    fn remove(&mut self) -> io::Result<()> {
+        self.current = None;
+        let mut removed = Ok(());
+        for object in self.objects.drain(..) {
+            removed = removed.and(self.disk.remove_file(&self.folder, &object));
+        }
+        removed = removed.and(self.disk.remove_file(&self.folder, MANIFEST));
+        // On NFS, a file that is removed while it is open stays in the folder under another name until it is closed.
+        self.manifest = None;
+        removed = removed.and(self.disk.remove_folder(&self.archive, &self.name));
+        self.forget();
+        self.stays = true;
+        removed
+    }
+
     fn forget(&self) {
-        unfinished().retain(|(number, _)| *number != self.number);
+        unfinished().retain(|draft| draft.number != self.number);
     }
 }
 
-impl<D: Disk> Draft for DirectoryDraft<D> {
+impl DirectoryDraft {
+    /// When its manifest was made, in seconds by the file system's clock.
+    pub(super) fn began(&self) -> io::Result<i64> {
+        Ok(statat(&self.folder, MANIFEST, AtFlags::SYMLINK_NOFOLLOW)?.st_mtime)
+    }
+}
+
+impl<D: Folders> Draft for DirectoryDraft<D> {
     fn put(&mut self, object: &str) -> io::Result<()> {
         self.end_object()?;
         self.objects.push(object.to_owned());
-        self.current = Some(self.disk.create_new(&self.path.join(object))?);
+        let file = self.disk.create_file(&self.folder, object);
+        self.current = Some(file.map_err(|error| during("cannot make a file", error))?);
         Ok(())
     }
 
@@ -121,35 +234,44 @@ impl<D: Disk> Draft for DirectoryDraft<D> {
         manifest: &[u8],
         given_up: &AtomicBool,
     ) -> io::Result<EntryName> {
-        self.end_object()?;
-        self.disk.write_all(&self.manifest, &mut [IoSlice::new(manifest)])?;
-        self.disk.sync(&self.manifest)?;
-        self.disk.sync_directory(&self.path)?;
-        let name = self.name(names, given_up)?;
-        let entry = self.archive.join(name.as_str());
-        if let Err(error) = self.disk.sync_directory(&self.archive) {
-            // A name that may be gone tomorrow is none today. Under its old name it is removed.
-            let _ = self.disk.rename_directory(&entry, &self.path);
-            return Err(error);
+        self.complete(manifest)?;
+        let mut names = names.peekable();
+        let first = names.peek().cloned();
+        match self.name(names, given_up) {
+            Ok(name) => {
+                self.stays = true;
+                Ok(name)
+            }
+            Err(Unnamed::GivenUp) => Err(io::Error::other("the stream was given up")),
+            Err(Unnamed::Lost(error)) => Err(error),
+            Err(Unnamed::Refused(error)) => Err(self.keep(first, error)),
         }
-        self.path = PathBuf::new();
-        Ok(name)
     }
 }
 
-impl<D: Disk> Drop for DirectoryDraft<D> {
+impl<D: Folders> Drop for DirectoryDraft<D> {
     fn drop(&mut self) {
-        if self.path.as_os_str().is_empty() {
-            return;
+        if self.stays {
+            self.forget();
+        } else {
+            let _ = self.remove();
         }
-        for object in &self.objects {
-            let _ = self.disk.remove(&self.path.join(object));
-        }
-        // Last, because its lock is what others know a living draft by.
-        let _ = self.disk.remove(&self.path.join(MANIFEST));
-        let _ = self.disk.remove_directory(&self.path);
-        self.forget();
     }
+}
+
+/// Why a draft has not become an entry.
+enum Unnamed {
+    /// Nobody wants it any more.
+    GivenUp,
+    /// The file system refuses the name; the draft has its old one.
+    Refused(io::Error),
+    /// The name did not reach the disk, and could not be taken back.
+    Lost(io::Error),
+}
+
+/// `error`, with what was done when it came in front.
+fn during(action: &str, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{action}: {error}"))
 }
 
 /// Removes the drafts of this process; for an exit that does not wait for the threads that write them. One that is just
@@ -160,40 +282,32 @@ pub fn remove_unfinished() {
         Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
         Err(TryLockError::WouldBlock) => return,
     };
-    for (_, path) in std::mem::take(&mut *unfinished) {
-        for object in fs::read_dir(&path).into_iter().flatten().flatten() {
-            let _ = fs::remove_file(object.path());
+    for draft in std::mem::take(&mut *unfinished) {
+        let Some((archive, folder)) = draft.descriptors else { continue };
+        for object in contents(&folder).unwrap_or_default().objects {
+            let _ = unlinkat(&folder, object, AtFlags::empty());
         }
-        let _ = fs::remove_dir(path);
+        let _ = unlinkat(archive, draft.name, AtFlags::REMOVEDIR);
     }
 }
 
-fn unfinished() -> std::sync::MutexGuard<'static, Vec<(u64, PathBuf)>> {
+fn unfinished() -> std::sync::MutexGuard<'static, Vec<Unfinished>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What an exit must know of a draft.
+struct Unfinished {
+    number: u64,
+    name: String,
+    /// The archive's and its own.
+    descriptors: Option<(OwnedFd, OwnedFd)>,
+}
+
 /// Drafts of this process; one for each archive that it writes to.
-static UNFINISHED: Mutex<Vec<(u64, PathBuf)>> = Mutex::new(Vec::new());
+static UNFINISHED: Mutex<Vec<Unfinished>> = Mutex::new(Vec::new());
 /// Drafts that this process has begun.
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
-/// Whether a draft is called like this.
-pub(super) fn is_draft(name: &str) -> bool {
-    name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX)).is_some_and(|middle| {
-        let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        middle.split_once('-').is_some_and(|(process, attempt)| number(process) && number(attempt))
-    })
-}
-
-/// Names for a draft of this process. An entry that is on its way out has one too.
-pub(super) fn draft_names(archive: &Path) -> impl Iterator<Item = PathBuf> {
-    let archive = archive.to_owned();
-    (0..MOST_ATTEMPTS)
-        .map(move |attempt| archive.join(format!("{PREFIX}{}-{attempt}{SUFFIX}", std::process::id())))
-}
-
-/// Hidden from `ls` and from every name that an entry may have.
-const PREFIX: &str = ".mcast-";
-const SUFFIX: &str = ".part";
-/// Drafts with the same process id: in containers all are number 1.
-const MOST_ATTEMPTS: u32 = 1000;
+const NO_LOCKS: &str = "locks (flock) do not work on this file system; mount it so that they do (NFS: version 4, or rpc.statd at both ends), or choose a directory on another one";
+const NO_RENAMING: &str = "cannot rename a directory";
+const NO_SYNC: &str = "cannot bring a directory to the disk";

@@ -2,17 +2,18 @@
 //! points to is touched.
 
 use std::fs::{self, File};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use super::Error;
 use super::directory::Directory;
+use super::draft_name::draft_names;
 use super::manifest::LARGEST_MANIFEST;
 use super::name::EntryName;
 use super::reader::Entry;
 use super::sharing::add;
 use super::shelf::{Item, State};
-use super::store::Store;
+use super::store::{Draft, Store, Swept};
 
 fn archive() -> (tempfile::TempDir, Directory) {
     let directory = tempfile::tempdir().unwrap();
@@ -66,13 +67,14 @@ fn what_nobody_of_ours_has_put_there_is_no_entry_and_is_left_alone() {
     fs::create_dir(root.join("shop-20260301T010304Z")).unwrap();
     fs::write(root.join("shop-20260301T010304Z/data"), "no manifest").unwrap();
     symlink(&outside, root.join("shop-20260302T010304Z")).unwrap();
-    symlink(&outside, root.join(".mcast-1-0.part")).unwrap();
-    fs::create_dir(root.join(".mcast-2-0.part")).unwrap();
-    fs::write(root.join(".mcast-2-0.part/precious"), "precious").unwrap();
-    fs::create_dir(root.join(".mcast-3-0.part")).unwrap();
-    symlink(outside.join("precious"), root.join(".mcast-3-0.part/data")).unwrap();
+    let drafts: Vec<_> = draft_names().take(3).map(|name| root.join(name)).collect();
+    symlink(&outside, &drafts[0]).unwrap();
+    fs::create_dir(&drafts[1]).unwrap();
+    fs::write(drafts[1].join("precious"), "precious").unwrap();
+    fs::create_dir(&drafts[2]).unwrap();
+    symlink(outside.join("precious"), drafts[2].join("data")).unwrap();
     fs::create_dir(root.join(".mcast-x.part")).unwrap();
-    let mut before = tree(directory.path());
+    let before = tree(directory.path());
     assert!(Item::all(&archive).unwrap().is_empty());
     for name in ["shop-20260301T010304Z", "shop-20260302T010304Z", "notes.txt", "missing"] {
         let name = EntryName::new(name).unwrap();
@@ -81,27 +83,86 @@ fn what_nobody_of_ours_has_put_there_is_no_entry_and_is_left_alone() {
     }
     archive.drafts().unwrap();
     archive.sweep().unwrap();
-    // What is called like a draft, and has no manifest, has got an empty one while it was looked at.
-    let mut after = tree(directory.path());
-    let is_empty_manifest =
-        |(path, content): &(PathBuf, Vec<u8>)| path.ends_with("manifest.json") && content.is_empty();
-    after.retain(|entry| !is_empty_manifest(entry));
-    before.retain(|entry| !is_empty_manifest(entry));
-    assert_eq!(after, before);
+    assert_eq!(tree(directory.path()), before);
+}
+
+/// Fault 51.
+#[test]
+fn removed_entry_leaves_what_is_not_of_mcast_under_a_name_that_is_no_entry() {
+    let (_directory, archive) = archive();
+    let name = add(&archive, "shop", 1, b"stream");
+    let entry = archive.path().join(name.as_str());
+    fs::write(entry.join(".DS_Store"), "dropping").unwrap();
+    fs::create_dir(entry.join("@eaDir")).unwrap();
+    fs::write(entry.join("@eaDir/data@SynoEAStream"), "dropping").unwrap();
+    assert!(matches!(look(&archive, &name), State::Complete(_)));
+    let remains = archive.remove(&name).unwrap().remains.unwrap();
+    assert_eq!(remains, format!("{name}.remains"));
+    let left = [".DS_Store", "@eaDir", "@eaDir/data@SynoEAStream"]
+        .map(|left| archive.path().join(&remains).join(left));
+    let paths: Vec<_> = tree(archive.path()).into_iter().map(|(path, _)| path).collect();
+    assert_eq!(paths, [&[archive.path().join(&remains)][..], &left].concat());
+    // It is neither an entry nor a draft, so nothing tries it again.
+    assert_eq!(Item::all(&archive).unwrap(), []);
+    assert_eq!(archive.drafts().unwrap(), []);
+    assert_eq!(archive.sweep().unwrap(), Swept::default());
+    assert!(matches!(archive.remove(&name), Err(Error::Missing(_))));
+    assert_eq!(fs::read(&left[0]).unwrap(), b"dropping");
+}
+
+/// Fault 51, at what a dead process has left.
+#[test]
+fn swept_draft_leaves_what_is_not_of_mcast_in_sight() {
+    let (_directory, archive) = archive();
+    let draft = archive.path().join(draft_names().next().unwrap());
+    fs::create_dir(&draft).unwrap();
+    fs::write(draft.join("manifest.json"), "").unwrap();
+    fs::write(draft.join("data"), "half").unwrap();
+    fs::write(draft.join(".DS_Store"), "dropping").unwrap();
+    assert_eq!(archive.sweep().unwrap(), Swept { removed: 1, ..Swept::default() });
+    let remains = archive.path().join("unfinished.remains");
+    assert_eq!(
+        tree(archive.path()),
+        [(remains.clone(), vec![]), (remains.join(".DS_Store"), b"dropping".to_vec())]
+    );
+    assert_eq!(archive.sweep().unwrap(), Swept::default());
+}
+
+/// Fault 65.
+#[test]
+fn entry_and_draft_are_open_to_their_owner_only() {
+    let (_directory, archive) = archive();
+    let name = add(&archive, "shop", 1, b"stream");
+    let mut draft = archive.begin().unwrap();
+    draft.put("data").unwrap();
+    for (path, _) in tree(archive.path()) {
+        let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, if path.is_dir() { 0o700 } else { 0o600 }, "{}", path.display());
+    }
+    drop(draft);
+    archive.remove(&name).unwrap();
 }
 
 #[test]
-fn an_entry_with_something_else_in_it_is_shown_and_not_removed() {
-    let (_directory, archive) = archive();
-    let name = add(&archive, "shop", 1, b"stream");
-    let stranger = archive.path().join(name.as_str()).join("README");
-    fs::write(&stranger, "keep this").unwrap();
-    assert!(matches!(look(&archive, &name), State::Complete(_)));
-    let error = archive.remove(&name).unwrap_err().to_string();
-    assert!(error.contains("README") && error.contains("move it away"), "{error}");
-    fs::remove_file(stranger).unwrap();
-    archive.remove(&name).unwrap();
-    assert_eq!(tree(archive.path()), []);
+fn draft_whose_place_was_taken_by_a_link_removes_nothing_behind_it() {
+    let (directory, archive) = archive();
+    let outside = directory.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    for name in ["manifest.json", "data"] {
+        fs::write(outside.join(name), "precious").unwrap();
+    }
+    let mut draft = archive.begin().unwrap();
+    draft.put("data").unwrap();
+    let name = archive.drafts().unwrap().remove(0).name;
+    fs::rename(archive.path().join(&name), directory.path().join("elsewhere")).unwrap();
+    symlink(&outside, archive.path().join(&name)).unwrap();
+    draft.put("SHA256SUMS").unwrap();
+    drop(draft);
+    for name in ["manifest.json", "data"] {
+        assert_eq!(fs::read(outside.join(name)).unwrap(), b"precious");
+    }
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 2);
+    assert_eq!(fs::read_dir(directory.path().join("elsewhere")).unwrap().count(), 0);
 }
 
 /// What is done to an entry, and words of the reason that is given then.

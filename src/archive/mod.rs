@@ -7,7 +7,8 @@
 //!     data                       the stream; or data.000000, data.000001 … where pieces were asked for
 //!     SHA256SUMS                 for sha256sum -c, the manifest included
 //!     manifest.json              what it is, and the digests that it must have
-//! DIR/.mcast-4711-0.part/        an entry in the making, or what a process that died has left
+//! DIR/.mcast-BOOT-4711-0.part/   an entry in the making, or what a process that died has left
+//! DIR/shop-20260301T010304Z.remains/   what no mcast had put into an entry that was removed
 //! ```
 //!
 //! [`store::Store`] is all that the rest asks of the place where entries are kept: [`directory`] is one, a bucket could
@@ -17,14 +18,18 @@
 //! # What is never touched
 //! Whatever has no manifest of ours, and an entry whose name is not the one that it was given: who renames an entry keeps
 //! it for ever. A process that makes or reads an entry holds a lock on its manifest, which ends with the process; so
-//! what a dead one has left is told from what a running one works on.
+//! what a dead one has left is told from what a running one works on. Locks may not reach from one host to another, so a
+//! draft of another host (or of this one before it was restarted) must also have been left unchanged for
+//! [`directory::UNTOUCHED`], by the file system's own clock.
 
 pub mod directory;
 pub mod draft;
+mod draft_name;
 #[cfg(test)]
 mod hostile;
 pub mod manifest;
 pub mod name;
+mod objects;
 #[cfg(test)]
 mod power_cut;
 pub mod reader;
@@ -63,13 +68,15 @@ pub enum Error {
     /// Somebody makes, reads or removes the entry.
     #[error("entry \"{0}\" is in use by another process; try again when that has ended")]
     InUse(String),
-    /// There is something in the entry that is not ours.
-    #[error("entry \"{name}\" holds \"{stranger}\", which no mcast has put there; move it away first")]
-    Stranger {
+    /// The file system refuses locks, so an entry in use cannot be told from one that is not.
+    #[error(
+        "cannot lock entry \"{name}\": {source}; nothing is removed where locks (flock) do not work; use a host where they do"
+    )]
+    NoLocks {
         /// The entry.
         name: String,
-        /// What is in it.
-        stranger: String,
+        /// What the system said.
+        source: io::Error,
     },
     /// Whoever was given the stream did not take it.
     #[error("the stream was not taken")]

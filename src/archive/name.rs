@@ -40,6 +40,14 @@ impl EntryName {
         Self::candidates(label, started).is_some_and(|mut names| names.any(|name| name == *self))
     }
 
+    /// Whether some entry could have been given this name: it ends with a time.
+    pub fn looks_given(&self) -> bool {
+        let is_time = |part: &str| strtime::parse("%Y%m%dT%H%M%SZ", part).is_ok();
+        let mut parts = self.0.rsplit('-');
+        let last = parts.next().unwrap_or_default();
+        is_time(last) || (last.parse::<u32>().is_ok() && parts.next().is_some_and(is_time))
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -82,12 +90,13 @@ mod tests {
                 assert_eq!(EntryName::new(name.as_str()), Some(name.clone()));
                 assert!(name.is_given_to(label, started), "{name}");
                 assert!(!name.is_given_to("other", started), "{name}");
+                assert!(name.looks_given(), "{name}");
             }
         }
         let names: Vec<_> =
             EntryName::candidates("shop", started).unwrap().take(2).map(|name| name.to_string()).collect();
         assert_eq!(names, ["shop-20260301T010304Z", "shop-20260301T010304Z-2"]);
         let renamed = EntryName::new("before-the-migration").unwrap();
-        assert!(!renamed.is_given_to("shop", started));
+        assert!(!renamed.is_given_to("shop", started) && !renamed.looks_given());
     }
 }

@@ -12,7 +12,7 @@ use super::manifest::{Heading, Timestamp};
 use super::name::EntryName;
 use super::reader::Entry;
 use super::shelf::{Item, State};
-use super::store::Store;
+use super::store::{DraftState, Store};
 use super::writer::EntryWriter;
 use crate::disk::power_cut::{Frail, ROOT, World};
 use crate::session::StreamDigest;
@@ -105,18 +105,41 @@ fn a_power_cut_at_any_step_leaves_a_whole_entry_or_none_and_what_is_left_is_clea
     });
 }
 
-/// Fault 18.
+/// Faults 18 and 48.
 #[test]
-fn a_step_that_fails_leaves_no_entry_and_nothing_beside_it() {
+fn a_step_that_fails_leaves_no_entry_and_nothing_beside_it_or_the_whole_stream_kept() {
     use io::ErrorKind::{Other, QuotaExceeded, StorageFull};
     every_way(|piece_size, steps| {
+        let mut kept = 0;
         for fails_at in 0..steps {
             for kind in [StorageFull, QuotaExceeded, Other] {
                 let disk = Frail::new(true);
                 disk.fails_at(fails_at, kind);
-                archive(&disk, piece_size).unwrap_err();
-                assert_eq!(disk.now(), World::new(), "step {fails_at}");
+                let error = archive(&disk, piece_size).unwrap_err();
+                assert_eq!(error.kind(), kind, "step {fails_at}: {error}");
+                if disk.now() == World::new() {
+                    continue;
+                }
+                // The directory could not get its name, or the name did not get to the disk.
+                kept += 1;
+                assert!(fails_at + 2 >= steps, "step {fails_at}");
+                let (directory, items) = inspect(&disk.now());
+                assert_eq!(items, []);
+                let archive = Directory::open(directory.path()).unwrap();
+                let draft = archive.drafts().unwrap().remove(0);
+                assert_eq!(draft.state, DraftState::Kept);
+                assert_eq!(archive.sweep().unwrap().kept, [draft.name.as_str()]);
+                // What the message tells to do makes it an entry.
+                let to = EntryName::new("shop-20260301T010304Z").unwrap();
+                let [from, to_path] = [&draft.name, to.as_str()].map(|name| format!("{ROOT}/{name}"));
+                let told = format!("kept in \"{from}\"; mv it to \"{to_path}\"");
+                assert!(error.to_string().contains(&told), "{error}");
+                fs::rename(directory.path().join(&draft.name), directory.path().join(to.as_str())).unwrap();
+                assert_eq!(content(&archive, &to), STREAM.concat());
+                assert_eq!(archive.remove(&to).unwrap().remains, None);
+                assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
             }
         }
+        assert_eq!(kept, 6);
     });
 }

@@ -1,17 +1,21 @@
 //! Several processes at one archive: what one works on, no other removes, and nobody waits.
 
-use std::fs;
-use std::io::IoSlice;
+use std::fs::{self, File, FileTimes};
+use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::FlockOperation;
 
 use super::Error;
-use super::directory::Directory;
+use super::directory::{Directory, UNTOUCHED};
+use super::draft_name::draft_names;
 use super::manifest::{Heading, Timestamp};
 use super::name::EntryName;
 use super::shelf::{Item, State};
-use super::store::{Draft, MANIFEST, Store, Unfinished};
+use super::store::{Draft, DraftState, MANIFEST, Store, Swept, Unfinished};
 use super::writer::EntryWriter;
 use crate::session::StreamDigest;
 
@@ -60,8 +64,11 @@ fn what_is_in_the_making_is_shown_as_that_and_never_cleared_away() {
     let (directory, archive) = archive();
     let mut writer = begin(&archive, "shop", 1);
     writer.write_all(&mut [IoSlice::new(b"half a ")]).unwrap();
-    assert_eq!(archive.sweep().unwrap(), 0);
-    assert!(matches!(archive.drafts().unwrap().as_slice(), [Unfinished { bytes: 7, is_running: true, .. }]));
+    assert_eq!(archive.sweep().unwrap(), Swept::default());
+    assert!(matches!(
+        archive.drafts().unwrap().as_slice(),
+        [Unfinished { bytes: 7, state: DraftState::Running, .. }]
+    ));
     assert!(archive.entries().unwrap().is_empty());
     drop(writer);
     assert!(names(directory.path()).is_empty());
@@ -70,19 +77,75 @@ fn what_is_in_the_making_is_shown_as_that_and_never_cleared_away() {
 #[test]
 fn what_a_dead_process_has_left_is_shown_as_that_and_cleared_away_at_any_stage() {
     let (directory, archive) = archive();
-    for (number, objects) in
-        [&[][..], &[MANIFEST], &[MANIFEST, "data"], &["data"], &[MANIFEST, "data.000000", "SHA256SUMS"]]
-            .into_iter()
-            .enumerate()
-    {
-        let draft = directory.path().join(format!(".mcast-{number}-0.part"));
+    for (name, objects) in draft_names().zip([
+        &[][..],
+        &[MANIFEST],
+        &[MANIFEST, "data"],
+        &["data"],
+        &[MANIFEST, "data.000000", "SHA256SUMS"],
+    ]) {
+        let draft = directory.path().join(name);
         fs::create_dir(&draft).unwrap();
         objects.iter().for_each(|object| fs::write(draft.join(object), "half").unwrap());
-        assert!(archive.drafts().unwrap().iter().all(|draft| !draft.is_running));
+        assert!(archive.drafts().unwrap().iter().all(|draft| draft.state == DraftState::LeftOver));
     }
     assert_eq!(archive.drafts().unwrap().len(), 5);
-    assert_eq!(archive.sweep().unwrap(), 5);
+    assert_eq!(archive.sweep().unwrap(), Swept { removed: 5, ..Swept::default() });
     assert!(names(directory.path()).is_empty());
+}
+
+/// Makes all that is in a draft, and the draft itself, look as if it had been written so many seconds ago.
+fn age(draft: &Path, seconds: u64) {
+    let then = FileTimes::new().set_modified(SystemTime::now() - Duration::from_secs(seconds));
+    for object in fs::read_dir(draft).unwrap() {
+        File::options().write(true).open(object.unwrap().path()).unwrap().set_times(then).unwrap();
+    }
+    File::open(draft).unwrap().set_times(then).unwrap();
+}
+
+/// Fault 50.
+#[test]
+fn draft_of_another_host_is_swept_only_when_it_has_not_changed_for_long() {
+    const LONG: u64 = UNTOUCHED.as_secs();
+    let (directory, archive) = archive();
+    for (name, old, young) in
+        [(".mcast-123456789abc-7-0.part", LONG + 60, LONG - 60), (".mcast-7-0.part", LONG + 60, 0)]
+    {
+        let draft = directory.path().join(name);
+        fs::create_dir(&draft).unwrap();
+        for object in [MANIFEST, "data"] {
+            fs::write(draft.join(object), "half").unwrap();
+        }
+        age(&draft, young);
+        assert_eq!(archive.sweep().unwrap(), Swept::default(), "{name}");
+        // One object that grows is enough.
+        age(&draft, old);
+        fs::write(draft.join("data"), "half and more").unwrap();
+        assert_eq!(archive.sweep().unwrap(), Swept::default(), "{name}");
+        assert_eq!(archive.drafts().unwrap()[0].state, DraftState::Elsewhere);
+        // A lock that reaches here says more than any time.
+        age(&draft, old);
+        let manifest = File::open(draft.join(MANIFEST)).unwrap();
+        rustix::fs::flock(&manifest, FlockOperation::NonBlockingLockShared).unwrap();
+        assert_eq!(archive.sweep().unwrap(), Swept::default(), "{name}");
+        drop(manifest);
+        assert_eq!(archive.sweep().unwrap(), Swept { removed: 1, ..Swept::default() }, "{name}");
+        assert!(names(directory.path()).is_empty());
+    }
+}
+
+#[test]
+fn trial_of_an_archive_leaves_nothing_and_disturbs_no_draft() {
+    let (directory, archive) = archive();
+    let mut writer = begin(&archive, "shop", 1);
+    let before = names(directory.path());
+    archive.try_out().unwrap();
+    assert_eq!(names(directory.path()), before);
+    writer.write_all(&mut [IoSlice::new(b"stream")]).unwrap();
+    drop(writer);
+    assert!(names(directory.path()).is_empty());
+    fs::remove_dir(directory.path()).unwrap();
+    assert_eq!(archive.try_out().unwrap_err().kind(), io::ErrorKind::NotFound);
 }
 
 #[test]

@@ -41,17 +41,23 @@ pub trait Store: Debug {
     /// When there is none of this name, or it is being removed.
     fn hold(&self, name: &EntryName) -> Result<Self::Held, Error>;
 
-    /// Removes an entry, durably: first it is none any more, then its room is free.
+    /// Does once, small and undone, what will be done to make an entry and to remove one.
     ///
     /// # Errors
-    /// When somebody holds it, when it has objects that are not of an archive, or when the place does not allow it.
-    fn remove(&self, name: &EntryName) -> Result<(), Error>;
+    /// With what the place refuses, and the remedy.
+    fn try_out(&self) -> io::Result<()>;
 
-    /// Removes what processes that have died have left, and nothing else. Returns how many drafts that were.
+    /// Removes an entry, durably: first it is none any more, then its room is free. What no mcast has put into it stays.
     ///
     /// # Errors
-    /// When the place cannot be looked at. What cannot be removed stays, and is shown by [`Store::drafts`].
-    fn sweep(&self) -> Result<usize, Error>;
+    /// When somebody holds it, or when the place does not allow it.
+    fn remove(&self, name: &EntryName) -> Result<Removed, Error>;
+
+    /// Removes what processes that have died have left, and nothing else.
+    ///
+    /// # Errors
+    /// When the place cannot be looked at.
+    fn sweep(&self) -> Result<Swept, Error>;
 
     /// Bytes that are free for this user; `None` where there is no such bound.
     ///
@@ -113,14 +119,50 @@ pub struct Unfinished {
     pub name: String,
     /// Bytes in it.
     pub bytes: u64,
-    /// A process works on it; else it is what a dead one has left.
-    pub is_running: bool,
+    /// What is known of its process.
+    pub state: DraftState,
+}
+
+/// What is known of the process that made a draft.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DraftState {
+    /// It works on the draft.
+    Running,
+    /// It has died.
+    LeftOver,
+    /// It ran on another host, or before this one was restarted, and may still run. [`Store::sweep`] removes the draft
+    /// once it has not changed for a long time.
+    Elsewhere,
+    /// It has ended. The stream is whole but the directory could not get its name, and is kept until it is given one.
+    Kept,
+    /// The place does not tell.
+    Unknown,
+}
+
+/// What became of an entry that was removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// What no mcast had put into the entry is left under this name, which is no entry's.
+    pub remains: Option<String>,
+}
+
+/// What became of what processes that have died had left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Drafts that were removed.
+    pub removed: usize,
+    /// Whole streams that are kept because they could not get their names, by the names that they have.
+    pub kept: Vec<String>,
+    /// Why a draft could not be removed, or not be told from one that a process works on.
+    pub errors: Vec<String>,
 }
 
 /// The object that makes an entry of the others.
 pub const MANIFEST: &str = "manifest.json";
 /// Digests for `sha256sum -c`.
 pub const SUMS: &str = "SHA256SUMS";
+/// Marks a draft whose stream is whole but which could not get its name; it holds the reason.
+pub const KEPT: &str = "KEPT";
 /// Entries in one archive; a hundred a day for 27 years.
 pub const MOST_ENTRIES: usize = 1_000_000;
 
@@ -132,5 +174,5 @@ pub fn data_object(piece: Option<usize>) -> String {
 /// Whether an entry has objects of this name.
 pub fn is_object(name: &str) -> bool {
     let numbered = |digits: &str| digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    name == MANIFEST || name == SUMS || name == "data" || name.strip_prefix("data.").is_some_and(numbered)
+    [MANIFEST, SUMS, KEPT, "data"].contains(&name) || name.strip_prefix("data.").is_some_and(numbered)
 }

@@ -2,6 +2,7 @@
 
 pub mod archive;
 mod args;
+mod busy;
 pub mod config;
 pub mod console;
 mod environment;

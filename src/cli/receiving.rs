@@ -57,6 +57,22 @@ impl Receiving {
         config.repeat && had_session && !ended.result.as_ref().is_err_and(|failure| here(failure.exit))
     }
 
+    /// Feeds the watchdog. False once a signal has come, where they are caught.
+    fn is_to_go_on(&mut self, now: Time) -> bool {
+        self.service.alive(now);
+        !self.signals.as_ref().is_some_and(Signals::are_pending)
+    }
+
+    /// The end of a process that was interrupted between two sessions.
+    fn stopped(&mut self) -> Failure {
+        match self.signals.as_mut().and_then(Signals::take) {
+            Some((signal, _)) => {
+                Failure::new(Exit::Signal(signal), format!("stopped by {}", signal_name(signal)))
+            }
+            None => Failure::new(Exit::Internal, "a thread has died before the session"),
+        }
+    }
+
     fn forget_session(&mut self, session: SessionId) {
         self.over.push_back(session);
         if self.over.len() > MOST_OVER {
@@ -86,9 +102,12 @@ struct Work<'a> {
 impl<'a> Work<'a> {
     fn prepare(config: &RecvConfig, lasting: &'a mut Receiving) -> Result<Self, Failure> {
         let accept = config.keys.accept()?;
-        let sinks = SinkPlans::prepare(config)?;
-        let venue = super::venue(&config.network)?;
         let clock = Clock::start();
+        lasting.service.begin();
+        let Some(sinks) = SinkPlans::prepare(config, &mut || lasting.is_to_go_on(clock.now()))? else {
+            return Err(lasting.stopped());
+        };
+        let venue = super::venue(&config.network)?;
         let sockets = ReceiverSockets::open(&venue, config.ttl, matches!(accept, Accept::Crc))?;
         let network = ReceiverNetwork::new(sockets, config.peer_timeout, clock);
         tracing::info!(interface = %venue.interface.name, group = %venue.target(), "waiting for a sender");
@@ -312,11 +331,7 @@ impl<'a> Work<'a> {
     fn prune(&mut self) {
         let is_complete = matches!(self.receiver.ended(), Some(receiver::Ended { exit: Exit::Complete, .. }));
         let Some(archiving) = self.sinks.archiving_mut().filter(|_| is_complete) else { return };
-        let Receiving { signals, service, .. } = &mut *self.lasting;
-        archiving.prune(|| {
-            service.alive(self.clock.now());
-            !signals.as_ref().is_some_and(Signals::are_pending)
-        });
+        archiving.prune(&mut || self.lasting.is_to_go_on(self.clock.now()));
     }
 
     fn end(mut self, config: &RecvConfig, now: Time) -> Ended<ReceiverReport> {

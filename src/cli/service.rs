@@ -32,10 +32,13 @@ impl Service {
         }
     }
 
+    /// A session is prepared. Its clock starts at zero.
+    pub(super) const fn begin(&mut self) {
+        self.alive_due = Time::ZERO;
+    }
+
     /// A receiver listens.
     pub(super) fn waiting(&mut self) {
-        // The clock of each session starts at zero.
-        self.alive_due = Time::ZERO;
         if !std::mem::replace(&mut self.ready, true) {
             self.say("READY=1");
         }

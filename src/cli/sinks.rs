@@ -32,8 +32,11 @@ pub(super) struct SinkPlans {
 }
 
 impl SinkPlans {
-    /// Finds out what would fail at the start too.
-    pub(super) fn prepare(config: &RecvConfig) -> Result<Self, Failure> {
+    /// Finds out what would fail at the start too. `go_on` is called while that lasts; `None` once it says no.
+    pub(super) fn prepare(
+        config: &RecvConfig,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Self>, Failure> {
         let has_command = |sink: &SinkConfig| {
             let archive_then = |archive: &ArchiveConfig| archive.then.is_some();
             matches!(sink, SinkConfig::Command(_) | SinkConfig::File { then: Some(_), .. })
@@ -51,13 +54,20 @@ impl SinkPlans {
             SinkConfig::Archive(archive) => Some(archive),
             _ => None,
         });
-        Ok(Self {
-            archiving: archive.map(Archiving::open).transpose()?,
+        let archiving = match archive {
+            Some(archive) => match Archiving::open(archive, go_on)? {
+                Some(archiving) => Some(archiving),
+                None => return Ok(None),
+            },
+            None => None,
+        };
+        Ok(Some(Self {
+            archiving,
             sinks: config.sinks.clone(),
             name: config.name.clone(),
             pipe: config.sinks.contains(&SinkConfig::Stdout).then(OutputPipe::stdout).transpose()?,
             commands: config.sinks.iter().any(has_command).then(launch::commands).transpose()?,
-        })
+        }))
     }
 
     /// What to open for this session, now.

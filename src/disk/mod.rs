@@ -1,6 +1,7 @@
 //! The few things that files which must last ask of a file system, so that a test can play one that loses what was not
 //! synced.
 
+pub mod folders;
 #[cfg(test)]
 pub(crate) mod power_cut;
 pub(crate) mod special;
@@ -13,7 +14,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, flock, linkat, renameat_with};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, linkat, renameat_with};
 use rustix::io::Errno;
 
 /// A file system. What it has done is lost with the power unless it was synced: data with [`Disk::sync`], names with
@@ -78,31 +79,6 @@ pub trait Disk: Clone + Debug {
     /// # Errors
     /// When the device does not take them.
     fn sync_directory(&self, directory: &Path) -> io::Result<()>;
-
-    /// Makes an empty directory.
-    ///
-    /// # Errors
-    /// When the name is taken, or the file system does not take it.
-    fn create_directory(&self, path: &Path) -> io::Result<()>;
-
-    /// Gives the directory called `from` the name `to`, in the same directory.
-    ///
-    /// # Errors
-    /// When the name is taken.
-    fn rename_directory(&self, from: &Path, to: &Path) -> io::Result<()>;
-
-    /// Removes an empty directory.
-    ///
-    /// # Errors
-    /// When it is not empty, or there is no such directory.
-    fn remove_directory(&self, path: &Path) -> io::Result<()>;
-
-    /// Locks the file until it is closed, which the system does for a process that dies. False if somebody else has the
-    /// lock, or took the name `path` away from the file before it was locked.
-    ///
-    /// # Errors
-    /// When the file system knows no locks.
-    fn lock(&self, file: &Self::File, path: &Path) -> io::Result<bool>;
 }
 
 /// The system's file systems.
@@ -167,37 +143,6 @@ impl Disk for Kernel {
             Ok(()) | Err(Errno::INVAL | Errno::NOTSUP) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
-    }
-
-    fn create_directory(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir(path)
-    }
-
-    fn rename_directory(&self, from: &Path, to: &Path) -> io::Result<()> {
-        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-            // Not every file system can do that. Between the look and the renaming only an empty directory could be
-            // replaced, which is no loss.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match fs::symlink_metadata(to) {
-                Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
-                Err(_) => fs::rename(from, to),
-            },
-            renamed => Ok(renamed?),
-        }
-    }
-
-    fn remove_directory(&self, path: &Path) -> io::Result<()> {
-        fs::remove_dir(path)
-    }
-
-    fn lock(&self, file: &File, path: &Path) -> io::Result<bool> {
-        match flock(file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Ok(false),
-            Err(errno) => return Err(errno.into()),
-        }
-        let ours = file.metadata()?;
-        Ok(fs::symlink_metadata(path)
-            .is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())))
     }
 }
 

@@ -3,10 +3,12 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::Disk;
+use super::folders::Folders;
 
 /// Where the file system is mounted.
 pub(crate) const ROOT: &str = "/dumps";
@@ -88,25 +90,47 @@ impl State {
             return Ok(0);
         }
         let (directory, name) = self.place(path)?;
+        self.find_in(directory, &name)
+    }
+
+    fn find_in(&self, directory: usize, name: &str) -> io::Result<usize> {
         let names = self.names(directory, *self.changes(directory).end());
-        names.get(&name).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+        names.get(name).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn set(&mut self, path: &Path, node: Option<usize>) -> io::Result<()> {
         let (directory, name) = self.place(path)?;
+        self.set_in(directory, &name, node)
+    }
+
+    fn set_in(&mut self, directory: usize, name: &str, node: Option<usize>) -> io::Result<()> {
         match &mut self.nodes[directory] {
-            Node::Directory { changes, .. } => changes.push((name, node)),
+            Node::Directory { changes, .. } => changes.push((name.to_owned(), node)),
             Node::File { .. } => return Err(io::ErrorKind::NotADirectory.into()),
         }
         Ok(())
     }
 
     fn add(&mut self, path: &Path, node: Node) -> io::Result<usize> {
-        self.must_be_free(path)?;
+        let (directory, name) = self.place(path)?;
+        self.add_in(directory, &name, node)
+    }
+
+    fn add_in(&mut self, directory: usize, name: &str, node: Node) -> io::Result<usize> {
+        if self.find_in(directory, name).is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
         self.nodes.push(node);
         let number = self.nodes.len() - 1;
-        self.set(path, Some(number))?;
+        self.set_in(directory, name, Some(number))?;
         Ok(number)
+    }
+
+    fn sync_names(&mut self, directory: usize) -> io::Result<()> {
+        if let Node::Directory { changes, synced } = &mut self.nodes[directory] {
+            *synced = changes.len();
+        }
+        Ok(())
     }
 
     fn must_be_free(&self, path: &Path) -> io::Result<()> {
@@ -275,32 +299,63 @@ impl Disk for Frail {
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         self.step(|state| {
             let directory = state.find(directory)?;
-            if let Node::Directory { changes, synced } = &mut state.nodes[directory] {
-                *synced = changes.len();
+            state.sync_names(directory)
+        })
+    }
+}
+
+impl Folders for Frail {
+    type Folder = usize;
+
+    fn open_folder(&self, path: &Path) -> io::Result<usize> {
+        self.0.borrow().find(path)
+    }
+
+    fn create_folder(&self, at: &usize, name: &str) -> io::Result<usize> {
+        self.step(|state| state.add_in(*at, name, Node::DIRECTORY))
+    }
+
+    fn rename_folder(&self, at: &usize, from: &str, to: &str) -> io::Result<()> {
+        self.step(|state| {
+            let node = state.find_in(*at, from)?;
+            if state.find_in(*at, to).is_ok() {
+                return Err(io::ErrorKind::AlreadyExists.into());
             }
-            Ok(())
+            state.set_in(*at, to, Some(node))?;
+            state.set_in(*at, from, None)
         })
     }
 
-    fn create_directory(&self, path: &Path) -> io::Result<()> {
-        self.step(|state| state.add(path, Node::DIRECTORY).map(|_| ()))
-    }
-
-    fn rename_directory(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.rename_new(from, to)
-    }
-
-    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+    fn remove_folder(&self, at: &usize, name: &str) -> io::Result<()> {
         self.step(|state| {
-            let directory = state.find(path)?;
+            let directory = state.find_in(*at, name)?;
             if !state.names(directory, *state.changes(directory).end()).is_empty() {
                 return Err(io::ErrorKind::DirectoryNotEmpty.into());
             }
-            state.set(path, None)
+            state.set_in(*at, name, None)
         })
     }
 
-    fn lock(&self, _: &usize, _: &Path) -> io::Result<bool> {
+    fn sync_folder(&self, folder: &usize) -> io::Result<()> {
+        self.step(|state| state.sync_names(*folder))
+    }
+
+    fn create_file(&self, at: &usize, name: &str) -> io::Result<usize> {
+        self.step(|state| state.add_in(*at, name, Node::File { bytes: Vec::new(), synced: 0 }))
+    }
+
+    fn remove_file(&self, at: &usize, name: &str) -> io::Result<()> {
+        self.step(|state| {
+            state.find_in(*at, name)?;
+            state.set_in(*at, name, None)
+        })
+    }
+
+    fn lock(&self, _: &usize, _: &usize, _: &str) -> io::Result<bool> {
         Ok(true)
+    }
+
+    fn descriptor(&self, _: &usize) -> Option<OwnedFd> {
+        None
     }
 }

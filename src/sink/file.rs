@@ -300,22 +300,6 @@ mod tests {
         fn sync_directory(&self, directory: &Path) -> io::Result<()> {
             Kernel.sync_directory(directory)
         }
-
-        fn create_directory(&self, path: &Path) -> io::Result<()> {
-            Kernel.create_directory(path)
-        }
-
-        fn rename_directory(&self, from: &Path, to: &Path) -> io::Result<()> {
-            Kernel.rename_directory(from, to)
-        }
-
-        fn remove_directory(&self, path: &Path) -> io::Result<()> {
-            Kernel.remove_directory(path)
-        }
-
-        fn lock(&self, file: &fs::File, path: &Path) -> io::Result<bool> {
-            Kernel.lock(file, path)
-        }
     }
 
     fn entries(directory: &Path) -> Vec<OsString> {

@@ -142,7 +142,7 @@ impl From<Error> for Failure {
             Error::Missing(_) => Exit::Usage,
             Error::Damaged { .. } => Exit::Integrity,
             Error::NotTaken => Exit::SinkFailed,
-            Error::System { .. } | Error::InUse(_) | Error::Stranger { .. } | Error::TooMany => {
+            Error::System { .. } | Error::InUse(_) | Error::NoLocks { .. } | Error::TooMany => {
                 Exit::LocalResource
             }
         };

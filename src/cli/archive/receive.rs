@@ -2,21 +2,25 @@
 //! removes what the rules do not keep.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::DecimalBytes;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use super::super::busy::while_busy;
 use super::super::config::ArchiveConfig;
-use super::super::error::Failure;
+use super::super::error::{Failure, visible};
+use crate::archive::Error;
 use crate::archive::directory::Directory;
 use crate::archive::name::EntryName;
-use crate::archive::retention::{Verdict, judge};
+use crate::archive::retention::{Policy, Verdict, judge};
 use crate::archive::shelf::Item;
-use crate::archive::store::Store;
-use crate::archive::{Error, store};
+use crate::archive::store::{KEPT, Removed, Store, Swept};
 use crate::exit::Exit;
+use crate::sink::SinkError;
 
 /// An archive that a receiver fills.
 #[derive(Debug)]
@@ -40,32 +44,35 @@ pub struct ArchiveReport {
 }
 
 impl Archiving {
-    /// Finds out what would fail at the start of a session too, and clears away what sessions have left whose processes
-    /// have died.
-    pub(in crate::cli) fn open(config: &ArchiveConfig) -> Result<Self, Failure> {
+    /// Finds out what would fail at the start of a session or at its end too, and clears away what sessions have left
+    /// whose processes have died. `go_on` is called while that lasts; `None` once it says no.
+    pub(in crate::cli) fn open(
+        config: &ArchiveConfig,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Self>, Failure> {
         let cannot = |error: String| Failure::new(Exit::SinkFailed, format!("--archive: {error}"));
         let archive = Directory::open(&config.directory).map_err(|error| cannot(error.to_string()))?;
-        match archive.sweep() {
-            Ok(0) => {}
-            Ok(swept) => tracing::info!(swept, "removed what dead sessions had left in the archive"),
-            Err(error) => tracing::warn!(%error, "cannot clean up the archive"),
+        let place = archive.clone();
+        let Some((swept, tried)) = while_busy(move || (place.sweep(), place.try_out()), go_on)? else {
+            return Ok(None);
+        };
+        match swept {
+            Ok(swept) => tell(&swept),
+            Err(error) => tracing::error!("cannot clean up the archive: {}", visible(&error.to_string())),
         }
-        // Dropped, it leaves nothing behind.
-        let draft = store::Store::begin(&archive);
-        match draft {
+        match tried {
             // How much room there must be is looked at later, and again and again.
             Err(error) if error.kind() == io::ErrorKind::StorageFull && config.min_free.is_some() => {}
             Err(error) => {
                 let path = archive.path().display();
-                return Err(cannot(format!(
-                    "cannot write to \"{path}\": {error}; choose a directory that this user may write to"
-                )));
+                let action = format!("cannot keep entries in \"{path}\"");
+                return Err(cannot(SinkError::new(action, error).to_string()));
             }
-            Ok(draft) => drop(draft),
+            Ok(()) => {}
         }
         let report =
             ArchiveReport { directory: archive.path().display().to_string(), ..ArchiveReport::default() };
-        Ok(Self { archive, config: config.clone(), report })
+        Ok(Some(Self { archive, config: config.clone(), report }))
     }
 
     /// Whether there is as much room as is asked for.
@@ -105,37 +112,34 @@ impl Archiving {
         self.report.entry = Some(name.to_string());
     }
 
-    /// Removes what the rules do not keep, never the entry of this session. Between two entries `go_on` is asked.
-    pub(in crate::cli) fn prune(&mut self, mut go_on: impl FnMut() -> bool) {
-        if self.config.keep.is_empty() || self.report.entry.is_none() {
-            return;
+    /// Removes what the rules do not keep, never the entry of this session. `go_on` is called while that lasts; once it
+    /// says no, no further entry is removed.
+    pub(in crate::cli) fn prune(&mut self, go_on: &mut dyn FnMut() -> bool) {
+        let Some(entry) = self.report.entry.clone().filter(|_| !self.config.keep.is_empty()) else { return };
+        let (archive, policy) = (self.archive.clone(), self.config.keep);
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let work = move || Pruned::of(&archive, policy, &entry, &stopped);
+        let pruned = while_busy(work, &mut || {
+            let goes_on = go_on();
+            stop.store(!goes_on, Ordering::SeqCst);
+            goes_on
+        });
+        match pruned {
+            Ok(Some(pruned)) => {
+                self.report.removed = pruned.removed;
+                self.report.prune_error = pruned.error;
+            }
+            Ok(None) => self.report.prune_error = Some("it was interrupted".to_owned()),
+            Err(failure) => self.report.prune_error = Some(failure.message),
         }
-        let doomed = match doomed(&self.archive, &self.config) {
-            Ok(doomed) => doomed,
-            Err(error) => return self.prune_failed(&error),
-        };
-        for name in doomed {
-            if self.report.entry.as_deref() == Some(name.as_str()) {
-                continue;
-            }
-            if !go_on() {
-                break;
-            }
-            match self.archive.remove(&name) {
-                Ok(()) => {
-                    tracing::info!(entry = name.as_str(), "removed from the archive");
-                    self.report.removed.push(name.to_string());
-                }
-                // Another one was faster.
-                Err(Error::Missing(_)) => {}
-                Err(error) => self.prune_failed(&error),
-            }
+        if let Some(error) = &self.report.prune_error {
+            // Also with -q: an archive that is never pruned is full one day.
+            tracing::error!(
+                "the stream is archived, but the archive could not be pruned: {}",
+                visible(error)
+            );
         }
-    }
-
-    fn prune_failed(&mut self, error: &Error) {
-        tracing::warn!(%error, "cannot prune the archive");
-        self.report.prune_error.get_or_insert_with(|| error.to_string());
     }
 
     pub(in crate::cli) fn report(&self) -> ArchiveReport {
@@ -143,9 +147,62 @@ impl Archiving {
     }
 }
 
-fn doomed(archive: &Directory, config: &ArchiveConfig) -> Result<Vec<EntryName>, Error> {
+/// What pruning has done.
+#[derive(Debug, Default)]
+struct Pruned {
+    removed: Vec<String>,
+    /// The first reason for which an entry is still there.
+    error: Option<String>,
+}
+
+impl Pruned {
+    fn of(archive: &Directory, policy: Policy, kept: &str, stop: &AtomicBool) -> Self {
+        let mut pruned = Self::default();
+        let doomed = match doomed(archive, policy) {
+            Ok(doomed) => doomed,
+            Err(error) => return Self { error: Some(error.to_string()), ..pruned },
+        };
+        for name in doomed.iter().filter(|name| name.as_str() != kept) {
+            if stop.load(Ordering::SeqCst) {
+                break;
+            }
+            match archive.remove(name) {
+                Ok(Removed { remains }) => {
+                    tracing::info!(entry = name.as_str(), "removed from the archive");
+                    if let Some(remains) = remains {
+                        tracing::warn!(
+                            "what no mcast has put into entry \"{name}\" is left in \"{remains}\""
+                        );
+                    }
+                    pruned.removed.push(name.to_string());
+                }
+                // Another one was faster.
+                Err(Error::Missing(_)) => {}
+                Err(error) => _ = pruned.error.get_or_insert_with(|| error.to_string()),
+            }
+        }
+        pruned
+    }
+}
+
+/// Says what a sweep has found.
+fn tell(swept: &Swept) {
+    if swept.removed > 0 {
+        tracing::info!(swept = swept.removed, "removed what dead sessions had left in the archive");
+    }
+    for name in &swept.kept {
+        tracing::warn!(
+            "the archive has a whole stream that could not get its name, in \"{name}\"; see {KEPT} in it, mv it or remove it"
+        );
+    }
+    for error in &swept.errors {
+        tracing::error!("{}", visible(error));
+    }
+}
+
+fn doomed(archive: &Directory, policy: Policy) -> Result<Vec<EntryName>, Error> {
     let items = Item::all(archive)?;
-    let verdicts = judge(&items, config.keep, Timestamp::now(), &TimeZone::system());
+    let verdicts = judge(&items, policy, Timestamp::now(), &TimeZone::system());
     let doomed = items.into_iter().zip(verdicts).filter(|(_, verdict)| *verdict == Verdict::Remove);
     Ok(doomed.map(|(item, _)| item.name).collect())
 }

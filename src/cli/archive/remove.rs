@@ -51,6 +51,8 @@ struct Outcome {
     /// Or would be, with `--dry-run`.
     removed: Vec<String>,
     kept: Vec<Kept>,
+    /// What no mcast had put into the entries that were removed is left under these names.
+    remains: Vec<String>,
     /// Leftovers of dead processes that were cleared away.
     swept: usize,
     dry_run: bool,
@@ -70,6 +72,7 @@ impl Outcome {
             archive: archive.path().display().to_string(),
             removed: Vec::new(),
             kept: Vec::new(),
+            remains: Vec::new(),
             swept: 0,
             dry_run,
             errors: Vec::new(),
@@ -81,7 +84,10 @@ impl Outcome {
             return self.removed.push(name.to_string());
         }
         match archive.remove(name) {
-            Ok(()) => self.removed.push(name.to_string()),
+            Ok(removed) => {
+                self.removed.push(name.to_string());
+                self.remains.extend(removed.remains);
+            }
             Err(error) => self.errors.push(error.to_string()),
         }
     }
@@ -101,6 +107,9 @@ impl Outcome {
         let mut text: String = self.removed.iter().map(|name| format!("{name}: {removed}\n")).collect();
         for Kept { name, reasons } in &self.kept {
             text.push_str(&format!("{name}: kept ({})\n", reasons.join(", ")));
+        }
+        for name in &self.remains {
+            text.push_str(&format!("{name}: left with what no mcast has put there\n"));
         }
         if self.swept > 0 {
             text.push_str(&format!("{} left over from dead processes: removed\n", self.swept));
@@ -134,7 +143,8 @@ pub(super) fn prune(args: PruneArgs) -> Result<Printed, Failure> {
     let archive = args.place.open()?;
     let mut outcome = Outcome::new(&archive, args.dry_run);
     if !args.dry_run {
-        outcome.swept = archive.sweep()?;
+        let swept = archive.sweep()?;
+        (outcome.swept, outcome.errors) = (swept.removed, swept.errors);
     }
     let mut items = Item::all(&archive)?;
     if let Some(label) = &args.label {

@@ -13,7 +13,7 @@ use super::super::tool::Printed;
 use super::SCHEMA;
 use crate::archive::directory::Directory;
 use crate::archive::shelf::{Item, State};
-use crate::archive::store::Unfinished;
+use crate::archive::store::{DraftState, Unfinished};
 use crate::exit::Exit;
 
 /// What `mcast archive list --json` says.
@@ -160,7 +160,13 @@ const fn state(item: &Item) -> &'static str {
 }
 
 const fn draft_state(draft: &Unfinished) -> &'static str {
-    if draft.is_running { "in the making" } else { "left over" }
+    match draft.state {
+        DraftState::Running => "in the making",
+        DraftState::LeftOver => "left over",
+        DraftState::Elsewhere => "of another host, or left over before a restart",
+        DraftState::Kept => "kept: whole but without its name",
+        DraftState::Unknown => "not known: locks or rights are missing",
+    }
 }
 
 /// As the progress line writes it.
