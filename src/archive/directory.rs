@@ -94,8 +94,8 @@ impl Directory {
         match flock(&manifest, operation) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Err(Error::InUse(name.to_string())),
-            // Where locks do not work, no process of this host can remove the entry while it is read, and a restore must
-            // not depend on them.
+            // Without working locks no process of this host can remove the entry while it is read, and a restore must not
+            // depend on them.
             Err(_) if operation == FlockOperation::NonBlockingLockShared => {}
             Err(errno) => return Err(Error::NoLocks { name: name.to_string(), source: errno.into() }),
         }
@@ -164,7 +164,7 @@ impl Store for Directory {
 
     fn try_out(&self) -> io::Result<()> {
         let handle = open_directory(CWD, &self.path, OFlags::empty())?;
-        // What is made in such a directory could not be removed again.
+        // A directory that is made in such a directory could not be removed again.
         let status = statx(&handle, c"", AtFlags::EMPTY_PATH, StatxFlags::TYPE);
         let attributes = status.map_or(StatxAttributes::empty(), |status| status.stx_attributes);
         for (attribute, flag) in [(StatxAttributes::APPEND, 'a'), (StatxAttributes::IMMUTABLE, 'i')] {
@@ -293,7 +293,7 @@ enum Locked {
     Dead(File),
     /// It has no manifest: it is about to get it, or a process died before it had.
     Bare,
-    /// What is called like a manifest is none that a process of ours has made.
+    /// The object with the manifest's name is no file, so no process of ours has made it.
     Foreign,
     /// The system does not say.
     Unknown(io::Error),
@@ -317,7 +317,7 @@ fn open_to_lock(directory: &OwnedFd, operation: FlockOperation) -> io::Result<Fi
     let exclusive = operation == FlockOperation::NonBlockingLockExclusive;
     let access = if exclusive { OFlags::RDWR } else { OFlags::RDONLY };
     match open_object(directory, MANIFEST, access) {
-        // Somebody has taken the right to write to it away. Elsewhere than on NFS that matters to no lock.
+        // The mode of the file forbids writing. Only on NFS does the lock depend on that.
         Err(error) if exclusive && error.kind() == io::ErrorKind::PermissionDenied => {
             open_object(directory, MANIFEST, OFlags::RDONLY)
         }
@@ -338,7 +338,7 @@ fn last_change(draft: &OwnedFd, objects: &[String]) -> io::Result<i64> {
     Ok(changes.chain([fstat(draft)?]).map(|status| status.st_mtime).max().unwrap_or_default())
 }
 
-/// Removes what is ours from a directory, the manifest last, and the directory itself. What is not ours stays, and the
+/// Removes what is ours from a directory, the manifest last, and the directory itself. Files of others stay, and the
 /// directory then gets a name that begins with `stem`, which is returned: it is no entry's, and nothing looks at it again.
 fn clear(
     directory: &OwnedFd,
@@ -394,3 +394,25 @@ fn set_aside(archive: &OwnedFd, name: &str, stem: &str) -> io::Result<String> {
 pub const UNTOUCHED: Duration = Duration::from_secs(20 * 3600);
 /// Names for what is left of entries with one name.
 const MOST_REMAINS: u32 = 1000;
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::fcntl_getfl;
+
+    use super::*;
+
+    /// Fault 49: NFS refuses an exclusive lock on a file that is not open for writing.
+    #[test]
+    fn exclusive_lock_is_taken_on_a_manifest_that_is_open_for_writing() {
+        let directory = tempfile::tempdir().unwrap();
+        let archive = Directory::open(directory.path()).unwrap();
+        let name = crate::archive::sharing::add(&archive, "shop", 1, b"stream");
+        for (operation, access) in [
+            (FlockOperation::NonBlockingLockExclusive, OFlags::RDWR),
+            (FlockOperation::NonBlockingLockShared, OFlags::RDONLY),
+        ] {
+            let held = archive.locked(&name, operation).unwrap();
+            assert_eq!(fcntl_getfl(&held.manifest).unwrap() & OFlags::RWMODE, access);
+        }
+    }
+}

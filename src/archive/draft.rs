@@ -21,10 +21,10 @@ use crate::disk::folders::Folders;
 pub struct DirectoryDraft<D: Folders = Kernel> {
     disk: D,
     archive: D::Folder,
-    /// Where the archive is, for messages.
+    /// Path of the archive, for messages.
     place: PathBuf,
     folder: D::Folder,
-    /// What the folder is called in the archive.
+    /// Name of the folder in the archive.
     name: String,
     /// By which this process knows it.
     number: u64,
@@ -67,13 +67,13 @@ impl<D: Folders> DirectoryDraft<D> {
                             stays: false,
                         });
                     }
-                    // Another process clears up, and takes it for what a dead one has left.
+                    // Another process clears up, and takes it for the draft of a dead one.
                     Ok(false) => continue,
                     Err(error) => (Some(manifest), during(NO_LOCKS, error)),
                 },
                 Err(error) => (None, during("cannot make a file", error)),
             };
-            // The same, a step earlier.
+            // Another process may have cleared it up a step earlier.
             let is_taken = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists);
             if manifest.is_some() {
                 let _ = disk.remove_file(&folder, MANIFEST);
@@ -164,7 +164,7 @@ impl<D: Folders> DirectoryDraft<D> {
     }
 
     /// The stream is whole and on the disk but its folder gets no name: keeps it, marked, so that no sweep takes it, and
-    /// says where it is. What cannot be marked is removed.
+    /// says where it is. A stream that cannot be marked is removed.
     fn keep(&mut self, first: Option<EntryName>, error: io::Error) -> io::Error {
         let path = self.place.join(&self.name);
         let marked = self.disk.create_file(&self.folder, KEPT).and_then(|file| {
@@ -261,7 +261,7 @@ impl<D: Folders> Drop for DirectoryDraft<D> {
 
 /// Why a draft has not become an entry.
 enum Unnamed {
-    /// Nobody wants it any more.
+    /// The stream was given up.
     GivenUp,
     /// The file system refuses the name; the draft has its old one.
     Refused(io::Error),
@@ -295,7 +295,7 @@ fn unfinished() -> std::sync::MutexGuard<'static, Vec<Unfinished>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What an exit must know of a draft.
+/// The part of a draft that an exit must know.
 struct Unfinished {
     number: u64,
     name: String,

@@ -16,7 +16,7 @@ pub(super) enum Origin {
     Elsewhere,
 }
 
-/// Where a draft of this name comes from. `None` if it is no draft's name.
+/// The origin of a draft of this name. `None` if it is no draft's name.
 pub(super) fn origin(name: &str) -> Option<Origin> {
     let number = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let is_boot =

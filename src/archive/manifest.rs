@@ -20,6 +20,9 @@ pub struct Manifest {
     pub session: String,
     /// Address and port of the sender.
     pub sender: String,
+    /// Name that the sender gives itself. `None` where it had no name, and in entries of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// What the receiver calls itself.
     pub receiver: String,
     /// When the session started, by the receiver's clock.
@@ -56,6 +59,8 @@ pub struct Heading {
     pub session: String,
     /// Address and port of the sender.
     pub sender: String,
+    /// Name that the sender gives itself.
+    pub source: Option<String>,
     /// What the receiver calls itself.
     pub receiver: String,
     /// When the session started, by the receiver's clock.
@@ -78,13 +83,14 @@ impl Manifest {
         piece_size: Option<u64>,
         pieces: Vec<Piece>,
     ) -> Self {
-        let Heading { label, session, sender, receiver, started } = heading;
+        let Heading { label, session, sender, source, receiver, started } = heading;
         Self {
             format: Format::Entry,
             schema: SCHEMA,
             label,
             session,
             sender,
+            source,
             receiver,
             started,
             finished,
@@ -134,7 +140,8 @@ impl Manifest {
         }
         let texts = [&self.session, &self.sender, &self.receiver, &self.digest];
         if texts
-            .iter()
+            .into_iter()
+            .chain(&self.source)
             .any(|text| text.len() > LONGEST_TEXT || !text.bytes().all(|byte| byte.is_ascii_graphic()))
         {
             return Err("one of its texts has spaces, or no end".to_owned());
@@ -191,6 +198,7 @@ mod tests {
             label: "shop".to_owned(),
             session: "00112233445566778899aabbccddeeff".to_owned(),
             sender: "192.0.2.1:7767".to_owned(),
+            source: Some("db1".to_owned()),
             receiver: "files".to_owned(),
             started: "2026-03-01T01:03:04Z".parse().unwrap(),
         };
@@ -215,6 +223,13 @@ mod tests {
     }
 
     #[test]
+    fn manifest_of_an_earlier_version_names_no_source() {
+        let earlier = changed("\"source\": \"db1\",", "").unwrap();
+        assert_eq!(earlier, Manifest { source: None, ..manifest() });
+        assert!(!String::from_utf8(earlier.to_json().unwrap()).unwrap().contains("source"));
+    }
+
+    #[test]
     fn a_manifest_that_contradicts_itself_is_refused_with_the_reason() {
         for (from, to, reason) in [
             ("data.000001", "../../etc/passwd", "file of its own name"),
@@ -225,6 +240,7 @@ mod tests {
             ("mcast archive entry", "another thing", "no manifest"),
             ("\"shop\"", "\"../shop\"", "label"),
             ("192.0.2.1:7767", "\\u001b[2J", "texts"),
+            ("db1", "\\u001b[2J", "texts"),
             ("0a0a0a", "0x0a0a", "SHA-256"),
             ("\"piece_size\": 1048576", "\"piece_size\": null", "2 pieces"),
             ("2026-03-01T01:03:04Z", "yesterday", "no manifest"),

@@ -8,7 +8,7 @@
 //!     SHA256SUMS                 for sha256sum -c, the manifest included
 //!     manifest.json              what it is, and the digests that it must have
 //! DIR/.mcast-BOOT-4711-0.part/   an entry in the making, or what a process that died has left
-//! DIR/shop-20260301T010304Z.remains/   what no mcast had put into an entry that was removed
+//! DIR/shop-20260301T010304Z.remains/   files of others in an entry that was removed
 //! ```
 //!
 //! [`store::Store`] is all that the rest asks of the place where entries are kept: [`directory`] is one, a bucket could
@@ -38,6 +38,7 @@ mod sha256;
 #[cfg(test)]
 mod sharing;
 pub mod shelf;
+pub mod sources;
 pub mod store;
 pub mod writer;
 
@@ -75,7 +76,7 @@ pub enum Error {
     NoLocks {
         /// The entry.
         name: String,
-        /// What the system said.
+        /// The system's answer.
         source: io::Error,
     },
     /// Whoever was given the stream did not take it.

@@ -1,4 +1,4 @@
-//! What is in the directory of an entry or a draft, reached by its descriptor: never through a symbolic link, and never by
+//! Access to the files in the directory of an entry or a draft, by its descriptor: never through a symbolic link, and never by
 //! opening a device or a pipe.
 
 use std::fs::File;
@@ -80,7 +80,7 @@ pub(super) fn contents(directory: &OwnedFd) -> Result<Contents, Errno> {
     Ok(contents)
 }
 
-/// What is in a directory.
+/// The names in a directory.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     /// Regular files with the names of objects.

@@ -29,6 +29,7 @@ fn archive(disk: &Frail, piece_size: Option<u64>) -> io::Result<EntryName> {
         label: "shop".to_owned(),
         session: "00".repeat(16),
         sender: "192.0.2.1:7767".to_owned(),
+        source: Some("db1".to_owned()),
         receiver: "files".to_owned(),
         started: at("2026-03-01T01:03:04Z"),
     };
@@ -129,7 +130,7 @@ fn a_step_that_fails_leaves_no_entry_and_nothing_beside_it_or_the_whole_stream_k
                 let draft = archive.drafts().unwrap().remove(0);
                 assert_eq!(draft.state, DraftState::Kept);
                 assert_eq!(archive.sweep().unwrap().kept, [draft.name.as_str()]);
-                // What the message tells to do makes it an entry.
+                // The command in the message makes it an entry.
                 let to = EntryName::new("shop-20260301T010304Z").unwrap();
                 let [from, to_path] = [&draft.name, to.as_str()].map(|name| format!("{ROOT}/{name}"));
                 let told = format!("kept in \"{from}\"; mv it to \"{to_path}\"");

@@ -1,20 +1,24 @@
 //! Which entries may go: a function of what is there, the rules and the time, and nothing else.
 //!
-//! The rules are those of `restic forget`, applied to the entries of each label by themselves. `last` keeps the newest N.
+//! The rules are those of `restic forget`, applied to the entries of each label and source by themselves. `last` keeps the newest N.
 //! `daily` goes back from the newest, and keeps the newest entry of each day that has one, for N such days; `weekly` (weeks
 //! begin on Monday) and `monthly` do the same. An entry that any rule keeps is kept, and counts for every rule that wants
-//! it. (`borg prune` lets an entry count for one rule only, and so keeps more.) Days without an entry do not count: a
+//! it. `within` keeps every entry that is younger than so long: whatever a sender that is misused sends, it moves none of
+//! them. The newest of a label and source stays in any case. (`borg prune` lets an entry count for one rule only, and so keeps more.) Days without an entry do not count: a
 //! host that was off for a month loses nothing.
 //!
 //! Days begin at midnight in the time zone that is handed in, the host's own: a backup "of Tuesday, two o'clock" is
 //! Tuesday's to those who ask for it, and two that are made at the same hour of two days never share one, which in UTC
 //! they could where that hour is midnight there.
 
-use jiff::Timestamp;
+use std::cmp::Reverse;
+use std::time::Duration;
+
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
-use super::name::EntryName;
+use super::manifest::Manifest;
 use super::shelf::Item;
 
 /// How many of each to keep; `None` where there is no such rule.
@@ -28,12 +32,14 @@ pub struct Policy {
     pub weekly: Option<u32>,
     /// One a month.
     pub monthly: Option<u32>,
+    /// Every one that is not older than this.
+    pub within: Option<Duration>,
 }
 
 impl Policy {
     /// Nothing is said, so everything is kept.
     pub const fn is_empty(&self) -> bool {
-        matches!(self, Self { last: None, daily: None, weekly: None, monthly: None })
+        matches!(self, Self { last: None, daily: None, weekly: None, monthly: None, within: None })
     }
 }
 
@@ -59,6 +65,10 @@ pub enum Reason {
     Weekly,
     /// It is the newest of a month.
     Monthly,
+    /// It is not old enough to go.
+    Within,
+    /// It is the newest of its label and source, and no rule wants it.
+    Newest,
     /// It is not complete: somebody should look at it, and it is no backup to count on.
     NotComplete,
     /// Somebody has renamed it.
@@ -76,6 +86,8 @@ impl Reason {
             Self::Daily => "daily",
             Self::Weekly => "weekly",
             Self::Monthly => "monthly",
+            Self::Within => "within",
+            Self::Newest => "newest",
             Self::NotComplete => "not complete",
             Self::Renamed => "renamed",
             Self::Future => "future",
@@ -90,20 +102,32 @@ pub fn judge(items: &[Item], policy: Policy, now: Timestamp, zone: &TimeZone) ->
         .iter()
         .enumerate()
         .filter(|(index, _)| reasons.get(*index).is_some_and(Vec::is_empty))
-        .filter_map(|(index, item)| item.manifest().map(|manifest| (manifest, &item.name, index)))
+        .filter_map(|(index, item)| item.manifest().map(|manifest| (manifest, item, index)))
         .collect();
-    // The newest of each label first; of two in one moment, the one with the later name.
-    let age = |(manifest, name, _): &(&super::manifest::Manifest, &EntryName, usize)| {
-        (manifest.label.clone(), std::cmp::Reverse((manifest.started, (*name).clone())))
+    // The newest of each label and source first; of two in one moment, the one with the later name.
+    counted.sort_by(|(one, one_item, _), (other, other_item, _)| {
+        (&one.label, &one_item.source, Reverse((one.started, &one_item.name))).cmp(&(
+            &other.label,
+            &other_item.source,
+            Reverse((other.started, &other_item.name)),
+        ))
+    });
+    let is_same = |one: &Counted<'_>, other: &Counted<'_>| {
+        (&one.0.label, &one.1.source) == (&other.0.label, &other.1.source)
     };
-    counted.sort_by_cached_key(age);
-    for of_label in counted.chunk_by(|(one, ..), (other, ..)| one.label == other.label) {
+    for of_source in counted.chunk_by(is_same) {
         let mut rules = Rule::of(policy);
-        for (manifest, _, index) in of_label {
+        for (place, (manifest, _, index)) in of_source.iter().enumerate() {
+            let Some(reasons) = reasons.get_mut(*index) else { continue };
             let day = manifest.started.to_zoned(zone.clone()).date();
-            let wanted = rules.iter_mut().filter_map(|rule| rule.takes(day));
-            if let Some(reasons) = reasons.get_mut(*index) {
-                reasons.extend(wanted);
+            reasons.extend(rules.iter_mut().filter_map(|rule| rule.takes(day)));
+            let age = now.duration_since(manifest.started.max(manifest.finished));
+            let is_young = |within| age < SignedDuration::try_from(within).unwrap_or(SignedDuration::MAX);
+            if policy.within.is_some_and(is_young) {
+                reasons.push(Reason::Within);
+            }
+            if place == 0 && reasons.is_empty() {
+                reasons.push(Reason::Newest);
             }
         }
     }
@@ -113,13 +137,16 @@ pub fn judge(items: &[Item], policy: Policy, now: Timestamp, zone: &TimeZone) ->
         .collect()
 }
 
+/// An entry that the rules are about, and where it is among all items.
+type Counted<'a> = (&'a Manifest, &'a Item, usize);
+
 /// Why an item is none of the rules' business.
 fn exempt(item: &Item, policy: Policy, now: Timestamp) -> Vec<Reason> {
     let reason = match item.manifest() {
         _ if policy.is_empty() => Some(Reason::NoRules),
         None => Some(Reason::NotComplete),
         Some(_) if !item.has_own_name() => Some(Reason::Renamed),
-        Some(manifest) if manifest.started > now => Some(Reason::Future),
+        Some(_) if item.is_of_the_future(now) => Some(Reason::Future),
         Some(_) => None,
     };
     reason.into_iter().collect()
@@ -175,7 +202,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::archive::manifest::{Heading, Manifest};
+    use crate::archive::manifest::Heading;
+    use crate::archive::name::EntryName;
     use crate::archive::shelf::State;
 
     fn berlin() -> TimeZone {
@@ -184,16 +212,21 @@ mod tests {
     }
 
     fn item(label: &str, started: Timestamp) -> Item {
+        item_from(None, label, started)
+    }
+
+    fn item_from(source: Option<&str>, label: &str, started: Timestamp) -> Item {
         let heading = Heading {
             label: label.to_owned(),
             session: String::new(),
             sender: String::new(),
+            source: source.map(str::to_owned),
             receiver: String::new(),
             started,
         };
         let manifest = Manifest::new(heading, started, (0, String::new()), None, Vec::new());
         let name = EntryName::candidates(label, started).unwrap().next().unwrap();
-        Item { name, state: State::Complete(Box::new(manifest)) }
+        Item { name, state: State::Complete(Box::new(manifest)), source: source.map(str::to_owned) }
     }
 
     fn items(starts: &[&str]) -> Vec<Item> {
@@ -255,17 +288,53 @@ mod tests {
     fn times_at_the_ends_of_the_calendar_do_no_harm() {
         let all =
             [item("shop", Timestamp::MIN), item("shop", Timestamp::MAX), item("shop", Timestamp::UNIX_EPOCH)];
-        let policy = Policy { last: Some(1), daily: Some(1), weekly: Some(1), monthly: Some(1) };
+        let policy = Policy {
+            last: Some(1),
+            daily: Some(1),
+            weekly: Some(1),
+            monthly: Some(1),
+            within: Some(Duration::MAX),
+        };
         for now in [Timestamp::MIN, Timestamp::MAX] {
             assert_eq!(judge(&all, policy, now, &berlin()).len(), 3);
         }
     }
 
-    /// Entries within a few months, some of them renamed, damaged, or of another label.
+    /// Fault 43.
+    #[test]
+    fn sources_of_one_label_do_not_take_each_others_places() {
+        let from = |source, start: &str| item_from(Some(source), "shop", start.parse().unwrap());
+        let nights = ["2026-03-01T01:00:00Z", "2026-03-02T01:00:00Z"];
+        // One sends at one o'clock, the other a minute later.
+        let mut both: Vec<_> = nights.map(|night| from("db1", night)).into();
+        both.extend(nights.map(|night| from("db2", &night.replace(":00:00Z", ":01:00Z"))));
+        let daily = Policy { daily: Some(1), ..Policy::default() };
+        assert_eq!(kept(&both, daily, NOW), ["2026-03-02T01:00:00Z", "2026-03-02T01:01:00Z"]);
+    }
+
+    /// Fault 68.
+    #[test]
+    fn flood_of_sessions_moves_no_entry_that_is_younger_than_the_floor() {
+        let mut all = items(&["2026-05-20T01:00:00Z", "2026-05-30T01:00:00Z"]);
+        let flood =
+            (0..60).map(|second| item("shop", format!("2026-05-31T23:00:{second:02}Z").parse().unwrap()));
+        all.extend(flood);
+        let last = Policy { last: Some(3), ..Policy::default() };
+        assert_eq!(kept(&all, last, NOW).len(), 3);
+        let floor = Policy { within: Some(Duration::from_secs(7 * 86_400)), ..last };
+        let stays = kept(&all, floor, NOW);
+        assert_eq!((stays.len(), stays[0].as_str()), (61, "2026-05-30T01:00:00Z"));
+        // The floor alone keeps the newest of each source, however old.
+        let alone = Policy { last: None, ..floor };
+        assert_eq!(kept(&all, alone, "2027-01-01T00:00:00Z"), ["2026-05-31T23:00:59Z"]);
+    }
+
+    /// Entries within a few months, some of them renamed, damaged, or of another label or source.
     fn any_items() -> impl Strategy<Value = Vec<Item>> {
         let one = (0..20_000_000_i64, 0..10_u8).prop_map(|(seconds, kind)| {
             let started = Timestamp::from_second(1_760_000_000 + seconds).unwrap();
-            let mut item = item(if kind == 0 { "crm" } else { "shop" }, started);
+            let source = (kind == 4).then_some("db2");
+            let mut item = item_from(source, if kind == 0 { "crm" } else { "shop" }, started);
             match kind {
                 1 => item.name = EntryName::new(&format!("mine-{seconds}")).unwrap(),
                 2 => item.state = State::Damaged("data is missing".to_owned()),
@@ -283,11 +352,13 @@ mod tests {
 
     fn any_policy() -> impl Strategy<Value = Policy> {
         let rule = || prop::option::of(1..8_u32);
-        (rule(), rule(), rule(), rule()).prop_map(|(last, daily, weekly, monthly)| Policy {
+        let within = prop::option::of((0..20_000_000_u64).prop_map(Duration::from_secs));
+        (rule(), rule(), rule(), rule(), within).prop_map(|(last, daily, weekly, monthly, within)| Policy {
             last,
             daily,
             weekly,
             monthly,
+            within,
         })
     }
 
@@ -303,20 +374,14 @@ mod tests {
 
     /// The rules once more, as a user would check them: by looking at all entries of a period.
     fn keeps(items: &[Item], policy: Policy, now: Timestamp, one: &Item) -> bool {
-        let counts = |item: &&Item| {
-            item.has_own_name() && item.manifest().is_some_and(|manifest| manifest.started <= now)
-        };
+        let counts =
+            |item: &&Item| item.has_own_name() && item.manifest().is_some() && !item.is_of_the_future(now);
         if policy.is_empty() || !counts(&one) {
             return true;
         }
-        let label = one.manifest().map(|manifest| manifest.label.clone());
-        let of_label: Vec<_> = items
-            .iter()
-            .filter(counts)
-            .filter_map(Item::manifest)
-            .filter(|manifest| Some(&manifest.label) == label.as_ref())
-            .map(|manifest| manifest.started)
-            .collect();
+        let source = |item: &Item| (item.manifest().unwrap().label.clone(), item.source.clone());
+        let of_source = items.iter().filter(counts).filter(|item| source(item) == source(one));
+        let of_label: Vec<_> = of_source.map(|item| item.manifest().unwrap().started).collect();
         let started = one.manifest().unwrap().started;
         let newer = |most: u32, period: &dyn Fn(Timestamp) -> Date| {
             let mine = period(started);
@@ -327,7 +392,10 @@ mod tests {
         };
         let day = |time: Timestamp| time.to_zoned(berlin()).date();
         let is_last = |most: u32| of_label.iter().filter(|other| **other > started).count() < most as usize;
-        policy.last.is_some_and(is_last)
+        let age = now.as_second() - started.as_second();
+        of_label.iter().all(|other| *other <= started)
+            || policy.within.is_some_and(|within| age < within.as_secs() as i64)
+            || policy.last.is_some_and(is_last)
             || policy.daily.is_some_and(|most| newer(most, &day))
             || policy.weekly.is_some_and(|most| {
                 newer(most, &|time| {
@@ -353,18 +421,20 @@ mod tests {
             items in any_items(), policy in any_policy(), now in any_now(),
         ) {
             let kept = survivors(&items, policy, now);
-            for label in ["shop", "crm"] {
-                let of_label = items.iter().filter(|item| {
+            for (label, source) in [("shop", None), ("shop", Some("db2")), ("crm", None)] {
+                let of_source = items.iter().filter(|item| {
                     item.has_own_name()
-                        && item.manifest().is_some_and(|manifest| manifest.label == label && manifest.started <= now)
+                        && item.source.as_deref() == source
+                        && item.manifest().is_some_and(|manifest| manifest.label == label)
+                        && !item.is_of_the_future(now)
                 });
-                if let Some(newest) = of_label.max_by_key(|item| item.manifest().map(|manifest| manifest.started)) {
+                if let Some(newest) = of_source.max_by_key(|item| item.manifest().map(|manifest| manifest.started)) {
                     prop_assert!(kept.contains(newest));
                 }
             }
             for item in &items {
                 let is_ours = item.has_own_name();
-                let is_future = item.manifest().is_some_and(|manifest| manifest.started > now);
+                let is_future = item.is_of_the_future(now);
                 prop_assert!(is_ours && !is_future || kept.contains(item));
             }
         }

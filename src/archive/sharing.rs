@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 
@@ -24,6 +24,7 @@ fn begin(archive: &Directory, label: &str, started: i64) -> EntryWriter<super::d
         label: label.to_owned(),
         session: "00".repeat(16),
         sender: "192.0.2.1:7767".to_owned(),
+        source: Some("db1".to_owned()),
         receiver: "files".to_owned(),
         started: Timestamp::from_second(1_772_000_000 + started).unwrap(),
     };
@@ -96,7 +97,9 @@ fn what_a_dead_process_has_left_is_shown_as_that_and_cleared_away_at_any_stage()
 
 /// Makes all that is in a draft, and the draft itself, look as if it had been written so many seconds ago.
 fn age(draft: &Path, seconds: u64) {
-    let then = FileTimes::new().set_modified(SystemTime::now() - Duration::from_secs(seconds));
+    // The clock of the file system, as the archive asks it.
+    let now = tempfile::tempfile().unwrap().metadata().unwrap().modified().unwrap();
+    let then = FileTimes::new().set_modified(now - Duration::from_secs(seconds));
     for object in fs::read_dir(draft).unwrap() {
         File::options().write(true).open(object.unwrap().path()).unwrap().set_times(then).unwrap();
     }

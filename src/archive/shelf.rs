@@ -1,10 +1,12 @@
 //! What is in an archive, and in what state.
 
-use super::Error;
+use jiff::{SignedDuration, Timestamp};
+
 use super::manifest::Manifest;
 use super::name::EntryName;
 use super::reader::Entry;
 use super::store::Store;
+use super::{Error, sources};
 
 /// An entry, as a look from outside tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +15,8 @@ pub struct Item {
     pub name: EntryName,
     /// Whether it is all there.
     pub state: State,
+    /// The sender that it comes from, if it is complete: see [`super::sources`].
+    pub source: Option<String>,
 }
 
 /// What a look at an entry tells without reading the stream.
@@ -40,7 +44,7 @@ impl Item {
             Err(Error::System { action, source }) => State::Damaged(format!("{action}: {source}")),
             Err(error) => return Err(error),
         };
-        Ok(Some(Self { name, state }))
+        Ok(Some(Self { name, state, source: None }))
     }
 
     /// All entries, the oldest first, those without a time before them.
@@ -52,6 +56,7 @@ impl Item {
         for name in store.entries()? {
             items.extend(Self::look(store, name)?);
         }
+        sources::assign(&mut items);
         items.sort_by_key(|item| (item.manifest().map(|manifest| manifest.started), item.name.clone()));
         Ok(items)
     }
@@ -64,8 +69,18 @@ impl Item {
         }
     }
 
+    /// Whether it is dated later than `now`, by more than clocks of hosts differ: a clock was wrong when it was made, or
+    /// is wrong now.
+    pub fn is_of_the_future(&self, now: Timestamp) -> bool {
+        let latest = now.saturating_add(LARGEST_OFFSET).unwrap_or(Timestamp::MAX);
+        self.manifest().is_some_and(|manifest| manifest.started.max(manifest.finished) > latest)
+    }
+
     /// Whether it still has a name that it was given, and not one of an owner who wants to keep it.
     pub fn has_own_name(&self) -> bool {
         self.manifest().is_some_and(|manifest| self.name.is_given_to(&manifest.label, manifest.started))
     }
 }
+
+/// Clocks of hosts that differ by less count as equal; Kerberos allows as much.
+const LARGEST_OFFSET: SignedDuration = SignedDuration::from_mins(5);

@@ -47,7 +47,7 @@ pub trait Store: Debug {
     /// With what the place refuses, and the remedy.
     fn try_out(&self) -> io::Result<()>;
 
-    /// Removes an entry, durably: first it is none any more, then its room is free. What no mcast has put into it stays.
+    /// Removes an entry, durably: first it is none any more, then its room is free. Files of others in it stay.
     ///
     /// # Errors
     /// When somebody holds it, or when the place does not allow it.
@@ -119,11 +119,11 @@ pub struct Unfinished {
     pub name: String,
     /// Bytes in it.
     pub bytes: u64,
-    /// What is known of its process.
+    /// State of its process.
     pub state: DraftState,
 }
 
-/// What is known of the process that made a draft.
+/// State of the process that made a draft.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DraftState {
     /// It works on the draft.
@@ -139,14 +139,14 @@ pub enum DraftState {
     Unknown,
 }
 
-/// What became of an entry that was removed.
+/// The result of removing an entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Removed {
-    /// What no mcast had put into the entry is left under this name, which is no entry's.
+    /// Files of others in the entry are left under this name, which is no entry's.
     pub remains: Option<String>,
 }
 
-/// What became of what processes that have died had left.
+/// The result of a sweep.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Drafts that were removed.

@@ -91,6 +91,8 @@ pub struct RecvConfig {
     pub peer_timeout: Duration,
     /// Memory for data that the sink has not taken yet, in bytes.
     pub buffer: u64,
+    /// A longer stream fails, in bytes.
+    pub max_size: Option<u64>,
     /// What people and programs are told.
     pub output: OutputConfig,
 }
@@ -167,7 +169,7 @@ pub struct ArchiveConfig {
     pub then: Option<String>,
     /// What is kept, once a session has succeeded.
     pub keep: Policy,
-    /// Take part in no session while fewer bytes are free.
+    /// Take part in no session while fewer bytes are free, and fail one that leaves fewer.
     pub min_free: Option<u64>,
 }
 

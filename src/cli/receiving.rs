@@ -117,7 +117,7 @@ impl<'a> Work<'a> {
             lasting.signals = Some(Signals::catch().map_err(launch::no_resource)?);
         }
         let waker = sleeper.waker();
-        let writer = Writer::start(move || waker.wake()).map_err(launch::no_resource)?;
+        let writer = Writer::start(config.max_size, move || waker.wake()).map_err(launch::no_resource)?;
         let receiver = Receiver::new(machine, clock.now());
         lasting.service.waiting();
         Ok(Self {

@@ -75,6 +75,10 @@ struct RecvArgs {
     #[arg(long, env = "MCAST_BUFFER", value_name = "SIZE", default_value = "32M", value_parser = values::memory, help_heading = "Transfer")]
     buffer: u64,
 
+    /// Fail a stream that is longer than this [default: take any]
+    #[arg(long, env = "MCAST_MAX_SIZE", value_name = "SIZE", value_parser = values::size, help_heading = "Transfer")]
+    max_size: Option<u64>,
+
     #[command(flatten)]
     trust: KeyArgs,
 
@@ -97,7 +101,7 @@ struct ArchiveArgs {
     #[command(flatten)]
     keep: KeepArgs,
 
-    /// Take part in no session while less is free there
+    /// Take part in no session while less is free there, and fail one that leaves less
     #[arg(long, env = "MCAST_MIN_FREE", value_name = "SIZE", value_parser = values::size)]
     min_free: Option<u64>,
 }
@@ -226,6 +230,7 @@ fn config(
         repeat: args.repeat,
         peer_timeout: args.peer_timeout,
         buffer: args.buffer,
+        max_size: args.max_size,
         output: args.messages.config()?,
     }))
 }
@@ -299,6 +304,18 @@ mod tests {
         assert_eq!((config.name.as_str(), config.ttl, config.buffer), ("db2", Some(4), 1 << 20));
         assert_eq!((config.start_timeout, config.network.interface.as_deref()), (None, Some("eth1")));
         assert_eq!(config.network.port, 7000);
+    }
+
+    #[test]
+    fn bounds_on_what_a_sender_can_do_reach_the_configuration() {
+        let config = right("--archive /a --keep-within 7d --max-size 2G --min-free 1G");
+        assert_eq!(config.max_size, Some(2 << 30));
+        let [SinkConfig::Archive(archive)] = config.sinks.as_slice() else { panic!("{:?}", config.sinks) };
+        assert_eq!(archive.keep.within, Some(Duration::from_secs(7 * 86_400)));
+        assert_eq!(right("-o a --max-size 2G").max_size, Some(2 << 30));
+        for line in ["--max-size lots", "--archive /a --keep-within soon", "--keep-within 7d -o a"] {
+            assert!(asked(line, false).is_err_and(|failure| failure.exit == Exit::Usage), "{line}");
+        }
     }
 
     #[test]

@@ -95,10 +95,12 @@ impl SinkPlans {
                             label: label.to_owned(),
                             session: session.session.to_string(),
                             sender: session.sender.to_string(),
+                            source: session.sender_name.map(|name| name.to_string()),
                             receiver: self.name.clone(),
                             started: exact(start.timestamp()),
                         },
                         piece_size: archive.piece_size,
+                        min_free: archive.min_free,
                         then,
                         clock: || exact(Timestamp::now()),
                     })));

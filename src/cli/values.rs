@@ -6,17 +6,18 @@ use std::time::Duration;
 
 use crate::session::Rate;
 
-/// `500ms`, `5s`, `2m`, `1h`; a bare number is seconds.
+/// `500ms`, `5s`, `2m`, `1h`, `7d`; a bare number is seconds.
 ///
 /// # Errors
 /// When the text is no duration, or is longer than ten years.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let remedy = "write a duration such as 500ms, 5s, 2m or 1h (a bare number is seconds)";
+    let remedy = "write a duration such as 500ms, 5s, 2m, 1h or 7d (a bare number is seconds)";
     let nanos = scaled(text, |unit| match unit {
         "ms" => Some(1_000_000),
         "" | "s" => Some(1_000_000_000),
         "m" => Some(60 * 1_000_000_000),
         "h" => Some(3_600 * 1_000_000_000),
+        "d" => Some(86_400 * 1_000_000_000),
         _ => None,
     });
     match nanos.map(|nanos| nanos.try_into().map(Duration::from_nanos)) {
@@ -270,6 +271,7 @@ mod tests {
         assert_eq!(duration("5s"), Ok(Duration::from_secs(5)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
         assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
+        assert_eq!(duration("7d"), duration("168h"));
         assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
         assert_eq!(duration_or_for_ever("0"), Ok(ForEver(None)));

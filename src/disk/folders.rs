@@ -1,5 +1,5 @@
-//! Directories that are held open. What is done in one is done by its descriptor and a name, so that nothing which has
-//! taken the place of a directory or file in the meantime is followed, filled or emptied.
+//! Directories that are held open. Every operation takes a descriptor and a name, so a link or a directory
+//! that has taken the place of another in the meantime is not followed, filled or emptied.
 
 use std::fmt::Debug;
 use std::fs::File;
@@ -80,9 +80,13 @@ impl Folders for Kernel {
 
     fn create_folder(&self, at: &OwnedFd, name: &str) -> io::Result<OwnedFd> {
         mkdirat(at, name, Mode::RWXU)?;
-        openat(at, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()).map_err(|errno| {
-            let _ = unlinkat(at, name, AtFlags::REMOVEDIR);
-            errno.into()
+        openat(at, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()).map_err(|errno| match errno {
+            // Another process has removed it in between, as it may do with an empty directory: the name is no good.
+            Errno::NOENT => io::ErrorKind::AlreadyExists.into(),
+            errno => {
+                let _ = unlinkat(at, name, AtFlags::REMOVEDIR);
+                errno.into()
+            }
         })
     }
 

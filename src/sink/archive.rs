@@ -24,6 +24,8 @@ pub struct ArchivePlan {
     pub heading: Heading,
     /// The stream is cut into pieces of so many bytes; `None`: it is one.
     pub piece_size: Option<u64>,
+    /// The stream fails once fewer bytes are free.
+    pub min_free: Option<u64>,
     /// What to run once the entry is there, `{file}` being the stream, which is one piece.
     pub then: Option<Then>,
     /// The time of day, for the manifest.
@@ -36,6 +38,9 @@ pub struct ArchiveSink {
     writer: EntryWriter<DirectoryDraft>,
     then: Option<Then>,
     clock: fn() -> Timestamp,
+    min_free: Option<u64>,
+    /// Bytes that were written since the last look for room.
+    unwatched: u64,
 }
 
 impl ArchiveSink {
@@ -44,12 +49,12 @@ impl ArchiveSink {
     /// # Errors
     /// When the archive's directory is not there or not writable.
     pub fn begin(plan: ArchivePlan) -> Result<Self, SinkError> {
-        let ArchivePlan { archive, heading, piece_size, then, clock } = plan;
+        let ArchivePlan { archive, heading, piece_size, min_free, then, clock } = plan;
         let writer = archive
             .begin()
             .and_then(|draft| EntryWriter::on(draft, heading, piece_size))
             .map_err(|error| failed("cannot begin an entry in archive", &archive, error))?;
-        Ok(Self { archive, writer, then, clock })
+        Ok(Self { archive, writer, then, clock, min_free, unwatched: 0 })
     }
 
     /// Writes all bytes of all slices, in order.
@@ -57,7 +62,23 @@ impl ArchiveSink {
     /// # Errors
     /// When there is no space, the quota is used up, or the disk fails.
     pub fn write_all(&mut self, slices: &mut [IoSlice<'_>]) -> Result<(), SinkError> {
-        self.writer.write_all(slices).map_err(|error| failed("cannot write to archive", &self.archive, error))
+        self.unwatched += slices.iter().map(|slice| slice.len() as u64).sum::<u64>();
+        let watched = if self.unwatched >= LOOK_FOR_ROOM { self.check_room() } else { Ok(()) };
+        watched
+            .and_then(|()| self.writer.write_all(slices))
+            .map_err(|error| failed("cannot write to archive", &self.archive, error))
+    }
+
+    fn check_room(&mut self) -> io::Result<()> {
+        self.unwatched = 0;
+        let Some(wanted) = self.min_free else { return Ok(()) };
+        match self.archive.free()? {
+            Some(free) if free < wanted => Err(io::Error::new(
+                io::ErrorKind::StorageFull,
+                format!("{free} bytes are free, less than --min-free {wanted}"),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Makes it an entry, durably, tells its name, and runs what is to be run then.
@@ -71,7 +92,7 @@ impl ArchiveSink {
         given_up: &AtomicBool,
         tell: &mut dyn FnMut(EntryName),
     ) -> Result<(), SinkError> {
-        let Self { archive, writer, then, clock } = self;
+        let Self { archive, writer, then, clock, .. } = self;
         let name = writer
             .finish(end, clock(), given_up)
             .map_err(|error| failed("cannot finish an entry in archive", &archive, error))?;
@@ -90,3 +111,6 @@ impl fmt::Debug for ArchiveSink {
 fn failed(action: &str, archive: &Directory, error: io::Error) -> SinkError {
     SinkError::new(format!("{action} \"{}\"", archive.path().display()), error)
 }
+
+/// Bytes between two looks at how much is free.
+const LOOK_FOR_ROOM: u64 = 16 << 20;

@@ -55,15 +55,16 @@ impl Drop for Writer {
 }
 
 impl Writer {
-    /// Gets ready to write what it is given, to what [`Writer::open`] names. `wake` is called after each handover.
+    /// Gets ready to write what it is given, to what [`Writer::open`] names, unless that is more than `max_size` bytes.
+    /// `wake` is called after each handover.
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub fn start(wake: impl Fn() + Send + 'static) -> io::Result<Self> {
+    pub fn start(max_size: Option<u64>, wake: impl Fn() + Send + 'static) -> io::Result<Self> {
         let (work, todo) = channel();
         let (done, written) = channel();
         let cancelled = Arc::new(AtomicBool::new(false));
-        let thread = Thread { todo, done, cancelled: Arc::clone(&cancelled), wake };
+        let thread = Thread { todo, done, cancelled: Arc::clone(&cancelled), max_size, wake };
         let notice = work.clone();
         // Who is not there any more needs no notice.
         let notify = move || _ = notice.send(Work::Check);
@@ -102,6 +103,7 @@ struct Thread<W> {
     todo: Receiver<Work>,
     done: Sender<Written>,
     cancelled: Arc<AtomicBool>,
+    max_size: Option<u64>,
     wake: W,
 }
 
@@ -118,7 +120,7 @@ impl<W: Fn()> Thread<W> {
                 Work::Block(block) => {
                     let slices: Vec<_> = block.payloads().collect();
                     slices.iter().for_each(|slice| digest.update(slice));
-                    let written = sinks.write_all(&slices);
+                    let written = self.check_size(digest.bytes()).and_then(|()| sinks.write_all(&slices));
                     if written.is_ok() && !self.say(Written::Block(block)) {
                         return;
                     }
@@ -150,6 +152,16 @@ impl<W: Fn()> Thread<W> {
         let archived = |name| _ = self.say(Written::Archived(name));
         let finished = sinks.finish(end, &self.cancelled, archived);
         self.say(finished.map_or_else(|error| Written::Failed(Exit::SinkFailed, error), |()| Written::Done));
+    }
+
+    /// Refuses a stream whose first `bytes` bytes are too many.
+    fn check_size(&self, bytes: u64) -> Result<(), String> {
+        match self.max_size {
+            Some(max_size) if bytes > max_size => Err(format!(
+                "the stream is longer than --max-size ({max_size} bytes); raise that if such streams are expected"
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// True if somebody listens.
@@ -190,7 +202,7 @@ mod tests {
     }
 
     fn start(path: &Path, wake: impl Fn() + Send + 'static) -> Writer {
-        let writer = Writer::start(wake).unwrap();
+        let writer = Writer::start(None, wake).unwrap();
         writer.open(vec![Plan::File { path: path.to_owned(), existing: Existing::Refuse, then: None }]);
         writer
     }
@@ -255,6 +267,36 @@ mod tests {
         // With it goes what it wakes with.
         while woken.recv_timeout(Duration::from_secs(10)).is_ok() {}
         assert_eq!(woken.try_recv(), Err(std::sync::mpsc::TryRecvError::Disconnected));
+    }
+
+    /// Fault 68.
+    #[test]
+    fn stream_that_is_longer_than_allowed_fails_and_leaves_no_file() {
+        for (max_size, fails) in [(10, false), (9, true)] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("out");
+            let (wake, woken) = sync_channel(100);
+            let writer = Writer::start(Some(max_size), move || _ = wake.try_send(())).unwrap();
+            writer.open(vec![Plan::File { path: path.clone(), existing: Existing::Refuse, then: None }]);
+            let mut digest = StreamDigest::default();
+            digest.update(b"0123456789");
+            writer.give(block(b"01234"));
+            writer.give(block(b"56789"));
+            writer.end(digest.end());
+            let last = loop {
+                match next(&writer, &woken) {
+                    Written::Block(_) | Written::Verified => {}
+                    last => break last,
+                }
+            };
+            match last {
+                Written::Done => assert!(!fails && path.exists()),
+                Written::Failed(Exit::SinkFailed, error) => {
+                    assert!(fails && error.contains("--max-size") && !path.exists(), "{error}");
+                }
+                last => panic!("{last:?}"),
+            }
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ fn library() -> PathBuf {
 }
 
 /// A program whose clock shows what `shift` says, which may change: `+1h`, `-2d`.
-fn shifted(launch: Launch, shift: &str) -> Launch {
+pub(crate) fn shifted(launch: Launch, shift: &str) -> Launch {
     let file = launch.file("clock");
     set(&file, shift);
     launch

@@ -13,6 +13,10 @@
 )]
 
 mod archive;
+mod archive_failures;
+mod archive_places;
+mod archive_room;
+mod archive_rules;
 mod bad_input;
 #[path = "../common/blind.rs"]
 mod blind;

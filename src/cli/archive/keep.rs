@@ -1,5 +1,7 @@
 //! What an archive keeps.
 
+use std::time::Duration;
+
 use clap::{Args, value_parser};
 
 use crate::archive::retention::Policy;
@@ -7,7 +9,7 @@ use crate::archive::retention::Policy;
 /// The rules, as flags.
 #[derive(Args, Debug)]
 pub(in crate::cli) struct KeepArgs {
-    /// Keep the newest N entries of each label
+    /// Keep the newest N entries of each label and source
     #[arg(long, env = "MCAST_KEEP_LAST", value_name = "N", value_parser = value_parser!(u32).range(1..))]
     keep_last: Option<u32>,
 
@@ -22,6 +24,10 @@ pub(in crate::cli) struct KeepArgs {
     /// Keep the newest entry of each of the last N months that have one
     #[arg(long, env = "MCAST_KEEP_MONTHLY", value_name = "N", value_parser = value_parser!(u32).range(1..))]
     keep_monthly: Option<u32>,
+
+    /// Keep every entry that is younger than this, whatever other rules say
+    #[arg(long, env = "MCAST_KEEP_WITHIN", value_name = "DUR", value_parser = super::super::values::duration)]
+    keep_within: Option<Duration>,
 }
 
 impl KeepArgs {
@@ -31,6 +37,7 @@ impl KeepArgs {
             daily: self.keep_daily,
             weekly: self.keep_weekly,
             monthly: self.keep_monthly,
+            within: self.keep_within,
         }
     }
 }

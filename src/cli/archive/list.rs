@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::super::error::Failure;
 use super::super::tool::Printed;
-use super::{Place, shown};
+use super::{Of, Place, shown};
 use crate::archive::shelf::Item;
 use crate::archive::store::Store;
 
@@ -14,17 +14,14 @@ pub(in crate::cli) struct ListArgs {
     #[command(flatten)]
     place: Place,
 
-    /// Only entries of this label
-    #[arg(long, value_name = "LABEL", value_parser = super::super::values::label)]
-    label: Option<String>,
+    #[command(flatten)]
+    of: Of,
 }
 
 pub(super) fn run(args: ListArgs) -> Result<Printed, Failure> {
     let archive = args.place.open()?;
     let mut items = Item::all(&archive)?;
-    if let Some(label) = &args.label {
-        items.retain(|item| item.manifest().is_some_and(|manifest| manifest.label == *label));
-    }
+    items.retain(|item| args.of.wants(item));
     let unfinished = archive.drafts()?;
     let free = archive.free().ok().flatten();
     let now = Timestamp::now();

@@ -9,18 +9,21 @@ mod restore;
 mod shown;
 mod verify;
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 
 use super::args::path;
-use super::error::Failure;
+use super::error::{Failure, visible};
 use super::tool::Printed;
 use crate::archive::Error;
 use crate::archive::directory::Directory;
 use crate::archive::name::EntryName;
 use crate::archive::reader::Entry;
 use crate::archive::shelf::Item;
+use crate::archive::sources;
 use crate::exit::Exit;
 use crate::session::StreamEnd;
 
@@ -75,39 +78,88 @@ impl Place {
     }
 }
 
+/// Some of the entries.
+#[derive(Args, Debug)]
+struct Of {
+    /// Only entries of this label
+    #[arg(long, value_name = "LABEL", value_parser = super::values::label)]
+    label: Option<String>,
+
+    /// Only entries of the sender of this name, or of this address if it has none
+    #[arg(long, value_name = "NAME", value_parser = super::values::name)]
+    source: Option<String>,
+}
+
+impl Of {
+    const fn is_all(&self) -> bool {
+        self.label.is_none() && self.source.is_none()
+    }
+
+    /// Whether an item is among them. One that is not complete is so only where nothing is asked for.
+    fn wants(&self, item: &Item) -> bool {
+        let label = item.manifest().map(|manifest| &manifest.label);
+        (self.label.is_none() || self.label.as_ref() == label)
+            && (self.source.is_none() || self.source == item.source)
+    }
+}
+
 /// One entry.
 #[derive(Args, Debug)]
 struct Which {
-    /// The entry, as mcast archive list calls it, or latest
+    /// The entry, as mcast archive list calls it, or latest: the newest that is not dated in the future
     #[arg(value_name = "NAME")]
     name: String,
 
-    /// With latest: the latest of this label
-    #[arg(long, value_name = "LABEL", value_parser = super::values::label)]
-    label: Option<String>,
+    #[command(flatten)]
+    of: Of,
 }
 
 impl Which {
     fn find(&self, archive: &Directory) -> Result<EntryName, Failure> {
         if self.name != LATEST {
-            return match self.label {
-                Some(_) => Err(Failure::usage(format!("--label goes with {LATEST}, not with a name"))),
-                None => entry_name(&self.name),
-            };
+            if !self.of.is_all() {
+                return Err(Failure::usage(format!(
+                    "--label and --source go with {LATEST}, not with a name"
+                )));
+            }
+            return entry_name(&self.name);
         }
-        let wanted = |item: &Item| match (item.manifest(), &self.label) {
-            (Some(manifest), Some(label)) => manifest.label == *label,
-            (manifest, None) => manifest.is_some(),
-            (None, _) => false,
-        };
-        let latest = Item::all(archive)?.into_iter().rfind(wanted).map(|item| item.name);
-        latest.ok_or_else(|| {
-            Failure::usage(format!(
-                "no complete entry in archive \"{}\"; see mcast archive list",
+        let mut items = Item::all(archive)?;
+        items.retain(|item| item.manifest().is_some() && self.of.wants(item));
+        let now = Timestamp::now();
+        let (future, mut past): (Vec<_>, Vec<_>) =
+            items.into_iter().partition(|item| item.is_of_the_future(now));
+        if let Some(item) = future.last() {
+            let name = &item.name;
+            note(&format!(
+                "entry \"{name}\" is dated in the future, so {LATEST} is not that; a clock was wrong when it was made, or is wrong now"
+            ));
+        }
+        let Some(latest) = past.pop() else {
+            let what = if future.is_empty() { "" } else { " that is not dated in the future" };
+            return Err(Failure::usage(format!(
+                "no complete entry{what} in archive \"{}\" is asked for; see mcast archive list",
                 archive.path().display()
-            ))
-        })
+            )));
+        };
+        if let (Some(manifest), Some(source)) = (latest.manifest(), latest.source.clone()) {
+            let label = manifest.label.clone();
+            past.push(latest.clone());
+            if let Some(sources) = sources::several(&past).get(label.as_str()) {
+                let sources = sources.join(", ");
+                note(&format!(
+                    "entries with label {label} come from {sources}; this is the newest of all, from {source}; --source chooses another"
+                ));
+            }
+        }
+        Ok(latest.name)
     }
+}
+
+/// Writes a line that is no failure to stderr; standard output carries a stream.
+fn note(text: &str) {
+    // A closed stderr is no reason to fail.
+    let _ = writeln!(io::stderr().lock(), "mcast: {}", visible(text));
 }
 
 fn entry_name(text: &str) -> Result<EntryName, Failure> {

@@ -18,6 +18,7 @@ use crate::archive::directory::Directory;
 use crate::archive::name::EntryName;
 use crate::archive::retention::{Policy, Verdict, judge};
 use crate::archive::shelf::Item;
+use crate::archive::sources;
 use crate::archive::store::{KEPT, Removed, Store, Swept};
 use crate::exit::Exit;
 use crate::sink::SinkError;
@@ -131,14 +132,10 @@ impl Archiving {
                 self.report.prune_error = pruned.error;
             }
             Ok(None) => self.report.prune_error = Some("it was interrupted".to_owned()),
-            Err(failure) => self.report.prune_error = Some(failure.message),
-        }
-        if let Some(error) = &self.report.prune_error {
-            // Also with -q: an archive that is never pruned is full one day.
-            tracing::error!(
-                "the stream is archived, but the archive could not be pruned: {}",
-                visible(error)
-            );
+            Err(failure) => {
+                tracing::error!("the stream is archived, but the archive could not be pruned: {failure}");
+                self.report.prune_error = Some(failure.message);
+            }
         }
     }
 
@@ -147,7 +144,7 @@ impl Archiving {
     }
 }
 
-/// What pruning has done.
+/// The result of pruning.
 #[derive(Debug, Default)]
 struct Pruned {
     removed: Vec<String>,
@@ -160,7 +157,10 @@ impl Pruned {
         let mut pruned = Self::default();
         let doomed = match doomed(archive, policy) {
             Ok(doomed) => doomed,
-            Err(error) => return Self { error: Some(error.to_string()), ..pruned },
+            Err(error) => {
+                pruned.failed(&error);
+                return pruned;
+            }
         };
         for name in doomed.iter().filter(|name| name.as_str() != kept) {
             if stop.load(Ordering::SeqCst) {
@@ -178,10 +178,21 @@ impl Pruned {
                 }
                 // Another one was faster.
                 Err(Error::Missing(_)) => {}
-                Err(error) => _ = pruned.error.get_or_insert_with(|| error.to_string()),
+                Err(error) => pruned.failed(&error),
             }
         }
         pruned
+    }
+
+    fn failed(&mut self, error: &Error) {
+        let text = format!("the stream is archived, but the archive could not be pruned: {error}");
+        match error {
+            // The next session tries again.
+            Error::InUse(_) => tracing::warn!("{}", visible(&text)),
+            // Also with -q: an archive that is never pruned is full one day.
+            _ => tracing::error!("{}", visible(&text)),
+        }
+        self.error.get_or_insert_with(|| error.to_string());
     }
 }
 
@@ -200,9 +211,28 @@ fn tell(swept: &Swept) {
     }
 }
 
+/// The entries that the rules do not keep. Says what makes the rules keep more than one expects.
 fn doomed(archive: &Directory, policy: Policy) -> Result<Vec<EntryName>, Error> {
     let items = Item::all(archive)?;
-    let verdicts = judge(&items, policy, Timestamp::now(), &TimeZone::system());
+    let now = Timestamp::now();
+    let future: Vec<_> =
+        items.iter().filter(|item| item.is_of_the_future(now)).map(|item| item.name.as_str()).collect();
+    if !future.is_empty() {
+        let names = future.join(", ");
+        tracing::warn!("the rules leave out entries that are dated in the future by a wrong clock: {names}");
+    }
+    for (label, sources) in sources::several(&items) {
+        if sources.len() > USUAL_SOURCES {
+            tracing::warn!(
+                "entries with label {label} come from {} senders, and the rules keep those of each; where they are one, give it a fixed name (mcast-send --name)",
+                sources.len()
+            );
+        }
+    }
+    let verdicts = judge(&items, policy, now, &TimeZone::system());
     let doomed = items.into_iter().zip(verdicts).filter(|(_, verdict)| *verdict == Verdict::Remove);
     Ok(doomed.map(|(item, _)| item.name).collect())
 }
+
+/// Senders with one label. More than these are taken for one whose name changes, as that of a container does.
+const USUAL_SOURCES: usize = 8;

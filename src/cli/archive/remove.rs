@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::super::error::Failure;
 use super::super::tool::Printed;
-use super::{KeepArgs, Place, SCHEMA, entry_name, shown};
+use super::{KeepArgs, Of, Place, SCHEMA, entry_name, shown};
 use crate::archive::Error;
 use crate::archive::directory::Directory;
 use crate::archive::name::EntryName;
@@ -34,9 +34,8 @@ pub(in crate::cli) struct PruneArgs {
     #[command(flatten)]
     keep: KeepArgs,
 
-    /// Only entries of this label
-    #[arg(long, value_name = "LABEL", value_parser = super::super::values::label)]
-    label: Option<String>,
+    #[command(flatten)]
+    of: Of,
 
     /// Only say what would be removed
     #[arg(long)]
@@ -51,7 +50,7 @@ struct Outcome {
     /// Or would be, with `--dry-run`.
     removed: Vec<String>,
     kept: Vec<Kept>,
-    /// What no mcast had put into the entries that were removed is left under these names.
+    /// Files of others in the entries that were removed are left under these names.
     remains: Vec<String>,
     /// Leftovers of dead processes that were cleared away.
     swept: usize,
@@ -137,7 +136,7 @@ pub(super) fn prune(args: PruneArgs) -> Result<Printed, Failure> {
     let policy = args.keep.policy();
     if policy.is_empty() {
         return Err(Failure::usage(
-            "say what to keep: --keep-last N, --keep-daily N, --keep-weekly N, --keep-monthly N",
+            "say what to keep: --keep-last N, --keep-daily N, --keep-weekly N, --keep-monthly N, --keep-within DUR",
         ));
     }
     let archive = args.place.open()?;
@@ -147,9 +146,7 @@ pub(super) fn prune(args: PruneArgs) -> Result<Printed, Failure> {
         (outcome.swept, outcome.errors) = (swept.removed, swept.errors);
     }
     let mut items = Item::all(&archive)?;
-    if let Some(label) = &args.label {
-        items.retain(|item| item.manifest().is_some_and(|manifest| manifest.label == *label));
-    }
+    items.retain(|item| args.of.wants(item));
     let verdicts = judge(&items, policy, Timestamp::now(), &TimeZone::system());
     for (item, verdict) in items.iter().zip(verdicts) {
         match verdict {

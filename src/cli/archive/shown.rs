@@ -13,6 +13,7 @@ use super::super::tool::Printed;
 use super::SCHEMA;
 use crate::archive::directory::Directory;
 use crate::archive::shelf::{Item, State};
+use crate::archive::sources;
 use crate::archive::store::{DraftState, Unfinished};
 use crate::exit::Exit;
 
@@ -34,11 +35,15 @@ pub(super) struct Listed {
     label: Option<String>,
     session: Option<String>,
     sender: Option<String>,
+    /// The sender's name, or its address if it has none.
+    source: Option<String>,
     receiver: Option<String>,
     started: Option<Timestamp>,
     finished: Option<Timestamp>,
     /// Seconds since it was complete, by this host's clock; negative if that is set back.
     age_s: Option<i64>,
+    /// It is dated later than this host's clock: that one or another was wrong. Rules and latest leave it out.
+    future: bool,
     bytes: Option<u64>,
     digest: Option<String>,
     pieces: Option<usize>,
@@ -85,10 +90,12 @@ impl Listed {
             label: manifest.map(|manifest| manifest.label.clone()),
             session: manifest.map(|manifest| manifest.session.clone()),
             sender: manifest.map(|manifest| manifest.sender.clone()),
+            source: item.source.clone(),
             receiver: manifest.map(|manifest| manifest.receiver.clone()),
             started: manifest.map(|manifest| manifest.started),
             finished: manifest.map(|manifest| manifest.finished),
             age_s: manifest.map(|manifest| now.duration_since(manifest.finished).as_secs()),
+            future: item.is_of_the_future(now),
             bytes: manifest.map(|manifest| manifest.bytes),
             digest: manifest.map(|manifest| manifest.digest.clone()),
             pieces: manifest.map(|manifest| manifest.pieces.len()),
@@ -108,9 +115,10 @@ pub(super) fn document(content: &impl Serialize) -> Result<Printed, Failure> {
     Ok(Printed::text(text))
 }
 
-/// Entries, the oldest first, then what is unfinished, then a sum.
+/// Entries, the oldest first, then what is unfinished, then a sum. Their sources, where a label has several.
 pub(super) fn table(items: &[Item], unfinished: &[Unfinished], free: Option<u64>, now: Timestamp) -> String {
-    let mut rows = vec![["NAME", "STARTED", "AGE", "SIZE", "STATE"].map(str::to_owned)];
+    let mut rows = vec![["NAME", "SOURCE", "STARTED", "AGE", "SIZE", "STATE"].map(str::to_owned)];
+    let dash = || "-".to_owned();
     let mut bytes = 0_u64;
     for item in items {
         let [started, age, size] = match item.manifest() {
@@ -119,25 +127,29 @@ pub(super) fn table(items: &[Item], unfinished: &[Unfinished], free: Option<u64>
                 let age = now.duration_since(manifest.finished);
                 [local(manifest.started), since(age.try_into().unwrap_or_default()), size(manifest.bytes)]
             }
-            None => ["-"; 3].map(str::to_owned),
+            None => [dash(), dash(), dash()],
         };
         let state = match &item.state {
             State::Damaged(reason) => format!("damaged: {}", visible(reason)),
+            State::Complete(_) if item.is_of_the_future(now) => "complete, dated in the future".to_owned(),
             State::Complete(_) | State::InUse => state(item).to_owned(),
         };
-        rows.push([item.name.to_string(), started, age, size, state]);
+        let source = item.source.clone().unwrap_or_else(dash);
+        rows.push([item.name.to_string(), source, started, age, size, state]);
     }
     for draft in unfinished {
-        let dash = || "-".to_owned();
-        rows.push([draft.name.clone(), dash(), dash(), size(draft.bytes), draft_state(draft).to_owned()]);
+        let state = draft_state(draft).to_owned();
+        rows.push([draft.name.clone(), dash(), dash(), dash(), size(draft.bytes), state]);
     }
     let widths = [0, 1, 2, 3, 4].map(|column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0)
     });
+    let has_sources = !sources::several(items).is_empty();
     let mut text = String::new();
-    for [name, started, age, size, state] in rows {
-        let [w0, w1, w2, w3, _] = widths;
-        text.push_str(&format!("{name:w0$}  {started:w1$}  {age:>w2$}  {size:>w3$}  {state}\n"));
+    for [name, source, started, age, size, state] in rows {
+        let [w0, w1, w2, w3, w4] = widths;
+        let source = if has_sources { format!("{source:w1$}  ") } else { String::new() };
+        text.push_str(&format!("{name:w0$}  {source}{started:w2$}  {age:>w3$}  {size:>w4$}  {state}\n"));
     }
     let complete = items.iter().filter(|item| item.manifest().is_some()).count();
     text.push_str(&format!("{complete} complete, {}", size(bytes)));

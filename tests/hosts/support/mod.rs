@@ -1,5 +1,7 @@
 //! A LAN, programs on its hosts, and the bytes that they exchange.
 
+pub(crate) mod archive;
+pub(crate) mod inject;
 pub(crate) mod kernel;
 pub(crate) mod keys;
 pub(crate) mod lab;
