@@ -25,11 +25,11 @@ pub(super) fn commands() -> Result<Commands, Failure> {
     Commands::start("/proc/self/exe".into()).map_err(no_resource)
 }
 
-/// Kills the commands that still run, and waits for their ends.
-pub(super) fn end_commands(commands: Option<&Commands>) {
+/// Kills the commands that still run, and waits for their ends; `spent` has been waited already.
+pub(super) fn end_commands(commands: Option<&Commands>, spent: Duration) {
     if let Some(commands) = commands {
         commands.kill_all();
-        if !commands.wait_until_gone(LONGEST_KILL) {
+        if !commands.wait_until_gone(LONGEST_KILL.saturating_sub(spent)) {
             tracing::warn!("a command does not end although it was killed; look for it");
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use jiff::{Timestamp, Zoned};
 
@@ -122,9 +123,9 @@ impl SinkPlans {
         }
     }
 
-    /// Kills the commands that still run, and waits for their ends.
-    pub(super) fn end(&self) {
-        launch::end_commands(self.commands.as_ref());
+    /// Kills the commands that still run, and waits for their ends; `spent` has been waited already.
+    pub(super) fn end(&self, spent: Duration) {
+        launch::end_commands(self.commands.as_ref(), spent);
     }
 
     fn then(&self, line: Option<&String>, commands: Option<&Commands>) -> Result<Option<Then>, Failure> {

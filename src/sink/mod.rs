@@ -6,6 +6,7 @@
 pub mod archive;
 pub mod command;
 pub mod file;
+pub(crate) mod handover;
 pub mod pipe;
 #[cfg(test)]
 mod power_cut;

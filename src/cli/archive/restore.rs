@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
@@ -72,7 +73,7 @@ pub(super) fn run(args: RestoreArgs) -> Result<Printed, Failure> {
         plans.push(Plan::Command(Launch { line, commands: commands.clone(), output: to }));
     }
     let restored = restore(&entry, plans, commands.as_ref());
-    launch::end_commands(commands.as_ref());
+    launch::end_commands(commands.as_ref(), Duration::ZERO);
     restored?;
     let bytes = entry.manifest().bytes;
     if args.place.json {
