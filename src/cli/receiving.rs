@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Ended;
 use super::archive::Archiving;
-use super::config::RecvConfig;
+use super::config::{RecvConfig, SinkConfig};
 use super::console::Console;
 use super::error::Failure;
 use super::launch::{self, Ticker};
@@ -97,6 +97,7 @@ impl<'a> Work<'a> {
         let machine = receiver_config(config, accept, network.receive_buffer(), &lasting.over)?;
         let sleeper = Sleeper::new().map_err(launch::no_resource)?;
         if lasting.signals.is_none() {
+            warn_of_commands(config);
             lasting.signals = Some(Signals::catch().map_err(launch::no_resource)?);
         }
         let waker = sleeper.waker();
@@ -417,6 +418,18 @@ fn receiver_config(
         accept,
         over: over.iter().copied().collect(),
     })
+}
+
+/// Commands that cannot be killed together with what reads the stream.
+fn warn_of_commands(config: &RecvConfig) {
+    let lines = config.sinks.iter().filter_map(|sink| match sink {
+        SinkConfig::Command(line) => Some(line),
+        _ => None,
+    });
+    let file_first = "receive a file first, and pass that on: -o FILE --then '… < {file}'";
+    for warning in lines.filter_map(|line| line.warning(file_first)) {
+        tracing::warn!("{warning}");
+    }
 }
 
 /// How often to look for room in an archive while no session runs: sessions take as long to start.

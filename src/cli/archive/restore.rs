@@ -1,7 +1,7 @@
 //! `mcast archive restore`.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -56,6 +56,12 @@ pub(super) fn run(args: RestoreArgs) -> Result<Printed, Failure> {
     let line = command_line(args.command)?;
     if args.output.is_none() && line.is_none() {
         return Err(Failure::usage("say where to restore to: -o PATH, or a command after --"));
+    }
+    if let Some(warning) =
+        line.as_ref().and_then(|line| line.warning("restore to a file first, with -o FILE"))
+    {
+        // A closed stderr takes no warning.
+        let _ = writeln!(io::stderr().lock(), "mcast: {warning}");
     }
     let archive = args.place.open()?;
     let name = args.which.find(&archive)?;
