@@ -17,7 +17,8 @@ use crate::session::receiver::Summary;
 use crate::sink::archive::ArchivePlan;
 use crate::sink::file::{Existing, OutputFile};
 use crate::sink::pipe::OutputPipe;
-use crate::sink::several::{Launch, Plan, Then};
+use crate::sink::several::{Launch, Plan};
+use crate::sink::then::Then;
 
 /// What is to be opened for one session.
 #[derive(Debug)]
