@@ -1,6 +1,7 @@
 //! What sender and receiver need alike: randomness, ticks, and the failures of a system that has run out of something.
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use super::error::Failure;
@@ -22,7 +23,14 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], Failure> {
 /// The thread that waits for the commands of a session.
 pub(super) fn commands() -> Result<Commands, Failure> {
     // Whatever has happened to the file since it was started, it is this program.
-    Commands::start("/proc/self/exe".into()).map_err(no_resource)
+    let program = Path::new("/proc/self/exe");
+    if !program.exists() {
+        return Err(Failure::new(
+            Exit::LocalResource,
+            "cannot run commands: /proc is not mounted here; mount it, or do without commands",
+        ));
+    }
+    Commands::start(program.to_owned()).map_err(no_resource)
 }
 
 /// Kills the commands that still run, and waits for their ends; `spent` has been waited already.
