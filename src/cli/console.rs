@@ -4,7 +4,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ impl Console {
         let console = Self { messages, dropped: Arc::default() };
         let dropped = Arc::clone(&console.dropped);
         thread::Builder::new()
-            .name("console".to_owned())
+            .name(THREAD.to_owned())
             .spawn(move || serve(&inbox, meter, &dropped))
             .map_err(|error| Failure::new(Exit::LocalResource, format!("cannot start a thread: {error}")))?;
         // https://no-color.org
@@ -81,8 +81,11 @@ impl Console {
     }
 
     fn send(&self, line: Vec<u8>) {
-        if self.messages.try_send(Message::Line(line)).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        match self.messages.try_send(Message::Line(line)) {
+            Ok(()) => {}
+            // The thread has died of a bug. The session ends with that, and the last word must reach somebody.
+            Err(TrySendError::Disconnected(Message::Line(line))) => write(&line),
+            Err(_) => _ = self.dropped.fetch_add(1, Ordering::Relaxed),
         }
     }
 }
@@ -142,7 +145,8 @@ fn serve(inbox: &Receiver<Message>, mut meter: Meter, dropped: &AtomicU64) {
     }
 }
 
-fn write(text: &[u8]) {
+/// Writes to stderr and waits until it is taken.
+pub(super) fn write(text: &[u8]) {
     // Nobody is left to be told where stderr is closed.
     let _ = io::stderr().lock().write_all(text);
 }
@@ -164,6 +168,8 @@ fn filter(config: &OutputConfig) -> Result<EnvFilter, Failure> {
     }
 }
 
+/// Name of the thread.
+pub(super) const THREAD: &str = "console";
 /// Bounds the memory for lines that stderr does not take: about 200 KiB.
 const MOST_MESSAGES: usize = 1024;
 /// A signal must end the process within two seconds, whatever stderr does.

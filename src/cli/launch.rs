@@ -1,6 +1,7 @@
 //! What sender and receiver need alike: randomness, ticks, and the failures of a system that has run out of something.
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use super::error::Failure;
@@ -22,14 +23,21 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], Failure> {
 /// The thread that waits for the commands of a session.
 pub(super) fn commands() -> Result<Commands, Failure> {
     // Whatever has happened to the file since it was started, it is this program.
-    Commands::start("/proc/self/exe".into()).map_err(no_resource)
+    let program = Path::new("/proc/self/exe");
+    if !program.exists() {
+        return Err(Failure::new(
+            Exit::LocalResource,
+            "cannot run commands: /proc is not mounted here; mount it, or do without commands",
+        ));
+    }
+    Commands::start(program.to_owned()).map_err(no_resource)
 }
 
-/// Kills the commands that still run, and waits for their ends.
-pub(super) fn end_commands(commands: Option<&Commands>) {
+/// Kills the commands that still run, and waits for their ends; `spent` has been waited already.
+pub(super) fn end_commands(commands: Option<&Commands>, spent: Duration) {
     if let Some(commands) = commands {
         commands.kill_all();
-        if !commands.wait_until_gone(LONGEST_KILL) {
+        if !commands.wait_until_gone(LONGEST_KILL.saturating_sub(spent)) {
             tracing::warn!("a command does not end although it was killed; look for it");
         }
     }

@@ -11,6 +11,7 @@ mod keygen;
 pub mod keys;
 mod launch;
 mod limits;
+mod panics;
 pub mod progress;
 mod receiving;
 pub mod recv;
@@ -20,6 +21,8 @@ mod sending;
 mod service;
 mod sinks;
 pub mod template;
+#[cfg(test)]
+mod together;
 pub mod tool;
 pub mod values;
 
@@ -57,12 +60,22 @@ fn run<C, R: Report>(
     program: &str,
     config: impl FnOnce(ArgsOs, &Environment) -> Result<Asked<C>, Failure>,
     output: impl FnOnce(&C) -> (OutputConfig, bool),
-    mut work: impl FnMut(&C, &Console) -> Ended<R>,
+    work: impl FnMut(&C, &Console) -> Ended<R>,
     again: impl Fn(&C, &Ended<R>) -> bool,
 ) -> ExitCode {
     if let Some(code) = guard::main_if_asked(std::env::args_os()) {
         return code;
     }
+    panics::caught(|| run_caught(program, config, output, work, again))
+}
+
+fn run_caught<C, R: Report>(
+    program: &str,
+    config: impl FnOnce(ArgsOs, &Environment) -> Result<Asked<C>, Failure>,
+    output: impl FnOnce(&C) -> (OutputConfig, bool),
+    mut work: impl FnMut(&C, &Console) -> Ended<R>,
+    again: impl Fn(&C, &Ended<R>) -> bool,
+) -> ExitCode {
     let environment = Environment::of_this_process();
     let prepared = config(std::env::args_os(), &environment).and_then(|asked| match asked {
         Asked::Print(text) => Ok(Asked::Print(text)),
@@ -74,6 +87,7 @@ fn run<C, R: Report>(
                 report::remove_old(path)?;
             }
             let console = Console::start(&output)?;
+            panics::log_in_one_line(&console);
             environment.tell_what_is_ignored(&[send::variables(), recv::variables()].concat());
             Ok(Asked::Run((config, output, console)))
         }
@@ -106,8 +120,7 @@ fn run<C, R: Report>(
 /// What is left to do when a session has ended: its report, and its last word.
 fn conclude<R: Report>(ended: Ended<R>, path: Option<&Path>, tell: impl Fn(&Failure)) -> Exit {
     let Ended { mut report, mut result } = ended;
-    remove_unfinished();
-    draft::remove_unfinished();
+    remove_unfinished_outputs();
     report.end(result.as_ref().copied());
     if let Some(path) = path
         && let Err(failure) = report::write(path, &report)
@@ -125,6 +138,12 @@ fn conclude<R: Report>(ended: Ended<R>, path: Option<&Path>, tell: impl Fn(&Fail
             failure.exit
         }
     }
+}
+
+/// Removes what a session has left that ended in its middle.
+fn remove_unfinished_outputs() {
+    remove_unfinished();
+    draft::remove_unfinished();
 }
 
 /// Chooses the interface.

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::Ended;
 use super::archive::Archiving;
-use super::config::RecvConfig;
+use super::config::{RecvConfig, SinkConfig};
 use super::console::Console;
 use super::error::Failure;
 use super::launch::{self, Ticker};
+use super::panics;
 use super::progress::{Phase, Progress};
 use super::report::{ReceiverReport, Seconds, Wire};
 use super::service::Service;
@@ -88,8 +89,9 @@ struct Work<'a> {
     network: ReceiverNetwork,
     writer: Writer,
     sleeper: Sleeper,
-    /// The last signal that came.
+    /// The last signal that came, and when.
     stopped_by: u8,
+    stopped_at: Option<Time>,
     /// Losses known when the kernel was last asked which of them were its own.
     lost_symbols: u64,
     /// What is opened when a session starts.
@@ -114,6 +116,7 @@ impl<'a> Work<'a> {
         let machine = receiver_config(config, accept, network.receive_buffer(), &lasting.over)?;
         let sleeper = Sleeper::new().map_err(launch::no_resource)?;
         if lasting.signals.is_none() {
+            warn_of_commands(config);
             lasting.signals = Some(Signals::catch().map_err(launch::no_resource)?);
         }
         let waker = sleeper.waker();
@@ -128,6 +131,7 @@ impl<'a> Work<'a> {
             writer,
             sleeper,
             stopped_by: 0,
+            stopped_at: None,
             lost_symbols: 0,
             sinks,
             is_full: false,
@@ -160,6 +164,9 @@ impl<'a> Work<'a> {
             }
             let bytes = self.receiver.bytes();
             if let Some(rate) = ticker.tick(now, bytes) {
+                if let Some(error) = panics::first() {
+                    self.receiver.fail(now, Exit::Internal, error.to_owned());
+                }
                 self.note_drops();
                 self.network.keep_membership(now, self.receiver.silence(now));
                 self.lasting.service.alive(now);
@@ -249,7 +256,9 @@ impl<'a> Work<'a> {
     fn feed_sink(&mut self, now: Time) -> bool {
         // The start comes before the first block, the end after the last one.
         let started = self.heed_events(now);
-        while let Some(block) = self.receiver.poll_block() {
+        while self.writer.wants_block()
+            && let Some(block) = self.receiver.poll_block()
+        {
             self.writer.give(block);
         }
         self.heed_events(now) || started
@@ -294,6 +303,7 @@ impl<'a> Work<'a> {
             return true;
         };
         self.stopped_by = signal;
+        self.stopped_at.get_or_insert(now);
         self.writer.cancel();
         self.sinks.kill();
         self.receiver.fail(now, Exit::Signal(signal), format!("stopped by {}", signal_name(signal)));
@@ -336,7 +346,7 @@ impl<'a> Work<'a> {
 
     fn end(mut self, config: &RecvConfig, now: Time) -> Ended<ReceiverReport> {
         self.writer.cancel();
-        self.sinks.end();
+        self.sinks.end(now.since(self.stopped_at.unwrap_or(now)));
         self.prune();
         if !config.repeat || self.receiver.ended().is_none_or(|ended| matches!(ended.exit, Exit::Signal(_))) {
             self.lasting.service.stopping();
@@ -425,8 +435,53 @@ fn receiver_config(
     })
 }
 
+/// Commands that cannot be killed together with what reads the stream.
+fn warn_of_commands(config: &RecvConfig) {
+    let lines = config.sinks.iter().filter_map(|sink| match sink {
+        SinkConfig::Command(line) => Some(line),
+        _ => None,
+    });
+    let file_first = "receive a file first, and pass that on: -o FILE --then '… < {file}'";
+    for warning in lines.filter_map(|line| line.warning(file_first)) {
+        tracing::warn!("{warning}");
+    }
+}
+
 /// How often to look for room in an archive while no session runs: sessions take as long to start.
 const LOOK_FOR_ROOM: Duration = Duration::from_secs(1);
 /// Sessions that are remembered as over. A sender announces for some seconds after the end at most, and a group and port
 /// has one sender at a time.
 const MOST_OVER: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::super::sending;
+    use super::super::together::{alone, receiver, sender, stream};
+    use super::*;
+
+    #[test]
+    fn sink_thread_that_dies_ends_the_receiver_with_1_and_the_sender_is_told() {
+        const NAME: &str =
+            "cli::receiving::tests::sink_thread_that_dies_ends_the_receiver_with_1_and_the_sender_is_told";
+        if !alone(NAME) {
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let (file, copy) = (stream(directory.path()), directory.path().join("copy"));
+        let (send, recv) = (sender("47133", &file), receiver("47133", &copy));
+        let console = Console::start(&recv.output).unwrap();
+        let far = console.clone();
+        let sender = std::thread::spawn(move || sending::work(&send, &far));
+        let mut lasting = Receiving::default();
+        let mut work = Work::prepare(&recv, &mut lasting).unwrap();
+        work.writer = Writer::start(None, || panic!("this test has it so")).unwrap();
+        let failure = work.run(&recv, &console).result.unwrap_err();
+        assert_eq!(failure.exit, Exit::Internal);
+        assert!(failure.message.contains("sink thread"), "{failure}");
+        let sent = sender.join().unwrap();
+        assert!(sent.result.is_err());
+        let told: Vec<_> = sent.report.receivers.iter().map(|receiver| receiver.exit_code).collect();
+        assert_eq!(told, [Exit::Internal.code()]);
+        assert!(!copy.exists());
+    }
+}

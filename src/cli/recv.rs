@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser};
+use jiff::Zoned;
 
 use super::archive::KeepArgs;
 use super::args::{self, Asked, NetworkArgs, OutputArgs, command_line, parse, path, runnable};
@@ -19,6 +20,7 @@ use super::receiving::Receiving;
 use super::template::Template;
 use super::values::{self, ForEver};
 use crate::command::CommandLine;
+use crate::sink::then;
 
 /// Receive a stream of bytes that mcast-send multicasts, verified.
 #[derive(Debug, Parser)]
@@ -128,6 +130,9 @@ impl ArchiveArgs {
             )));
         }
         let (piece_size, min_free) = (self.piece_size, self.min_free);
+        if let Some(line) = &then {
+            check_then(line, &directory)?;
+        }
         Ok(Some(ArchiveConfig { directory, piece_size, then, keep, min_free }))
     }
 }
@@ -170,7 +175,7 @@ pub fn check(args: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
 ///
 /// # Errors
 /// With exit code 2, when they make no sense.
-fn config(
+pub(super) fn config(
     args: impl IntoIterator<Item = OsString>,
     environment: &Environment,
     stdout_is_terminal: bool,
@@ -179,15 +184,18 @@ fn config(
         Asked::Run(args) => args,
         Asked::Print(text) => return Ok(Asked::Print(text)),
     };
-    let then = args.then.filter(|line| !line.trim().is_empty());
-    if then.is_some() {
+    let then_line = args.then.filter(|line| !line.trim().is_empty());
+    if then_line.is_some() {
         runnable(CommandLine::shell(""))?;
     }
     let (mut sinks, mut archive_then) = (Vec::new(), None);
-    match (args.output, then) {
+    match (args.output, then_line) {
         (Some(path), then) if path != Path::new("-") => {
             let template = Template::parse(&path)
                 .map_err(|error| Failure::usage(format!("--output {}: {error}", path.display())))?;
+            if let (Some(line), Ok(path)) = (&then, template.fill("label", "name", &Zoned::now())) {
+                check_then(line, &path)?;
+            }
             sinks.push(SinkConfig::File { path: template, overwrite: args.overwrite, then });
         }
         (Some(_), None) => sinks.push(SinkConfig::Stdout),
@@ -233,6 +241,12 @@ fn config(
         max_size: args.max_size,
         output: args.messages.config()?,
     }))
+}
+
+/// Refuses a line that no shell could be given for a path like this.
+fn check_then(line: &str, path: &Path) -> Result<(), Failure> {
+    let checked = then::command(line, path).map_err(|error| format!("--then \"{line}\": {error}"));
+    checked.map(|_| ()).map_err(Failure::usage)
 }
 
 /// What several sessions would do to each other's output.
@@ -352,6 +366,21 @@ mod tests {
         assert!(right("--repeat -o a --overwrite").repeat);
         for line in ["--repeat", "--repeat -o a", "--repeat -o - -- sh"] {
             assert!(asked(line, false).is_err_and(|failure| failure.exit == Exit::Usage), "{line}");
+        }
+    }
+
+    #[test]
+    fn then_that_no_shell_could_be_given_for_its_file_is_refused() {
+        let asked = |output: &str, place: &str, then: &str| {
+            let args = ["mcast-recv", place, output, "--then", then].map(OsString::from);
+            config(args, &Environment::none(), false).map(|_| ())
+        };
+        let nested = "sh -c 'pg_restore {file}'";
+        assert!(asked("/srv/{label}.dump", "-o", nested).is_ok());
+        assert!(asked("/srv/my dumps/{label}", "-o", "pg_restore \"{file}\"").is_ok());
+        for place in ["-o", "--archive"] {
+            let failure = asked("/srv/my dumps/a", place, nested).unwrap_err();
+            assert!(failure.exit == Exit::Usage && failure.message.contains("--then \"sh -c"), "{failure}");
         }
     }
 

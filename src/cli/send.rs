@@ -156,7 +156,7 @@ pub fn check(args: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
 ///
 /// # Errors
 /// With exit code 2, when they make no sense.
-fn config(
+pub(super) fn config(
     args: impl IntoIterator<Item = OsString>,
     environment: &Environment,
     stdin_is_terminal: bool,

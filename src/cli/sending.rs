@@ -6,6 +6,7 @@ use super::console::Console;
 use super::error::Failure;
 use super::launch::{self, Ticker};
 use super::limits::LimitOfLate;
+use super::panics;
 use super::progress::{Phase, Progress, Receivers};
 use super::report::{Outcome, ReceiverEntry, Seconds, SenderReport, Wire};
 use crate::command::Commands;
@@ -17,8 +18,8 @@ use crate::net::wake::{Signals, Sleeper, Watch, signal_name};
 use crate::seal::Seal;
 use crate::session::sender::{self, Member, MemberState, StartRules};
 use crate::session::{Rate, Sender, batch_of, turn};
+use crate::source::Source;
 use crate::source::reader::{Given, Reader};
-use crate::source::{Input, Source};
 use crate::time::Time;
 use crate::wire::{AbortReason, Announce, Label, Name, SYMBOL_HEADER_LEN, SessionId};
 
@@ -39,12 +40,15 @@ struct Work {
     signals: Signals,
     /// The last signal that came.
     stopped_by: u8,
-    /// Buffers that the source has.
-    at_source: usize,
+    /// Nothing of the source is read before the session has started.
+    waits_for_start: bool,
+    /// Size of the source, where it is known.
     expected: Option<u64>,
     limits: LimitOfLate,
     /// The thread that waits for the source, where that is a command.
     commands: Option<Commands>,
+    /// When the session was given up, and the command killed.
+    given_up: Option<Time>,
 }
 
 impl Work {
@@ -52,13 +56,13 @@ impl Work {
         let seal = config.keys.seal()?;
         let mut commands = None;
         let source = match &config.source {
-            SourceConfig::Stdin => Source::Input(Input::stdin()?),
-            SourceConfig::File(path) => Source::Input(Input::open(path)?),
+            SourceConfig::Stdin => Source::stdin()?,
+            SourceConfig::File(path) => Source::at(path)?,
             SourceConfig::Command(line) => {
                 Source::Command(line.clone(), commands.insert(launch::commands()?).clone())
             }
         };
-        let expected = config.size.or(source.size());
+        let waits_for_start = source.waits_for_start();
         let venue = super::venue(&config.network)?;
         let sockets = SenderSockets::open(&venue, config.ttl)?;
         let machine = sender_config(config, seal, &venue)?;
@@ -87,10 +91,11 @@ impl Work {
             sleeper,
             signals,
             stopped_by: 0,
-            at_source: 0,
-            expected,
+            waits_for_start,
+            expected: config.size,
             limits: LimitOfLate::new(Time::ZERO),
             commands,
+            given_up: None,
         })
     }
 
@@ -109,12 +114,15 @@ impl Work {
                 self.network.stop_listening();
             }
             if let Some(error) = self.network.fatal() {
-                self.sender.abort(now, AbortReason::Other, Exit::LocalResource, error);
+                self.abort(now, AbortReason::Other, Exit::LocalResource, error);
             }
             if self.sender.ended().is_some() {
                 break;
             }
             if let Some(rate) = ticker.tick(now, self.acknowledged()) {
+                if let Some(error) = panics::first() {
+                    self.fail(now, error);
+                }
                 self.network.keep_membership(now);
                 let progress = self.progress(now, rate);
                 console.progress(progress);
@@ -134,12 +142,7 @@ impl Work {
                 match ready {
                     Ok([.., true]) if !self.heed_signals(now) => break,
                     Ok(_) => {}
-                    Err(error) => self.sender.abort(
-                        now,
-                        AbortReason::Other,
-                        Exit::Internal,
-                        format!("cannot wait for the network: {error}"),
-                    ),
+                    Err(error) => self.fail(now, format!("cannot wait for the network: {error}")),
                 }
             }
             now = self.clock.now();
@@ -152,29 +155,42 @@ impl Work {
         let mut next = first.or_else(|| self.reader.take());
         while let Some(given) = next {
             match given {
-                Given::Block(block) => {
-                    self.at_source = self.at_source.saturating_sub(1);
-                    self.sender.push_block(block);
-                }
+                Given::Opened(size) => self.expected = self.expected.or(size),
+                Given::Block(block) => self.sender.push_block(block),
                 Given::End(end) => self.sender.handle_source_end(end),
                 Given::Failed(error) => self.sender.handle_source_failure(now, error.to_string()),
+                Given::Lost => self.fail(now, "internal error: the source thread has ended without a word"),
             }
             next = self.reader.take();
         }
     }
 
-    /// Gives the source buffers, few enough to stay in the cache. A command is started by its first one, so that
+    /// Gives the source buffers. The first one opens a file and starts a command, so that a file is sent as it is, and
     /// `pg_dump` takes its snapshot, and its locks, when there is somebody to send it to.
     fn offer_buffers(&mut self) {
-        if self.commands.is_some() && !self.sender.has_started() {
+        if self.waits_for_start && !self.sender.has_started() {
             return;
         }
-        while self.at_source < READ_AHEAD
+        while self.reader.wants_buffer()
             && let Some(buffer) = self.sender.poll_buffer()
         {
-            self.at_source += 1;
             self.reader.offer(buffer);
         }
+    }
+
+    /// Gives the session up. The source's command is killed at once, and not only when the receivers have been told: a
+    /// signal must end both within two seconds.
+    fn abort(&mut self, now: Time, reason: AbortReason, exit: Exit, error: String) {
+        if let Some(commands) = &self.commands {
+            commands.kill_all();
+        }
+        self.given_up.get_or_insert(now);
+        self.sender.abort(now, reason, exit, error);
+    }
+
+    /// A bug of this program ends the session.
+    fn fail(&mut self, now: Time, error: impl Into<String>) {
+        self.abort(now, AbortReason::Other, Exit::Internal, error.into());
     }
 
     /// False if the process is to end at once.
@@ -182,7 +198,7 @@ impl Work {
         let Some((signal, count)) = self.signals.take() else { return true };
         self.stopped_by = signal;
         let error = format!("stopped by {}", signal_name(signal));
-        self.sender.abort(now, AbortReason::Stopped, Exit::Signal(signal), error);
+        self.abort(now, AbortReason::Stopped, Exit::Signal(signal), error);
         if count >= 2 {
             // The last word, for receivers that would otherwise wait for their peer timeout.
             turn(&mut self.sender, &mut self.network, now);
@@ -232,7 +248,7 @@ impl Work {
     }
 
     fn end(self, config: &SendConfig, now: Time) -> Ended<SenderReport> {
-        launch::end_commands(self.commands.as_ref());
+        launch::end_commands(self.commands.as_ref(), now.since(self.given_up.unwrap_or(now)));
         let sender = &self.sender;
         let mut report = SenderReport::new(&config.label);
         report.session = Some(sender.config().session.to_string());
@@ -346,8 +362,6 @@ fn sender_config(config: &SendConfig, seal: Seal, venue: &Venue) -> Result<sende
     })
 }
 
-/// Buffers at the source, at most: enough to keep it reading, few enough to stay in the processor's cache.
-const READ_AHEAD: usize = 16;
 /// Jumbo frames; loopback offers more, but a GSO batch holds 64 KiB anyway.
 const LARGEST_MTU: u32 = 9_000;
 /// Bytes of a coding block: a few of them must fit into every window.
@@ -356,3 +370,49 @@ const LARGEST_BLOCK: usize = 256 * 1024;
 const MOST_BLOCK_SYMBOLS: usize = 128;
 /// Blocks that are needed to read, send and repair at the same time.
 const SMALLEST_WINDOW: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::super::receiving::Receiving;
+    use super::super::together::{alone, receiver, sender, stream};
+    use super::*;
+
+    #[test]
+    fn source_thread_that_dies_ends_the_sender_with_1_and_its_receiver_with_11() {
+        const NAME: &str =
+            "cli::sending::tests::source_thread_that_dies_ends_the_sender_with_1_and_its_receiver_with_11";
+        if !alone(NAME) {
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let (file, copy) = (stream(directory.path()), directory.path().join("copy"));
+        let (send, recv) = (sender("47131", &file), receiver("47131", &copy));
+        let console = Console::start(&send.output).unwrap();
+        let far = console.clone();
+        let receiver = std::thread::spawn(move || Receiving::default().work(&recv, &far));
+        let mut work = Work::prepare(&send).unwrap();
+        work.reader = Reader::start(Source::at(&file).unwrap(), || panic!("this test has it so")).unwrap();
+        let failure = work.run(&send, &console).result.unwrap_err();
+        assert_eq!(failure.exit, Exit::Internal);
+        assert!(failure.message.contains("source thread"), "{failure}");
+        assert_eq!(receiver.join().unwrap().result.unwrap_err().exit, Exit::Aborted);
+        assert!(!copy.exists());
+    }
+
+    #[test]
+    fn panic_of_any_thread_ends_a_sender_that_waits_with_1() {
+        if !alone("cli::sending::tests::panic_of_any_thread_ends_a_sender_that_waits_with_1") {
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let send = sender("47132", &stream(directory.path()));
+        let console = Console::start(&send.output).unwrap();
+        panics::log_in_one_line(&console);
+        let work = Work::prepare(&send).unwrap();
+        let thread = std::thread::Builder::new().name("another".to_owned());
+        thread.spawn(|| panic!("this test has it so")).unwrap().join().unwrap_err();
+        let failure = work.run(&send, &console).result.unwrap_err();
+        assert_eq!(failure.exit, Exit::Internal);
+        assert!(failure.message.contains("another thread"), "{failure}");
+    }
+}

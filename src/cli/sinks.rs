@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use jiff::{Timestamp, Zoned};
 
@@ -16,7 +17,8 @@ use crate::session::receiver::Summary;
 use crate::sink::archive::ArchivePlan;
 use crate::sink::file::{Existing, OutputFile};
 use crate::sink::pipe::OutputPipe;
-use crate::sink::several::{Launch, Plan, Then};
+use crate::sink::several::{Launch, Plan};
+use crate::sink::then::Then;
 
 /// What is to be opened for one session.
 #[derive(Debug)]
@@ -134,9 +136,9 @@ impl SinkPlans {
         }
     }
 
-    /// Kills the commands that still run, and waits for their ends.
-    pub(super) fn end(&self) {
-        launch::end_commands(self.commands.as_ref());
+    /// Kills the commands that still run, and waits for their ends; `spent` has been waited already.
+    pub(super) fn end(&self, spent: Duration) {
+        launch::end_commands(self.commands.as_ref(), spent);
     }
 
     fn then(&self, line: Option<&String>, commands: Option<&Commands>) -> Result<Option<Then>, Failure> {

@@ -12,6 +12,7 @@ use super::args::{Asked, parse, path};
 use super::environment::Environment;
 use super::error::Failure;
 use super::keygen;
+use super::panics;
 use crate::command::guard;
 use crate::exit::Exit;
 
@@ -76,13 +77,13 @@ pub fn main() -> ExitCode {
     if let Some(code) = guard::main_if_asked(std::env::args_os()) {
         return code;
     }
-    match work(std::env::args_os()).and_then(Printed::print) {
+    panics::caught(|| match work(std::env::args_os()).and_then(Printed::print) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.print("mcast");
             failure.exit.code().into()
         }
-    }
+    })
 }
 
 /// Does what the command line asks for, program name first. Variables are for mcast-send and mcast-recv: what a host sets

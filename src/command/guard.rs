@@ -171,7 +171,7 @@ async fn watch(
                 kill_all(leader, &held, survives).await;
                 return News::from(status);
             }
-            if test_kill_process_group(leader).is_err() {
+            if has_ended(leader) {
                 return News::from(status);
             }
         }
@@ -196,15 +196,19 @@ impl From<ExitStatus> for News {
 async fn kill_all(leader: Pid, held: &Held, survives: impl FnOnce()) {
     let mut survives = Some(survives);
     let mut looks = 0;
+    let mut group_has_ended = false;
     loop {
-        // Who is not there any more needs no signal.
-        let _ = kill_process_group(leader, Signal::KILL);
+        // Once the group has ended, its number may become that of another one.
+        if !group_has_ended {
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
         let children = children();
         for child in &children {
             let _ = kill_process(*child, Signal::KILL);
             let _ = waitpid(Some(*child), WaitOptions::NOHANG);
         }
-        if children.is_empty() && test_kill_process_group(leader).is_err() {
+        group_has_ended = group_has_ended || has_ended(leader);
+        if children.is_empty() && group_has_ended {
             return;
         }
         looks += 1;
@@ -218,6 +222,11 @@ async fn kill_all(leader: Pid, held: &Held, survives: impl FnOnce()) {
         }
         tokio::time::sleep(if looks < KILL_LOOKS { KILL_LOOK } else { LOOK }).await;
     }
+}
+
+/// No process of the group is left. A process of another user, which may not be signalled, is one that is left.
+fn has_ended(group: Pid) -> bool {
+    test_kill_process_group(group) == Err(Errno::SRCH)
 }
 
 /// Lets go of those that have ended; the command itself is waited for before this is called.

@@ -23,13 +23,17 @@
 //! daemon) stays after a success; after a failure it is killed all the same, as long as /proc shows who it descends from.
 
 pub mod guard;
+mod reach;
 mod running;
 mod wires;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 pub use running::{Commands, Running, Stream};
 
@@ -52,37 +56,76 @@ impl CommandLine {
     /// anybody waits for anything.
     ///
     /// # Errors
-    /// When there is no such program, or this user may not run it; the text names the remedy.
+    /// When there is no such program, this user may not run it, or it is a script whose interpreter is not there; the text
+    /// names the remedy.
     pub fn check(&self, search_path: Option<&OsStr>) -> Result<(), String> {
-        let runnable = |path: &Path| {
-            path.metadata().is_ok_and(|there| there.is_file() && there.permissions().mode() & 0o111 != 0)
-        };
         let shown = Path::new(&self.program).display();
-        if self.program.as_encoded_bytes().contains(&b'/') {
-            return if runnable(Path::new(&self.program)) {
-                Ok(())
-            } else {
-                Err(format!("there is no program \"{shown}\" that can be run; check path and mode"))
-            };
-        }
-        let mut folders = search_path.map(std::env::split_paths).into_iter().flatten();
-        if !self.program.is_empty() && folders.any(|folder: PathBuf| runnable(&folder.join(&self.program))) {
-            Ok(())
+        let found = if self.program.as_encoded_bytes().contains(&b'/') {
+            Some(PathBuf::from(&self.program)).filter(|path| is_runnable(path)).ok_or_else(|| {
+                format!("there is no program \"{shown}\" that this user can run; check path and mode")
+            })?
         } else {
-            Err(format!("there is no program \"{shown}\" in PATH; install it, or give its path"))
+            let mut folders = search_path.map(std::env::split_paths).into_iter().flatten();
+            let mut find = || {
+                folders.find_map(|folder| Some(folder.join(&self.program)).filter(|path| is_runnable(path)))
+            };
+            let found = if self.program.is_empty() { None } else { find() };
+            found.ok_or_else(|| {
+                format!("there is no program \"{shown}\" in PATH; install it, or give its path")
+            })?
+        };
+        match interpreter(&found) {
+            Some(interpreter) if !is_runnable(&interpreter) => Err(format!(
+                "program \"{shown}\" is a script for \"{}\", which cannot be run; install that, or mend its first line",
+                interpreter.display()
+            )),
+            _ => Ok(()),
         }
     }
 }
 
+/// A file that this user may execute, from a file system that allows it.
+fn is_runnable(path: &Path) -> bool {
+    path.is_file() && accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS).is_ok()
+}
+
+/// The program that a script names in its first line; `None` for what is no script.
+fn interpreter(path: &Path) -> Option<PathBuf> {
+    let mut start = Vec::new();
+    File::open(path).ok()?.take(LONGEST_FIRST_LINE).read_to_end(&mut start).ok()?;
+    let line = start.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let name = std::str::from_utf8(line).ok()?.split_whitespace().next()?;
+    Some(name.into())
+}
+
 impl fmt::Display for CommandLine {
-    /// The program without its arguments, which may hold secrets.
+    /// The program without its arguments, which may hold secrets: this goes to logs, reports and peers. Of a shell's line,
+    /// the first word that is no assignment.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let program = Path::new(&self.program);
-        match (self.program == "sh", self.arguments.get(1)) {
-            (true, Some(line)) => write!(f, "command \"{}\"", shortened(&line.to_string_lossy())),
-            _ => write!(f, "command \"{}\"", program.file_name().unwrap_or(&self.program).display()),
+        let program = Path::new(&self.program).file_name().unwrap_or(&self.program).display();
+        match self.shell_line().and_then(OsStr::to_str).and_then(first_word) {
+            Some(word) => write!(f, "command \"{program} -c {word} …\""),
+            None => write!(f, "command \"{program}\""),
         }
     }
+}
+
+/// The word of a shell's line that names its first program; `None` where quotes or expansions leave a doubt.
+fn first_word(line: &str) -> Option<&str> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._/+-".contains(c);
+    for word in line.split_whitespace() {
+        if let Some((name, value)) = word.split_once('=') {
+            let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            if is_name && !value.contains(['\'', '"', '\\', '$', '`', '(']) {
+                continue;
+            }
+        }
+        let end = word.find([';', '|', '&', '<', '>']).unwrap_or(word.len());
+        let name =
+            word.get(..end).filter(|name| name.len() <= LONGEST_SHOWN && name.chars().all(is_plain))?;
+        return name.rsplit('/').next().filter(|name| !name.is_empty());
+    }
+    None
 }
 
 /// How a command ended.
@@ -113,19 +156,15 @@ impl fmt::Display for Status {
     }
 }
 
-/// So much of a shell's line that it is recognised.
-fn shortened(line: &str) -> String {
-    match line.char_indices().nth(LONGEST_SHOWN) {
-        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
-        None => line.to_owned(),
-    }
-}
-
 /// A reason on the wire has 200 bytes, and the command's name is not all that it says.
 const LONGEST_SHOWN: usize = 40;
+/// Bytes of a script's first line that Linux reads.
+const LONGEST_FIRST_LINE: u64 = 256;
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn line(program: &str) -> CommandLine {
@@ -144,12 +183,39 @@ mod tests {
     }
 
     #[test]
+    fn script_whose_interpreter_is_missing_is_found_before_anything_is_started() {
+        let directory = tempfile::tempdir().unwrap();
+        let script = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+            line(path.to_str().unwrap()).check(None)
+        };
+        assert!(script("good", "#!/bin/sh -e\ntrue\n").is_ok() && script("plain", "true\n").is_ok());
+        let error = script("bad", "#!/no/such/interpreter -x\n").unwrap_err();
+        assert!(error.contains("bad") && error.contains("/no/such/interpreter"), "{error}");
+    }
+
+    #[test]
     fn a_command_is_named_without_its_arguments() {
         assert_eq!(line("/usr/bin/pg_restore").to_string(), "command \"pg_restore\"");
-        assert_eq!(CommandLine::shell("pg_restore -j8 x").to_string(), "command \"pg_restore -j8 x\"");
-        assert_eq!(
-            CommandLine::shell("é".repeat(100)).to_string().chars().count(),
-            40 + "command \"…\"".len() - 2
-        );
+        let shown = |text: &str| CommandLine::shell(text).to_string();
+        assert_eq!(shown("pg_restore -j8 x"), "command \"sh -c pg_restore …\"");
+        assert_eq!(shown("PGPASSWORD=hunter2 /usr/bin/pg_dump shop|zstd"), "command \"sh -c pg_dump …\"");
+        for doubtful in [
+            "PGPASSWORD='hunter 2' pg_dump",
+            "PGPASSWORD=$(echo hunter2) pg_dump",
+            "A=a\\ hunter2 x",
+            "\"$HOME/hunter2\" x",
+            "é",
+            "",
+            "A=hunter2",
+        ] {
+            assert_eq!(shown(doubtful), "command \"sh\"", "{doubtful}");
+        }
+        assert_eq!(shown(&"x".repeat(100)), "command \"sh\"");
+        let bash =
+            CommandLine { program: "bash".into(), arguments: vec!["-ec".into(), "A=b c hunter2".into()] };
+        assert_eq!(bash.to_string(), "command \"bash -c c …\"");
     }
 }

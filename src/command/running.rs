@@ -11,7 +11,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal, test_kill_process,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 
@@ -208,7 +211,7 @@ async fn serve(program: PathBuf, request: Request, mut killed: watch::Receiver<b
             // A message is never cut: the guard writes eight bytes at once.
             read = hear.read_exact(&mut bytes) => match read.ok().and_then(|_| News::from_bytes(bytes)) {
                 Some(News::Started(pid)) => {
-                    leader = i32::try_from(pid).ok().and_then(Pid::from_raw);
+                    leader = i32::try_from(pid).ok().and_then(Pid::from_raw).map(Leader::new);
                     let _ = started.send(Ok(()));
                 }
                 Some(News::NotStarted(number)) => {
@@ -231,8 +234,8 @@ async fn serve(program: PathBuf, request: Request, mut killed: watch::Receiver<b
                 }
                 None => {
                     // The guard was killed. The command goes with it; the rest of its group is killed here.
-                    if let Some(leader) = leader {
-                        let _ = kill_process_group(leader, Signal::KILL);
+                    if let Some(leader) = &leader {
+                        leader.kill_group();
                     }
                     status.tell(Status::Unknown("was lost: its guard was killed".to_owned()));
                     break;
@@ -254,6 +257,28 @@ async fn serve(program: PathBuf, request: Request, mut killed: watch::Receiver<b
         }
     }
     let _ = guard.wait().await;
+}
+
+/// The first process of a command, after which the command's process group is numbered.
+struct Leader {
+    pid: Pid,
+    /// Names the process for ever, unlike its number; `None` if it had ended before it could be opened.
+    handle: Option<OwnedFd>,
+}
+
+impl Leader {
+    fn new(pid: Pid) -> Self {
+        Self { pid, handle: pidfd_open(pid, PidfdFlags::empty()).ok() }
+    }
+
+    /// Kills what is left of the group. A number stays taken while a process of its group lives; if the group has ended, and
+    /// another process has the number, that one leads another group.
+    fn kill_group(&self) {
+        let ours = self.handle.as_ref().is_some_and(|handle| pidfd_send_signal(handle, Signal::KILL).is_ok());
+        if ours || test_kill_process(self.pid) == Err(Errno::SRCH) {
+            let _ = kill_process_group(self.pid, Signal::KILL);
+        }
+    }
 }
 
 async fn become_true(value: &mut watch::Receiver<bool>) {

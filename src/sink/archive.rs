@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use super::SinkError;
-use super::several::Then;
+use super::then::Then;
 use crate::archive::directory::Directory;
 use crate::archive::draft::DirectoryDraft;
 use crate::archive::manifest::{Heading, Timestamp};

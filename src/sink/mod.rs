@@ -6,10 +6,12 @@
 pub mod archive;
 pub mod command;
 pub mod file;
+pub(crate) mod handover;
 pub mod pipe;
 #[cfg(test)]
 mod power_cut;
 pub mod several;
+pub mod then;
 pub mod writer;
 
 use std::io::{self, IoSlice};
@@ -28,7 +30,7 @@ pub enum Sink {
     /// Standard output.
     Pipe(pipe::OutputPipe),
     /// A file of its own, and what to run once it is there.
-    File(file::OutputFile, Option<several::Then>),
+    File(file::OutputFile, Option<then::Then>),
     /// An entry in an archive.
     Archive(Box<archive::ArchiveSink>),
     /// A command of its own.

@@ -2,13 +2,14 @@
 
 use std::io::IoSlice;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use super::archive::{ArchivePlan, ArchiveSink};
-use super::command::{CommandSink, run};
+use super::command::CommandSink;
 use super::file::{Existing, OutputFile};
 use super::pipe::OutputPipe;
+use super::then::Then;
 use super::{Sink, SinkError};
 use crate::archive::name::EntryName;
 use crate::command::{CommandLine, Commands};
@@ -43,24 +44,6 @@ pub struct Launch {
     pub commands: Commands,
     /// Where it writes.
     pub output: OwnedFd,
-}
-
-/// A line for the shell that is run once a file is verified and in place. `{file}` in it stands for the file's path.
-#[derive(Debug)]
-pub struct Then {
-    /// The line.
-    pub line: String,
-    /// Where it runs.
-    pub commands: Commands,
-    /// Where it writes.
-    pub output: OwnedFd,
-}
-
-impl Then {
-    pub(super) fn run(self, path: &Path) -> Result<(), SinkError> {
-        let line = CommandLine::shell(self.line.replace("{file}", &quoted(&absolute(path))));
-        run(&line, &self.commands, self.output)
-    }
 }
 
 impl Plan {
@@ -159,33 +142,5 @@ impl Sinks {
 
     fn reasons(&self) -> String {
         self.failed.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-    }
-}
-
-/// So that no file's name is taken for an option.
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// A path as a word for the shell. Ordinary ones stay as they are, so that quotes which a user puts around `{file}` do
-/// no harm.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let ordinary = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+=:@,%".contains(&byte);
-    if !text.is_empty() && text.bytes().all(ordinary) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_is_one_word_for_the_shell_whatever_is_in_it() {
-        assert_eq!(quoted(Path::new("/srv/a-b_1.dump")), "/srv/a-b_1.dump");
-        assert_eq!(quoted(Path::new("/srv/my $(dump)'s")), "'/srv/my $(dump)'\\''s'");
     }
 }

@@ -3,9 +3,10 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use super::handover::Handover;
 use super::several::{Plan, Sinks};
 use crate::archive::name::EntryName;
 use crate::exit::Exit;
@@ -30,9 +31,12 @@ pub enum Written {
 /// The sinks on a thread of their own.
 #[derive(Debug)]
 pub struct Writer {
-    work: Sender<Work>,
-    written: Receiver<Written>,
+    work: SyncSender<Work>,
+    written: Handover<Written>,
     cancelled: Arc<AtomicBool>,
+    left: Arc<AtomicBool>,
+    /// Blocks that the thread has, or has written and not been rid of: [`MOST_LENT`] at most.
+    lent: usize,
 }
 
 #[derive(Debug)]
@@ -42,7 +46,7 @@ enum Work {
     /// A command has ended.
     Check,
     End(StreamEnd),
-    /// Nobody wants to know any more.
+    /// Look whether anybody still wants to know.
     Leave,
 }
 
@@ -50,7 +54,9 @@ impl Drop for Writer {
     /// The thread has a way to send itself work, so the channel does not close by itself: without this word, a service
     /// would keep a thread, and the space of an unfinished file, for each session that was aborted.
     fn drop(&mut self) {
-        let _ = self.work.send(Work::Leave);
+        self.left.store(true, Ordering::SeqCst);
+        // A thread that has work looks after each piece of it.
+        let _ = self.work.try_send(Work::Leave);
     }
 }
 
@@ -61,31 +67,38 @@ impl Writer {
     /// # Errors
     /// When the system has no thread left.
     pub fn start(max_size: Option<u64>, wake: impl Fn() + Send + 'static) -> io::Result<Self> {
-        let (work, todo) = channel();
-        let (done, written) = channel();
-        let cancelled = Arc::new(AtomicBool::new(false));
-        let thread = Thread { todo, done, cancelled: Arc::clone(&cancelled), max_size, wake };
+        let (work, todo) = sync_channel(MOST_LENT + MOST_WORDS);
+        let (done, written) = sync_channel(MOST_LENT + MOST_WORDS);
+        let (cancelled, left) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let thread =
+            Thread { todo, done, cancelled: Arc::clone(&cancelled), left: Arc::clone(&left), max_size, wake };
         let notice = work.clone();
-        // Who is not there any more needs no notice.
-        let notify = move || _ = notice.send(Work::Check);
+        // A thread that is not there any more needs no notice, and one whose queue is full looks by itself.
+        let notify = move || _ = notice.try_send(Work::Check);
         thread::Builder::new().name("sink".to_owned()).spawn(move || thread.run(notify))?;
-        Ok(Self { work, written, cancelled })
+        Ok(Self { work, written: Handover::new(written), cancelled, left, lent: 0 })
     }
 
     /// The session has started: files are made and commands started.
     pub fn open(&self, plans: Vec<Plan>) {
-        let _ = self.work.send(Work::Open(plans));
+        // A writer that has failed has said so; that is so below, too.
+        let _ = self.work.try_send(Work::Open(plans));
     }
 
-    /// The next block of the stream, after [`Writer::open`]. The queue is bounded by the buffers that exist.
-    pub fn give(&self, block: Block) {
-        // A writer that has failed has said so.
-        let _ = self.work.send(Work::Block(block));
+    /// Whether the thread may have one more block; the receiver keeps the others.
+    pub const fn wants_block(&self) -> bool {
+        self.lent < MOST_LENT
+    }
+
+    /// The next block of the stream, after [`Writer::open`] and where [`Writer::wants_block`].
+    pub fn give(&mut self, block: Block) {
+        self.lent += 1;
+        let _ = self.work.try_send(Work::Block(block));
     }
 
     /// There are no more blocks; the stream must look like this.
     pub fn end(&self, end: StreamEnd) {
-        let _ = self.work.send(Work::End(end));
+        let _ = self.work.try_send(Work::End(end));
     }
 
     /// The stream is given up: a file that has not got its name by now does not get it.
@@ -94,15 +107,26 @@ impl Writer {
     }
 
     /// The next thing that happened, in order, without waiting.
-    pub fn take(&self) -> Option<Written> {
-        self.written.try_recv().ok()
+    pub fn take(&mut self) -> Option<Written> {
+        let is_last = |written: &Written| matches!(written, Written::Done | Written::Failed(..));
+        let written = self.written.take(is_last, || {
+            Written::Failed(
+                Exit::Internal,
+                "internal error: the sink thread has ended without a word".to_owned(),
+            )
+        });
+        if matches!(written, Some(Written::Block(_))) {
+            self.lent = self.lent.saturating_sub(1);
+        }
+        written
     }
 }
 
 struct Thread<W> {
     todo: Receiver<Work>,
-    done: Sender<Written>,
+    done: SyncSender<Written>,
     cancelled: Arc<AtomicBool>,
+    left: Arc<AtomicBool>,
     max_size: Option<u64>,
     wake: W,
 }
@@ -112,6 +136,9 @@ impl<W: Fn()> Thread<W> {
         let mut sinks = Sinks::default();
         let mut digest = StreamDigest::default();
         while let Ok(work) = self.todo.recv() {
+            if self.left.load(Ordering::SeqCst) {
+                return;
+            }
             let done = match work {
                 Work::Open(plans) => {
                     sinks = Sinks::open(plans, notify.clone());
@@ -131,7 +158,7 @@ impl<W: Fn()> Thread<W> {
                     self.finish(sinks, end, digest.end());
                     return;
                 }
-                Work::Leave => return,
+                Work::Leave => Ok(()),
             };
             if let Err(error) = done {
                 self.say(Written::Failed(Exit::SinkFailed, error));
@@ -147,6 +174,7 @@ impl<W: Fn()> Thread<W> {
         }
         self.say(Written::Verified);
         if self.cancelled.load(Ordering::SeqCst) {
+            self.say(Written::Failed(Exit::Aborted, "given up before the end".to_owned()));
             return;
         }
         let archived = |name| _ = self.say(Written::Archived(name));
@@ -171,6 +199,11 @@ impl<W: Fn()> Thread<W> {
         heard
     }
 }
+
+/// Blocks at the sink, at most: enough to keep it writing. The receiver holds the rest of its buffer.
+const MOST_LENT: usize = 64;
+/// Other pieces of work, or of news: one of each kind, and the ends of a few commands.
+const MOST_WORDS: usize = 8;
 
 fn verify(expected: StreamEnd, got: StreamEnd) -> Result<(), String> {
     if expected == got {
@@ -207,7 +240,7 @@ mod tests {
         writer
     }
 
-    fn next(writer: &Writer, woken: &Receiver<()>) -> Written {
+    fn next(writer: &mut Writer, woken: &Receiver<()>) -> Written {
         loop {
             if let Some(written) = writer.take() {
                 return written;
@@ -220,13 +253,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("out");
         let (wake, woken) = sync_channel(100);
-        let writer = start(&path, move || _ = wake.try_send(()));
+        let mut writer = start(&path, move || _ = wake.try_send(()));
         writer.give(block(b"0123456789"));
         writer.end(end);
-        assert!(matches!(next(&writer, &woken), Written::Block(_)));
-        let mut last = next(&writer, &woken);
+        assert!(matches!(next(&mut writer, &woken), Written::Block(_)));
+        let mut last = next(&mut writer, &woken);
         if matches!(last, Written::Verified) {
-            last = next(&writer, &woken);
+            last = next(&mut writer, &woken);
         }
         (last, std::fs::read(&path).is_ok_and(|content| content == b"0123456789"))
     }
@@ -244,15 +277,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("out");
         let (wake, woken) = sync_channel(100);
-        let writer = start(&path, move || _ = wake.try_send(()));
+        let mut writer = start(&path, move || _ = wake.try_send(()));
         writer.cancel();
         let mut digest = StreamDigest::default();
         digest.update(b"0123456789");
         writer.give(block(b"0123456789"));
         writer.end(digest.end());
-        while !matches!(next(&writer, &woken), Written::Verified) {}
-        // The thread ends, and with it the channel that it speaks through.
-        while writer.written.recv().is_ok() {}
+        while !matches!(next(&mut writer, &woken), Written::Verified) {}
+        // The thread ends.
+        while !matches!(next(&mut writer, &woken), Written::Failed(Exit::Aborted, _)) {}
         assert!(!path.exists());
     }
 
@@ -260,9 +293,9 @@ mod tests {
     fn a_thread_that_nobody_listens_to_any_more_ends() {
         let directory = tempfile::tempdir().unwrap();
         let (wake, woken) = sync_channel(100);
-        let writer = start(&directory.path().join("out"), move || _ = wake.try_send(()));
+        let mut writer = start(&directory.path().join("out"), move || _ = wake.try_send(()));
         writer.give(block(b"0123456789"));
-        assert!(matches!(next(&writer, &woken), Written::Block(_)));
+        assert!(matches!(next(&mut writer, &woken), Written::Block(_)));
         drop(writer);
         // With it goes what it wakes with.
         while woken.recv_timeout(Duration::from_secs(10)).is_ok() {}
@@ -276,7 +309,7 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("out");
             let (wake, woken) = sync_channel(100);
-            let writer = Writer::start(Some(max_size), move || _ = wake.try_send(())).unwrap();
+            let mut writer = Writer::start(Some(max_size), move || _ = wake.try_send(())).unwrap();
             writer.open(vec![Plan::File { path: path.clone(), existing: Existing::Refuse, then: None }]);
             let mut digest = StreamDigest::default();
             digest.update(b"0123456789");
@@ -284,7 +317,7 @@ mod tests {
             writer.give(block(b"56789"));
             writer.end(digest.end());
             let last = loop {
-                match next(&writer, &woken) {
+                match next(&mut writer, &woken) {
                     Written::Block(_) | Written::Verified => {}
                     last => break last,
                 }
@@ -307,5 +340,31 @@ mod tests {
             let (last, there) = written(digest.end());
             assert!(matches!(last, Written::Failed(Exit::Integrity, _)) && !there);
         }
+    }
+
+    #[test]
+    fn sink_thread_that_panics_is_noticed_and_ends_the_session_with_1() {
+        let directory = tempfile::tempdir().unwrap();
+        let (wake, woken) = sync_channel(100);
+        let mut writer = start(&directory.path().join("out"), move || {
+            _ = wake.try_send(());
+            panic!("this test has it so");
+        });
+        writer.give(block(b"0123456789"));
+        assert!(matches!(next(&mut writer, &woken), Written::Block(_)));
+        while woken.recv_timeout(Duration::from_secs(10)).is_ok() {}
+        assert!(matches!(writer.take(), Some(Written::Failed(Exit::Internal, _))));
+        assert!(writer.take().is_none());
+    }
+
+    #[test]
+    fn sink_is_lent_no_more_blocks_than_its_queue_holds() {
+        let mut writer = Writer::start(None, || ()).unwrap();
+        let mut given = 0;
+        while writer.wants_block() {
+            writer.give(block(b"0"));
+            given += 1;
+        }
+        assert_eq!(given, MOST_LENT);
     }
 }

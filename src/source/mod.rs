@@ -3,11 +3,12 @@
 //! Sources block and belong on a thread of their own.
 
 pub mod reader;
+mod unchanged;
 
 use std::fs::File;
 use std::io::{self, IoSliceMut, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -17,6 +18,7 @@ use rustix::io::Errno;
 use crate::command::{CommandLine, Commands, Running, Stream};
 use crate::disk::special;
 use crate::sink::{check_standard, pipe, wait};
+use unchanged::Snapshot;
 
 /// The source did not give its bytes. The message names the source, what the system said, and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -31,44 +33,15 @@ pub struct SourceError {
 /// Where a stream is to come from.
 #[derive(Debug)]
 pub enum Source {
-    /// From here, since it is there already.
+    /// From here, since it is open already.
     Input(Input),
+    /// From the file of this path, which is opened when the stream is asked for.
+    File(PathBuf),
     /// From this command, which is started when the stream is asked for.
     Command(CommandLine, Commands),
 }
 
 impl Source {
-    /// Size of the source where it is a regular file, in bytes.
-    pub fn size(&self) -> Option<u64> {
-        match self {
-            Self::Input(input) => input.size(),
-            Self::Command(..) => None,
-        }
-    }
-
-    /// Starts the command, if it is one.
-    ///
-    /// # Errors
-    /// When it cannot be started.
-    pub fn open(self) -> Result<Input, SourceError> {
-        match self {
-            Self::Input(input) => Ok(input),
-            Self::Command(line, commands) => Input::start(line, &commands),
-        }
-    }
-}
-
-/// A stream of bytes of unknown length. Dropped, it kills the command that it comes from.
-#[derive(Debug)]
-pub struct Input {
-    fd: OwnedFd,
-    name: String,
-    /// Size of a regular file when it was opened, in bytes.
-    size: Option<u64>,
-    command: Option<Running>,
-}
-
-impl Input {
     /// Standard input.
     ///
     /// # Errors
@@ -78,16 +51,60 @@ impl Input {
         let stdin = io::stdin();
         let usable = check_standard(stdin.as_fd(), OFlags::WRONLY);
         match usable.and_then(|()| stdin.as_fd().try_clone_to_owned()) {
-            Ok(fd) => Self::new(fd, name),
+            Ok(fd) => Ok(Self::Input(Input::new(fd, name)?)),
             Err(source) => Err(SourceError { action: format!("cannot read {name}"), source }),
         }
     }
 
-    /// The file at `path`, from its beginning. Does not wait for the writer of a FIFO; [`Input::await_writer`] does.
+    /// The file, device or FIFO at `path`. A file or a disk keeps its content and is opened once more when the stream is
+    /// asked for; a FIFO stays open, so that its writer finds a reader.
     ///
     /// # Errors
     /// When it is not there, not readable, a directory or a socket.
-    pub fn open(path: &Path) -> Result<Self, SourceError> {
+    pub fn at(path: &Path) -> Result<Self, SourceError> {
+        let input = Input::open(path)?;
+        Ok(if input.keeps_content { Self::File(path.to_owned()) } else { Self::Input(input) })
+    }
+
+    /// Whether nothing of it may be read before the session starts: a file would be sent as it was before, and a command
+    /// would take its snapshot too early.
+    pub fn waits_for_start(&self) -> bool {
+        match self {
+            Self::Input(input) => input.keeps_content,
+            Self::File(_) | Self::Command(..) => true,
+        }
+    }
+
+    /// Gets ready to read: opens a file, starts a command, waits for the writer of a FIFO, as long as it takes.
+    ///
+    /// # Errors
+    /// When the source cannot be opened or started.
+    pub fn open(self) -> Result<Input, SourceError> {
+        let mut input = match self {
+            Self::Input(input) => input,
+            Self::File(path) => Input::open(&path)?,
+            Self::Command(line, commands) => Input::start(line, &commands)?,
+        };
+        input.begin()?;
+        Ok(input)
+    }
+}
+
+/// A stream of bytes of unknown length. Dropped, it kills the command that it comes from.
+#[derive(Debug)]
+pub struct Input {
+    fd: OwnedFd,
+    name: String,
+    /// It is a regular file or a block device, which can be read at any time.
+    keeps_content: bool,
+    /// State of a regular file before the first byte was read.
+    before: Option<Snapshot>,
+    command: Option<Running>,
+}
+
+impl Input {
+    /// The file, device or FIFO at `path`, from its beginning. Does not wait for the writer of a FIFO; [`Input::begin`] does.
+    fn open(path: &Path) -> Result<Self, SourceError> {
         let name = format!("file \"{}\"", path.display());
         match special::open_to_read(path) {
             Ok((file, _)) => Self::new(file.into(), name),
@@ -113,46 +130,54 @@ impl Input {
     fn new(fd: OwnedFd, name: String) -> Result<Self, SourceError> {
         let failed = |source| SourceError { action: format!("cannot read {name}"), source };
         let status = fstat(&fd).map_err(|errno| failed(errno.into()))?;
-        let mut size = None;
+        let mut keeps_content = false;
         match FileType::from_raw_mode(status.st_mode) {
             FileType::Directory => return Err(failed(Errno::ISDIR.into())),
-            FileType::RegularFile => {
-                size = u64::try_from(status.st_size).ok();
+            FileType::RegularFile | FileType::BlockDevice => {
+                keeps_content = true;
                 // Only a hint: twice the read-ahead.
                 let _ = fadvise(&fd, 0, None, Advice::Sequential);
             }
             FileType::Fifo => pipe::enlarge(fd.as_fd()),
             _ => {}
         }
-        Ok(Self { fd, name, size, command: None })
+        Ok(Self { fd, name, keeps_content, before: None, command: None })
     }
 
-    /// Says whether the stream has really ended, once [`Input::read`] has given 0: waits for the status of a command.
+    /// Comes before the first [`Input::read`]. Waits, as long as it takes, until somebody has opened the other side of a
+    /// FIFO: before that, a read would give an end of file that is none.
+    fn begin(&mut self) -> Result<(), SourceError> {
+        wait(self.fd.as_fd(), PollFlags::IN).map_err(|error| self.failed(error))?;
+        self.before = Snapshot::take(self.fd.as_fd()).map_err(|error| self.failed(error))?;
+        Ok(())
+    }
+
+    /// Says whether the stream has really ended, once [`Input::read`] has given 0 after `read` bytes in all: waits for the
+    /// status of a command, and looks whether a file is still what it was.
     ///
     /// # Errors
-    /// When the command has failed.
-    pub fn end(&self) -> Result<(), SourceError> {
-        match self.command.as_ref().map(Running::wait) {
-            Some(status) if !status.is_success() => {
-                Err(SourceError { action: self.name.clone(), source: io::Error::other(status.to_string()) })
-            }
-            _ => Ok(()),
+    /// When the command has failed, or the file has changed while it was read.
+    pub fn end(&self, read: u64) -> Result<(), SourceError> {
+        if let Some(status) = self.command.as_ref().map(Running::wait)
+            && !status.is_success()
+        {
+            let source = io::Error::other(status.to_string());
+            return Err(SourceError { action: self.name.clone(), source });
+        }
+        let Some(before) = &self.before else { return Ok(()) };
+        let now = Snapshot::take(self.fd.as_fd()).map_err(|error| self.failed(error))?;
+        match now.and_then(|now| before.difference(&now, read)) {
+            Some(difference) => Err(SourceError {
+                action: format!("{} changed while it was read", self.name),
+                source: io::Error::other(format!("{difference}; send a copy or a snapshot of it")),
+            }),
+            None => Ok(()),
         }
     }
 
-    /// Size of the source where it is a regular file, when it was opened, in bytes.
+    /// Size of a regular file when its reading began, in bytes.
     pub fn size(&self) -> Option<u64> {
-        self.size
-    }
-
-    /// Waits for as long as it takes until somebody has opened the other side, where this is a FIFO: before that, a read
-    /// would give an end of file that is none.
-    ///
-    /// # Errors
-    /// When the system refuses.
-    pub fn await_writer(&self) -> Result<(), SourceError> {
-        wait(self.fd.as_fd(), PollFlags::IN)
-            .map_err(|source| SourceError { action: format!("cannot read {}", self.name), source })
+        self.before.as_ref().map(Snapshot::size)
     }
 
     /// Whether the next [`Input::read`] gives something at once, waiting for it this long at most.
@@ -171,8 +196,11 @@ impl Input {
     /// # Errors
     /// When the system cannot read.
     pub fn read(&self, slices: &mut [IoSliceMut<'_>]) -> Result<usize, SourceError> {
-        read(self.fd.as_fd(), slices)
-            .map_err(|source| SourceError { action: format!("cannot read {}", self.name), source })
+        read(self.fd.as_fd(), slices).map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, source: io::Error) -> SourceError {
+        SourceError { action: format!("cannot read {}", self.name), source }
     }
 }
 
@@ -205,6 +233,8 @@ const MOST_SLICES: usize = 1024;
 mod tests {
     use std::io::Write;
 
+    use rustix::fs::{CWD, Mode, mknodat};
+
     use super::*;
 
     #[test]
@@ -223,17 +253,44 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_refused_with_the_remedy() {
         let directory = tempfile::tempdir().unwrap();
-        let error = Input::open(directory.path()).unwrap_err().to_string();
+        let error = Source::at(directory.path()).unwrap_err().to_string();
         assert!(error.contains("tar"), "{error}");
-        let error = Input::open(&directory.path().join("missing")).unwrap_err().to_string();
+        let error = Source::at(&directory.path().join("missing")).unwrap_err().to_string();
         assert!(error.contains("missing") && error.contains("check the path"), "{error}");
     }
 
     #[test]
-    fn a_file_tells_its_size() {
+    fn file_is_opened_again_when_the_stream_is_asked_for_and_tells_its_size_then() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a");
         std::fs::write(&path, [7; 1000]).unwrap();
-        assert_eq!(Input::open(&path).unwrap().size(), Some(1000));
+        let source = Source::at(&path).unwrap();
+        assert!(source.waits_for_start());
+        std::fs::write(directory.path().join("b"), [8; 10]).unwrap();
+        std::fs::rename(directory.path().join("b"), &path).unwrap();
+        let input = source.open().unwrap();
+        let mut bytes = [0; 20];
+        assert_eq!((input.size(), input.read(&mut [IoSliceMut::new(&mut bytes)]).unwrap()), (Some(10), 10));
+        assert_eq!(&bytes[..10], &[8; 10]);
+        assert!(input.end(10).is_ok());
+        let error = input.end(9).unwrap_err().to_string();
+        assert!(error.contains("changed while it was read") && error.contains("9 of 10"), "{error}");
+    }
+
+    #[test]
+    fn fifo_stays_open_from_launch_and_is_read_once_it_has_a_writer() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("fifo");
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let source = Source::at(&path).unwrap();
+        assert!(!source.waits_for_start());
+        // The writer finds a reader, or it would wait here for ever.
+        let writer = std::thread::spawn(move || std::fs::write(path, "x"));
+        let input = source.open().unwrap();
+        let mut bytes = [0; 20];
+        assert_eq!(input.read(&mut [IoSliceMut::new(&mut bytes)]).unwrap(), 1);
+        writer.join().unwrap().unwrap();
+        assert_eq!(input.read(&mut [IoSliceMut::new(&mut bytes)]).unwrap(), 0);
+        assert!(input.end(1).is_ok());
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::support::obey::WAYS;
 use crate::support::wait::comes_true;
 use crate::support::{AT_ONCE, KIB, Lab, MIB, PATIENCE, Program, Source, all_exit};
 
@@ -320,4 +321,31 @@ fn what_a_sink_command_prints_never_gets_into_the_stream() {
     receiver.must_exit(&[0], PATIENCE);
     receiver.must_have_delivered(source);
     assert!(receiver.stderr().contains("loud"));
+}
+
+/// Fault 47.
+#[test]
+fn receiver_warns_of_a_command_that_passes_the_stream_on() {
+    let lab = Lab::up(1);
+    let mut receiver = lab.host(1).recv("r1").runs("cat | ssh db psql -1").start();
+    receiver.must_say("\"ssh\" passes the stream on", PATIENCE);
+    receiver.must_say("waiting for a sender", PATIENCE);
+    WAYS[0].stops(&mut receiver);
+    let said = receiver.stderr();
+    assert!(said.contains("--then"), "{said}");
+}
+
+#[test]
+fn peers_and_reports_are_told_of_a_shell_line_without_its_arguments() {
+    let lab = Lab::up(1);
+    let mut receiver = lab.host(1).recv("r1").start();
+    let line = "PGPASSWORD=hunter2 false --user hunter3";
+    let mut sender = lab.sender().send().args(&["-n", "1"]).runs(line).start();
+    sender.must_exit(&[8], PATIENCE);
+    receiver.must_exit(&[11], PATIENCE);
+    let told =
+        [sender.stderr(), sender.report().to_string(), receiver.stderr(), receiver.report().to_string()];
+    for text in told {
+        assert!(text.contains("sh -c false") && !text.contains("hunter"), "{text}");
+    }
 }

@@ -167,6 +167,22 @@ fn source_command_dies_with_its_sender() {
     }
 }
 
+/// The receiver is dead, so the abort takes its whole second; the guard obeys nothing but KILL.
+#[test]
+fn sender_obeys_within_two_seconds_although_its_guard_is_stopped_and_no_receiver_answers() {
+    let lab = Lab::up(1);
+    let mut receiver = lab.host(1).recv("r1").start();
+    let mut sender = lab.sender().send().args(&["-n", "1"]).runs("printf x; sleep 1000").start();
+    receiver.must_deliver(1, PATIENCE);
+    receiver.kill();
+    receiver.ends(PATIENCE).expect("an end");
+    kill_process(sender.processes().must_have("mcast-guard ", PATIENCE), Signal::STOP).unwrap();
+    sender.signal(Signal::TERM);
+    let (_, took) = sender.must_exit(&[143], AT_ONCE);
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    sender.processes().must_be_gone(AT_ONCE);
+}
+
 #[test]
 fn source_command_dies_when_all_receivers_are_lost() {
     let lab = Lab::up(1);

@@ -42,6 +42,7 @@ mod signals;
 mod sinks;
 mod sizes;
 mod slow;
+mod sources;
 mod start_window;
 mod strangers;
 mod streams;

@@ -1,10 +1,11 @@
 //! `mcast archive restore`.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
@@ -56,6 +57,12 @@ pub(super) fn run(args: RestoreArgs) -> Result<Printed, Failure> {
     if args.output.is_none() && line.is_none() {
         return Err(Failure::usage("say where to restore to: -o PATH, or a command after --"));
     }
+    if let Some(warning) =
+        line.as_ref().and_then(|line| line.warning("restore to a file first, with -o FILE"))
+    {
+        // A closed stderr takes no warning.
+        let _ = writeln!(io::stderr().lock(), "mcast: {warning}");
+    }
     let archive = args.place.open()?;
     let name = args.which.find(&archive)?;
     let entry: Entry<Directory> = Entry::open(&archive, &name)?;
@@ -72,7 +79,7 @@ pub(super) fn run(args: RestoreArgs) -> Result<Printed, Failure> {
         plans.push(Plan::Command(Launch { line, commands: commands.clone(), output: to }));
     }
     let restored = restore(&entry, plans, commands.as_ref());
-    launch::end_commands(commands.as_ref());
+    launch::end_commands(commands.as_ref(), Duration::ZERO);
     restored?;
     let bytes = entry.manifest().bytes;
     if args.place.json {

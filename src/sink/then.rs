@@ -1,0 +1,170 @@
+//! `--then LINE`: a line for the shell that is run once a file is verified and in place.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use super::SinkError;
+use super::command::run;
+use crate::command::{CommandLine, Commands};
+
+/// A line for the shell that is run once a file is verified and in place. `{file}` in it stands for the file's path.
+#[derive(Debug)]
+pub struct Then {
+    /// The line.
+    pub line: String,
+    /// Where it runs.
+    pub commands: Commands,
+    /// Where it writes.
+    pub output: OwnedFd,
+}
+
+impl Then {
+    pub(super) fn run(self, path: &Path) -> Result<(), SinkError> {
+        let line = command(&self.line, path)
+            .map_err(|error| SinkError::new("cannot run --then", std::io::Error::other(error)))?;
+        run(&line, &self.commands, self.output)
+    }
+}
+
+/// The command that `line` is for the file at `path`: a shell, which is given the path as its first argument, in whatever
+/// bytes. A path of ordinary characters stands in the line itself, since then quotes of any kind around `{file}` do no harm.
+/// Any other path never becomes part of the line: `{file}` becomes `"$1"`, so the shell cannot take it for anything but a path.
+///
+/// # Errors
+/// When `{file}` stands between single quotes, where nothing can stand for a path with other characters; the text names
+/// the remedy, and not the line.
+pub fn command(line: &str, path: &Path) -> Result<CommandLine, String> {
+    // So that no file's name is taken for an option.
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let line = match path.to_str().filter(|text| text.bytes().all(is_ordinary)) {
+        Some(text) => line.replace(PLACE, text),
+        None => with_argument(line).ok_or_else(|| {
+            format!(
+                "{PLACE} stands between single quotes, which cannot hold the path \"{}\" safely; take the \
+                 quotes away, or write \"$1\" outside them, as in sh -c '… \"$1\"' sh {PLACE}",
+                path.display()
+            )
+        })?,
+    };
+    Ok(CommandLine {
+        program: "sh".into(),
+        arguments: vec!["-c".into(), line.into(), "mcast".into(), PathBuf::into(path)],
+    })
+}
+
+/// The line with a reference to the first argument in each place, quoted as it must be there; `None` if one stands between
+/// single quotes.
+fn with_argument(line: &str) -> Option<String> {
+    let mut out = String::with_capacity(line.len());
+    let mut within = vec![Within::Words];
+    let mut rest = line;
+    while let Some(c) = rest.chars().next() {
+        let now = within.last().copied().unwrap_or(Within::Words);
+        if let Some(after) = rest.strip_prefix(PLACE) {
+            out.push_str(match now {
+                Within::SingleQuotes => return None,
+                Within::DoubleQuotes => "${1}",
+                Within::Words | Within::Parentheses => "\"$1\"",
+            });
+            rest = after;
+            continue;
+        }
+        let mut length = c.len_utf8();
+        match (now, c) {
+            (Within::SingleQuotes, '\'') | (Within::DoubleQuotes, '"') | (Within::Parentheses, ')') => {
+                within.pop();
+            }
+            (Within::SingleQuotes, _) => {}
+            // The next character stands for itself.
+            (_, '\\') => length += rest.chars().nth(1).map_or(0, char::len_utf8),
+            (Within::DoubleQuotes, '$') if rest.starts_with("$(") => {
+                within.push(Within::Parentheses);
+                length += 1;
+            }
+            (Within::DoubleQuotes, _) => {}
+            (_, '\'') => within.push(Within::SingleQuotes),
+            (_, '"') => within.push(Within::DoubleQuotes),
+            (_, '(') => within.push(Within::Parentheses),
+            _ => {}
+        }
+        let (taken, after) = rest.split_at_checked(length)?;
+        out.push_str(taken);
+        rest = after;
+    }
+    Some(out)
+}
+
+/// Surroundings of a character in a shell's line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Within {
+    Words,
+    SingleQuotes,
+    DoubleQuotes,
+    /// A subshell, or `$(…)`: words again, whatever stands around it.
+    Parentheses,
+}
+
+/// Characters that no shell takes for anything else, quoted or not.
+const fn is_ordinary(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'/' | b'.' | b'_' | b'-' | b'+' | b'=' | b':' | b'@' | b',' | b'%')
+}
+
+const PLACE: &str = "{file}";
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::process::Command;
+
+    use super::*;
+
+    /// Output of a shell that runs the line for this path.
+    fn printed(line: &str, path: &OsStr) -> Vec<u8> {
+        let CommandLine { program, arguments } = command(line, Path::new(path)).unwrap();
+        let output = Command::new(program).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    #[test]
+    fn any_path_reaches_a_command_as_one_argument_however_it_is_quoted() {
+        let hostile = [
+            &b"/srv/plain-1.dump"[..],
+            b"/srv/my dumps/a  b",
+            b"/srv/$(echo x)/`echo y`/a'b\"c\\d",
+            b"/srv/*/\xff\xfe;true #\n",
+        ];
+        for path in hostile.map(OsStr::from_bytes) {
+            for (line, before, after) in [
+                ("printf %s {file}", "", ""),
+                ("printf %s \"{file}\"", "", ""),
+                ("printf %s \"a {file} b\"", "a ", " b"),
+                ("printf %s a{file}b", "a", "b"),
+                ("printf %s it\\'s{file}", "it's", ""),
+                ("printf '%s' \"$(printf %s \"{file}\"; echo .)\"", "", "."),
+                ("(printf %s {file})", "", ""),
+                ("printf %s \"\\\"{file}\\\"\"", "\"", "\""),
+                ("printf %s \"$1\"", "", ""),
+            ] {
+                let expected = [before.as_bytes(), path.as_bytes(), after.as_bytes()].concat();
+                assert_eq!(printed(line, path), expected, "{line} for {}", path.display());
+            }
+        }
+    }
+
+    #[test]
+    fn place_between_single_quotes_takes_ordinary_paths_only() {
+        let line = "sh -c 'printf %s {file}'";
+        assert_eq!(printed(line, OsStr::new("/srv/shop-2026.dump")), b"/srv/shop-2026.dump");
+        let error = command(line, Path::new("/srv/my dumps/a")).unwrap_err();
+        assert!(error.contains("my dumps") && error.contains("single quotes"), "{error}");
+    }
+
+    #[test]
+    fn relative_path_is_made_absolute() {
+        let line = command("x {file}", Path::new("-rf")).unwrap();
+        assert!(Path::new(&line.arguments[3]).is_absolute());
+    }
+}
