@@ -120,6 +120,18 @@ fn tests_in(path: &Path) -> Vec<String> {
     found
 }
 
+/// The checks that `scripts/guest-e2e` runs in its guest: `check NAME`, a line each.
+fn checks_in_the_guest() -> Vec<String> {
+    let folder = root().join("scripts/lib/guest");
+    let parts = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut found = Vec::new();
+    for part in parts.flatten() {
+        let text = fs::read_to_string(part.path()).unwrap_or_default();
+        found.extend(text.lines().filter_map(|line| Some(line.trim().strip_prefix("check ")?.to_owned())));
+    }
+    found
+}
+
 #[test]
 fn every_fault_has_a_test_and_every_test_that_the_page_on_faults_names_exists() {
     let places = [
@@ -130,6 +142,7 @@ fn every_fault_has_a_test_and_every_test_that_the_page_on_faults_names_exists() 
         ("protocol", "tests/protocol"),
     ]
     .map(|(place, path)| (place, tests_in(&root().join(path))));
+    let places: Vec<_> = places.into_iter().chain([("guest", checks_in_the_guest())]).collect();
     let page = read("docs/faults.md");
     let rows: Vec<_> = ["## Network", "## Processes and hosts", "## Abuse"]
         .iter()
@@ -137,6 +150,16 @@ fn every_fault_has_a_test_and_every_test_that_the_page_on_faults_names_exists() 
         .collect();
     for (number, row) in (1..).zip(&rows) {
         assert_eq!(row[0], number.to_string(), "faults are numbered without a gap: {row:?}");
+    }
+    assert_eq!(rows.len(), 37);
+    let later: Vec<_> = ["## Places, clocks and neighbours", "## Strangers beside a session with a key"]
+        .iter()
+        .flat_map(|part| table_under(part, &page))
+        .collect();
+    let number = |row: &Vec<String>| row[0].parse::<u32>().unwrap_or_else(|_| panic!("no number: {row:?}"));
+    assert!(later.iter().map(number).is_sorted_by(|one, next| one < next), "later faults are sorted");
+    for row in rows.iter().chain(&later) {
+        let number = number(row);
         let mut named = 0;
         for group in row[3].split(';') {
             let (place, names) =
@@ -150,7 +173,6 @@ fn every_fault_has_a_test_and_every_test_that_the_page_on_faults_names_exists() 
         }
         assert!(named > 0, "fault {number} names no test");
     }
-    assert_eq!(rows.len(), 37);
     let quoted = page.split('`').skip(1).step_by(2).filter(|word| word.matches('_').count() > 2);
     for name in quoted {
         assert!(
