@@ -17,6 +17,31 @@ has() {
     for command; do command -v "$command" >/dev/null 2>&1 || return 1; done
 }
 
+# forget_surroundings: what a user or a service manager has set for programs of mcast does not reach those of a script.
+# MCAST_BIN is for the scripts alone. Which key is used, the script has to say: one may be in /etc.
+forget_surroundings() {
+    local name
+    for name in "${!MCAST_@}" CREDENTIALS_DIRECTORY NOTIFY_SOCKET WATCHDOG_USEC WATCHDOG_PID; do
+        [[ $name == MCAST_BIN ]] || unset "$name"
+    done
+}
+
+# programs --bins [ARGUMENT OF cargo build…]: builds them (release), and prints the directory in which cargo has put them,
+# which CARGO_TARGET_DIR, CARGO_BUILD_TARGET and cargo's configuration decide. With MCAST_BIN: that directory, as it is.
+programs() {
+    local messages directory=${MCAST_BIN-} program
+    if [[ -z $directory ]]; then
+        has cargo || die "no cargo found: install Rust from https://rustup.rs, or set MCAST_BIN to the directory of built programs"
+        messages=$(cd "${root:?}" && cargo build --release --locked --message-format json-render-diagnostics "$@") ||
+            die "the programs do not build; see above"
+        directory=$(sed -n 's|.*"executable":"\([^"]*\)/mcast-send".*|\1|p' <<<"$messages" | tail -n 1)
+    fi
+    for program in mcast mcast-send mcast-recv; do
+        [[ -x $directory/$program ]] || die "there is no $program in \"$directory\" ${MCAST_BIN:+(MCAST_BIN)}"
+    done
+    (cd "$directory" && pwd)
+}
+
 # wait_until SECONDS COMMAND…: polls a condition; returns 1 when it does not hold in time.
 wait_until() {
     local deadline=$((SECONDS + $1))

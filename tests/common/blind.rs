@@ -1,7 +1,8 @@
 //! Programs of tests find nothing of the machine and of the user who runs the tests.
 //!
 //! The environment that cargo passes on may hold `MCAST_…` variables, the socket of a service manager, or a time zone.
-//! Each would change what a program under test does. This is the one place that decides what such a program inherits.
+//! Each would change what a program under test does. This is the one place that decides what such a program inherits;
+//! `scripts/lib/hostile` is the place where `scripts/test` tries it.
 
 use std::ffi::OsStr;
 use std::process::Command;
