@@ -13,7 +13,10 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("archive", &["disk", "session"]),
     (
         "cli",
-        &["archive", "command", "exit", "fec", "net", "seal", "session", "sink", "source", "time", "wire"],
+        &[
+            "archive", "command", "disk", "exit", "fec", "net", "seal", "session", "sink", "source", "time",
+            "wire",
+        ],
     ),
     ("net", &["session", "time"]),
     ("source", &["command", "disk", "fec", "session", "sink"]),

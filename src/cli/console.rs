@@ -1,6 +1,7 @@
 //! The thread that owns stderr. A terminal that is stopped, or a pager that nobody scrolls, holds up this thread and not
 //! the session: what it cannot take is dropped and counted.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,11 +9,14 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
 use super::config::{LogFormat, OutputConfig};
-use super::error::Failure;
+use super::error::{Failure, visible};
 use super::progress::{Meter, Progress};
 use crate::exit::Exit;
 
@@ -55,7 +59,7 @@ impl Console {
             .with_writer(console.clone());
         // Fails only where somebody else has set up logging, who then gets the lines.
         let _ = match config.log_format {
-            LogFormat::Text => log.try_init(),
+            LogFormat::Text => log.fmt_fields(debug_fn(write_field).delimited(" ")).try_init(),
             LogFormat::Json => log.json().flatten_event(true).try_init(),
         };
         Ok(console)
@@ -124,6 +128,15 @@ impl Drop for LogLine<'_> {
     }
 }
 
+/// One field of a log line, the message included. Peers and file systems have a say in many of them.
+fn write_field(line: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let value = visible(&format!("{value:?}"));
+    match field.name() {
+        "message" => write!(line, "{value}"),
+        name => write!(line, "{name}={value}"),
+    }
+}
+
 fn serve(inbox: &Receiver<Message>, mut meter: Meter, dropped: &AtomicU64) {
     while let Ok(message) = inbox.recv() {
         match message {
@@ -174,3 +187,26 @@ pub(super) const THREAD: &str = "console";
 const MOST_MESSAGES: usize = 1024;
 /// A signal must end the process within two seconds, whatever stderr does.
 const LONGEST_FLUSH: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_a_log_line_cannot_speak_to_the_terminal() {
+        let (messages, inbox) = sync_channel(1);
+        let console = Console { messages, dropped: Arc::default() };
+        let fields = debug_fn(write_field).delimited(" ");
+        let log = tracing_subscriber::fmt().with_ansi(true).fmt_fields(fields).with_writer(console);
+        let error = io::Error::other("no entry \"\u{1b}[2J\u{202e}\"");
+        tracing::subscriber::with_default(log.finish(), || {
+            tracing::warn!(%error, name = "a\u{1b}b", "cannot \u{61c} prune");
+        });
+        let Ok(Message::Line(line)) = inbox.try_recv() else { panic!("no line") };
+        let line = String::from_utf8(line).unwrap();
+        for text in ["cannot \\u{61c} prune", "error=no entry \"\\u{1b}[2J\\u{202e}\"", "name=\"a\\u{1b}b\""]
+        {
+            assert!(line.contains(text), "{text} is not in {line:?}");
+        }
+    }
+}

@@ -83,8 +83,7 @@ impl From<SourceError> for Failure {
 pub fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        let reverses =
-            matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let reverses = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if c.is_control() || reverses || matches!(c, '\u{2028}' | '\u{2029}') {
             // Writing to a String cannot fail.
             let _ = write!(out, "{}", c.escape_default());
@@ -101,8 +100,8 @@ mod tests {
 
     #[test]
     fn foreign_text_cannot_speak_to_the_terminal() {
-        let failure = Failure::usage("no file \"\u{1b}[2Ja\nb\u{202e}\u{9b}\"");
-        assert_eq!(failure.to_string(), "no file \"\\u{1b}[2Ja\\nb\\u{202e}\\u{9b}\"");
+        let failure = Failure::usage("no file \"\u{1b}[2Ja\nb\u{202e}\u{9b}\u{61c}\"");
+        assert_eq!(failure.to_string(), "no file \"\\u{1b}[2Ja\\nb\\u{202e}\\u{9b}\\u{61c}\"");
         assert_eq!(visible("höst ☃"), "höst ☃");
     }
 }

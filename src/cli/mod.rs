@@ -16,6 +16,7 @@ pub mod progress;
 mod receiving;
 pub mod recv;
 pub mod report;
+mod report_file;
 pub mod send;
 mod sending;
 mod service;
@@ -44,7 +45,7 @@ use crate::exit::Exit;
 use crate::fec::check_processor;
 use crate::net::interface::Interface;
 use crate::net::socket::Venue;
-use crate::sink::file::remove_unfinished;
+use crate::sink::unfinished::remove_unfinished;
 
 /// How a program's work ended: what there is to report, and why it failed if it did.
 #[derive(Debug)]
@@ -83,8 +84,7 @@ fn run_caught<C, R: Report>(
             check_processor()?;
             let (output, stream_on_stdout) = output(&config);
             if let Some(path) = &output.report {
-                report::check(path, stream_on_stdout)?;
-                report::remove_old(path)?;
+                report_file::check(path, stream_on_stdout)?;
             }
             let console = Console::start(&output)?;
             panics::log_in_one_line(&console);
@@ -105,6 +105,11 @@ fn run_caught<C, R: Report>(
         }
     };
     let tell = |failure: &Failure| say(&console, &output, program, failure);
+    if let Some(path) = &output.report
+        && let Err(failure) = report_file::clear(path)
+    {
+        tell(&Failure { message: format!("{failure}; the session takes place all the same"), ..failure });
+    }
     let exit = loop {
         let ended = work(&config, &console);
         let again = again(&config, &ended);
@@ -119,16 +124,14 @@ fn run_caught<C, R: Report>(
 
 /// What is left to do when a session has ended: its report, and its last word.
 fn conclude<R: Report>(ended: Ended<R>, path: Option<&Path>, tell: impl Fn(&Failure)) -> Exit {
-    let Ended { mut report, mut result } = ended;
+    let Ended { mut report, result } = ended;
     remove_unfinished_outputs();
     report.end(result.as_ref().copied());
-    if let Some(path) = path
-        && let Err(failure) = report::write(path, &report)
-    {
-        match &result {
-            Ok(()) => result = Err(failure),
-            // The session's own failure is what the exit code must tell.
-            Err(_) => tell(&failure),
+    if let Some(path) = path {
+        let in_haste = matches!(&result, Err(Failure { exit: Exit::Signal(_), .. }));
+        // The exit code tells what has become of the stream, and nothing of the report.
+        if let Err(failure) = report_file::write(path, &report, in_haste) {
+            tell(&failure);
         }
     }
     match result {

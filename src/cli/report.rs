@@ -1,16 +1,13 @@
 //! The report: one JSON document about a session, schema 1, for programs.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{Access, access, fstat, stat};
 use serde::{Serialize, Serializer};
 
 use super::archive::ArchiveReport;
 use super::error::Failure;
 use crate::exit::Exit;
-use crate::sink::file::write_atomically;
 
 /// What `mcast-send --report` writes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -259,79 +256,6 @@ macro_rules! report {
 report!(SenderReport);
 report!(ReceiverReport);
 
-/// Removes the report of an earlier session, so that it cannot be taken for this one's if this one is killed.
-///
-/// # Errors
-/// With exit code 10, when it stays.
-pub fn remove_old(path: &Path) -> Result<(), Failure> {
-    if !path.is_file() {
-        return Ok(());
-    }
-    std::fs::remove_file(path).map_err(|error| {
-        Failure::new(
-            Exit::LocalResource,
-            format!(
-                "--report {}: cannot remove the old report: {error}; choose another file",
-                path.display()
-            ),
-        )
-    })
-}
-
-/// Refuses a path that no report could be written to, before a session depends on it. `stream_on_stdout`: standard
-/// output carries the stream and must carry nothing else.
-///
-/// # Errors
-/// With exit code 10, or 2 where the path is standard output.
-pub fn check(path: &Path, stream_on_stdout: bool) -> Result<(), Failure> {
-    let shown = path.display();
-    if let Ok(there) = stat(path) {
-        let same = fstat(std::io::stdout())
-            .is_ok_and(|stdout| (stdout.st_dev, stdout.st_ino) == (there.st_dev, there.st_ino));
-        if stream_on_stdout && same {
-            return Err(Failure::usage(format!(
-                "--report {shown}: standard output carries the stream; name another file"
-            )));
-        }
-        if path.is_dir() {
-            return Err(Failure::new(
-                Exit::LocalResource,
-                format!("--report {shown}: it is a directory; add a file name"),
-            ));
-        }
-        if !path.is_file() {
-            return Ok(());
-        }
-    }
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    access(directory, Access::WRITE_OK | Access::EXEC_OK).map_err(|errno| {
-        Failure::new(
-            Exit::LocalResource,
-            format!(
-                "--report {shown}: cannot write to directory \"{}\": {}; choose another",
-                directory.display(),
-                std::io::Error::from(errno)
-            ),
-        )
-    })
-}
-
-/// Writes the report to `path`, where it appears whole or not at all.
-///
-/// # Errors
-/// With exit code 10.
-pub fn write(path: &Path, report: &impl Report) -> Result<(), Failure> {
-    let failed = |error: &dyn std::error::Error| {
-        Failure::new(Exit::LocalResource, format!("--report {}: {error}", path.display()))
-    };
-    let mut text = serde_json::to_vec(report).map_err(|error| failed(&error))?;
-    text.push(b'\n');
-    write_atomically(path, &text).map_err(|error| failed(&error))
-}
-
 /// Bits per second.
 fn goodput(bytes: u64, elapsed: Duration) -> u64 {
     let bits = u128::from(bytes) * 8 * 1_000_000_000;
@@ -391,27 +315,5 @@ mod tests {
         );
         assert_eq!(goodput(u64::MAX, Duration::ZERO), u64::MAX);
         assert_eq!(Outcome::from(Exit::Signal(15)), Outcome::Aborted);
-    }
-
-    #[test]
-    fn a_report_replaces_the_old_one_at_once() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("report.json");
-        std::fs::write(&path, "old").unwrap();
-        check(&path, true).unwrap();
-        write(&path, &sender()).unwrap();
-        let read: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-        assert_eq!((&read["schema"], &read["elapsed_s"]), (&1.into(), &10.0.into()));
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn a_path_that_takes_no_report_is_refused_before_the_session() {
-        let directory = tempfile::tempdir().unwrap();
-        let missing = check(&directory.path().join("missing/report.json"), false).unwrap_err();
-        assert_eq!(missing.exit, Exit::LocalResource);
-        assert!(missing.message.contains("missing"), "{missing}");
-        assert!(check(directory.path(), false).is_err());
-        assert!(check(Path::new("/dev/null"), false).is_ok());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::{Timestamp, Zoned};
@@ -9,7 +10,7 @@ use jiff::{Timestamp, Zoned};
 use super::archive::Archiving;
 use super::config::{ArchiveConfig, RecvConfig, SinkConfig};
 use super::error::Failure;
-use super::launch;
+use super::{launch, report_file};
 use crate::archive::manifest::Heading;
 use crate::command::Commands;
 use crate::exit::Exit;
@@ -31,6 +32,8 @@ pub(super) struct SinkPlans {
     pipe: Option<OutputPipe>,
     /// The thread that waits for commands, where there are any.
     commands: Option<Commands>,
+    /// The path of the report.
+    report: Option<PathBuf>,
 }
 
 impl SinkPlans {
@@ -45,11 +48,14 @@ impl SinkPlans {
                 || matches!(sink, SinkConfig::Archive(archive) if archive_then(archive))
         };
         for sink in &config.sinks {
-            if let SinkConfig::File { path, overwrite, .. } = sink
-                && let Some(path) = path.fixed()
-            {
-                // It leaves nothing behind.
-                OutputFile::create(path, existing(*overwrite))?;
+            if let SinkConfig::File { path, overwrite, .. } = sink {
+                let existing = existing(*overwrite);
+                // Neither leaves anything behind.
+                match (path.fixed(), path.directory()) {
+                    (Some(path), _) => drop(OutputFile::create(path, existing)?),
+                    (None, Some(directory)) => OutputFile::try_directory(&directory, existing)?,
+                    (None, None) => {}
+                }
             }
         }
         let archive = config.sinks.iter().find_map(|sink| match sink {
@@ -69,11 +75,16 @@ impl SinkPlans {
             name: config.name.clone(),
             pipe: config.sinks.contains(&SinkConfig::Stdout).then(OutputPipe::stdout).transpose()?,
             commands: config.sinks.iter().any(has_command).then(launch::commands).transpose()?,
+            report: config.output.report.clone(),
         }))
     }
 
     /// What to open for this session, now.
     pub(super) fn plans(&mut self, session: &Summary) -> Result<Vec<Plan>, Failure> {
+        // With --repeat, the last session's is there until now. If this session is killed, it must not be taken for its.
+        if let Some(Err(failure)) = self.report.as_deref().map(report_file::clear) {
+            tracing::warn!("{failure}");
+        }
         let label = session.label.as_str();
         let start = Zoned::now();
         let mut plans = Vec::new();

@@ -75,6 +75,32 @@ impl Template {
         }
     }
 
+    /// The directory that the file will be in, if it has no places to fill in.
+    pub fn directory(&self) -> Option<PathBuf> {
+        let parts = match &self.0 {
+            Kind::Fixed(path) => return path.parent().map(Path::to_owned),
+            Kind::Places(parts) => parts,
+        };
+        let mut texts = parts.iter();
+        let mut path = String::new();
+        for part in texts.by_ref() {
+            match part {
+                Part::Text(text) => path.push_str(text),
+                Part::Label | Part::Name | Part::Start(_) => break,
+            }
+        }
+        // Formats of times may have slashes, too.
+        let goes_deeper = |part: &Part| match part {
+            Part::Text(text) => text.contains('/'),
+            Part::Label | Part::Name | Part::Start(_) => false,
+        };
+        let dates_go_deeper = |part: &Part| matches!(part, Part::Start(format) if format.contains('/'));
+        if texts.any(goes_deeper) || parts.iter().any(dates_go_deeper) {
+            return None;
+        }
+        Some(path.rsplit_once('/').map_or(".".into(), |(directory, _)| format!("{directory}/").into()))
+    }
+
     /// The path for a session.
     ///
     /// # Errors
@@ -139,6 +165,17 @@ mod tests {
         assert_eq!((fixed("{label}"), fixed("a{start:%H}")), (None, None));
         let bytes = Path::new(std::ffi::OsStr::from_bytes(b"\xff{x"));
         assert_eq!(Template::parse(bytes).unwrap().fixed(), Some(bytes));
+    }
+
+    #[test]
+    fn directory_without_places_is_known_before_the_session() {
+        let directory = |text: &str| Template::parse(Path::new(text)).unwrap().directory();
+        assert_eq!(directory("/srv/dumps/{label}-x.dump").as_deref(), Some(Path::new("/srv/dumps/")));
+        assert_eq!(directory("/{label}").as_deref(), Some(Path::new("/")));
+        assert_eq!(directory("{label}").as_deref(), Some(Path::new(".")));
+        for unknown in ["/srv/{label}/x", "{start:%Y/%m}", "/srv/x-{start:%Y/%m}-{label}"] {
+            assert_eq!(directory(unknown), None, "{unknown}");
+        }
     }
 
     #[test]

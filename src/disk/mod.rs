@@ -10,12 +10,14 @@ use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, linkat, renameat_with};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, StatxAttributes, StatxFlags};
+use rustix::fs::{linkat, renameat_with, statx};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
 /// A file system. What it has done is lost with the power unless it was synced: data with [`Disk::sync`], names with
 /// [`Disk::sync_directory`].
@@ -38,7 +40,9 @@ pub trait Disk: Clone + Debug {
     /// When there is no space, the quota is used up, or the device fails.
     fn write_all(&self, file: &Self::File, slices: &mut [IoSlice<'_>]) -> io::Result<()>;
 
-    /// Gives the file owner and mode of the one at `path`, if there is one.
+    /// Gives the file owner and mode of the one at `path`, if there is one, and if no other user can have put it there: it
+    /// is this user's, or nobody else may write to its directory. If the owner cannot be given, group and others get
+    /// nothing. Else only this user may read the file.
     ///
     /// # Errors
     /// When the mode cannot be set.
@@ -79,6 +83,9 @@ pub trait Disk: Clone + Debug {
     /// # Errors
     /// When the device does not take them.
     fn sync_directory(&self, directory: &Path) -> io::Result<()>;
+
+    /// Whether files can be made in the directory, and none renamed or removed.
+    fn is_append_only(&self, directory: &Path) -> bool;
 }
 
 /// The system's file systems.
@@ -90,13 +97,13 @@ impl Disk for Kernel {
 
     fn create_unnamed(&self, directory: &Path) -> Option<File> {
         let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::open(directory, flags, Mode::from_raw_mode(0o666)).ok()?);
+        let file = File::from(rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR).ok()?);
         // Without /proc nothing could name it later.
         Path::new(&by_descriptor(&file)).exists().then_some(file)
     }
 
     fn create_new(&self, path: &Path) -> io::Result<File> {
-        OpenOptions::new().write(true).create_new(true).open(path)
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
     }
 
     fn write_all(&self, file: &File, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
@@ -104,10 +111,23 @@ impl Disk for Kernel {
     }
 
     fn take_after(&self, file: &File, path: &Path) -> io::Result<()> {
-        let Ok(there) = fs::metadata(path) else { return Ok(()) };
-        // Only root may give files away; the mode counts either way.
-        let _ = fchown(file, Some(there.uid()), Some(there.gid()));
-        file.set_permissions(Permissions::from_mode(there.mode() & 0o777))
+        let Ok(there) = fs::symlink_metadata(path) else { return Ok(()) };
+        let user = geteuid().as_raw();
+        let is_ours_alone =
+            |directory: &fs::Metadata| directory.uid() == user && directory.mode() & 0o022 == 0;
+        let directory =
+            path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let is_safe = there.is_file()
+            && (there.uid() == user || fs::metadata(directory).is_ok_and(|there| is_ours_alone(&there)));
+        if !is_safe {
+            return Ok(());
+        }
+        let made = file.metadata()?;
+        let has_owner = (made.uid(), made.gid()) == (there.uid(), there.gid())
+            || fchown(file, Some(there.uid()), Some(there.gid())).is_ok();
+        // Its bits for group and others are meant for its own group.
+        let bits = if has_owner { 0o777 } else { 0o700 };
+        file.set_permissions(Permissions::from_mode(there.mode() & bits))
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {
@@ -126,7 +146,13 @@ impl Disk for Kernel {
         match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
             // Not every file system can do that (NFS cannot); a second name can be given on most.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                linkat(CWD, from, CWD, to, AtFlags::empty())?;
+                linkat(CWD, from, CWD, to, AtFlags::empty()).map_err(|errno| match errno {
+                    Errno::PERM | Errno::NOSYS | Errno::NOTSUP => io::Error::new(
+                        io::ErrorKind::Unsupported,
+                        "this file system can neither rename without replacing nor link; give --overwrite",
+                    ),
+                    errno => errno.into(),
+                })?;
                 fs::remove_file(from)
             }
             renamed => Ok(renamed?),
@@ -143,6 +169,11 @@ impl Disk for Kernel {
             Ok(()) | Err(Errno::INVAL | Errno::NOTSUP) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    fn is_append_only(&self, directory: &Path) -> bool {
+        let status = statx(CWD, directory, AtFlags::empty(), StatxFlags::empty());
+        status.is_ok_and(|status| status.stx_attributes.contains(StatxAttributes::APPEND))
     }
 }
 

@@ -302,6 +302,10 @@ impl Disk for Frail {
             state.sync_names(directory)
         })
     }
+
+    fn is_append_only(&self, _: &Path) -> bool {
+        false
+    }
 }
 
 impl Folders for Frail {

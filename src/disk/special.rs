@@ -33,7 +33,6 @@ pub(crate) fn open_to_read(path: &Path) -> io::Result<(File, FileType)> {
 ///
 /// # Errors
 /// When there is nothing, this user may not write to it, or it is a socket; `TimedOut` for a FIFO that nobody reads.
-#[allow(dead_code, reason = "the counterpart of open_to_read, for outputs and reports")]
 pub(crate) fn open_to_write(
     path: &Path,
     more: OFlags,
@@ -85,13 +84,11 @@ fn settle(file: &File) -> io::Result<FileType> {
     Ok(kind)
 }
 
-#[allow(dead_code, reason = "of open_to_write")]
 fn is(error: &io::Error, errno: Errno) -> bool {
     error.raw_os_error() == Some(errno.raw_os_error())
 }
 
 /// Pause between two looks for a reader.
-#[allow(dead_code, reason = "of open_to_write")]
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
 #[cfg(test)]

@@ -1,14 +1,16 @@
 //! A file that appears under its name once it is complete.
 
-use std::ffi::{OsStr, OsString};
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, IoSlice};
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
-use super::{SinkError, write_all};
+use rustix::fs::FileType;
+
+use super::SinkError;
+use super::rehearsal::rehearse;
+use super::unfinished::{KEPT, TEMPORARY, Unfinished, first_free};
+use crate::disk::special::kind_of;
 use crate::disk::{Disk, Kernel};
 
 /// What becomes of a file that has the name already.
@@ -16,49 +18,70 @@ use crate::disk::{Disk, Kernel};
 pub enum Existing {
     /// It keeps its name, and the new one fails.
     Refuse,
-    /// The new one takes its name, and its owner and mode.
+    /// The new one takes its name; its owner and mode, too, where that is safe, see [`Disk::take_after`].
     Replace,
 }
 
-/// A file in the making. It has no name at all where the file system can do that, else a temporary one in the same
-/// directory; dropped before [`OutputFile::commit`], it leaves nothing behind.
+/// A file in the making, which only its owner may read. It has no name at all where the file system can do that, else a
+/// temporary one in the same directory; dropped before [`OutputFile::commit`], it leaves nothing behind.
 #[derive(Debug)]
 pub struct OutputFile<D: Disk = Kernel> {
     disk: D,
-    file: D::File,
+    pub(super) file: D::File,
     path: PathBuf,
     existing: Existing,
-    temporary: Option<Temporary<D>>,
+    pub(super) entry: Unfinished<D>,
 }
 
 impl OutputFile {
-    /// Begins a file that is to be called `path`; whatever has that name keeps it until [`OutputFile::commit`].
+    /// Begins a file that is to be called `path`; whatever has that name keeps it until [`OutputFile::commit`]. Tries
+    /// before, with a file of one byte that it removes again, whether the directory allows all that a commit needs.
     ///
     /// # Errors
-    /// When `path` is a directory, a device or a pipe, its directory is not there or not writable, or there is such a
+    /// When `path` is a directory, a device or a pipe, its directory is not there or refuses a step, or there is such a
     /// file and it is not to be replaced.
     pub fn create(path: &Path, existing: Existing) -> Result<Self, SinkError> {
-        let failed = |error| SinkError::new(format!("cannot create file \"{}\"", path.display()), error);
-        let target = target(path, existing).map_err(failed)?;
-        Self::create_on(Kernel, target, existing).map_err(failed)
+        let target = target(path, existing).map_err(|error| cannot_create(path, error))?;
+        rehearse(&Kernel, &target, existing)?;
+        Self::create_on(Kernel, target, existing).map_err(|error| cannot_create(path, error))
+    }
+
+    /// Begins a file that is to be called `path`, even if that is a symbolic link now, without trying what a commit needs;
+    /// for a small file that is committed at once.
+    ///
+    /// # Errors
+    /// When its directory is not there or refuses a file.
+    pub fn create_here(path: PathBuf, existing: Existing) -> Result<Self, SinkError> {
+        let shown = path.clone();
+        Self::create_on(Kernel, path, existing).map_err(|error| cannot_create(&shown, error))
+    }
+
+    /// Tries whether files in this directory could be made, as [`OutputFile::create`] does.
+    ///
+    /// # Errors
+    /// When the directory is not there or refuses a step.
+    pub fn try_directory(directory: &Path, existing: Existing) -> Result<(), SinkError> {
+        rehearse(&Kernel, &directory.join("output"), existing)
     }
 }
 
 impl<D: Disk> OutputFile<D> {
     pub(super) fn create_on(disk: D, path: PathBuf, existing: Existing) -> io::Result<Self> {
-        let (file, temporary) = match disk.create_unnamed(parent(&path)) {
-            Some(file) => (file, None),
-            None => {
-                let (file, temporary) = Temporary::first_free(&disk, &path, |path| disk.create_new(path))?;
-                (file, Some(temporary))
-            }
+        let (file, entry) = match disk.create_unnamed(parent(&path)) {
+            Some(file) => (file, Unfinished::unnamed(&disk)),
+            None => Unfinished::named(&disk, &path, |path| disk.create_new(path))?,
         };
-        Ok(Self { disk, file, path, existing, temporary })
+        Ok(Self { disk, file, path, existing, entry })
     }
 
     /// Where the file will appear.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The open file.
+    pub const fn file(&self) -> &D::File {
+        &self.file
     }
 
     /// Writes all bytes of all slices, in order.
@@ -74,43 +97,44 @@ impl<D: Disk> OutputFile<D> {
     ///
     /// # Errors
     /// When any of this fails; then the name belongs to what had it before. Only where a file is replaced and the last
-    /// step fails it may stand for either. Also when `given_up` is set before the file has its name: then it gets none.
-    pub fn commit(mut self, given_up: &AtomicBool) -> Result<(), SinkError> {
+    /// step fails it may stand for either. A file that cannot get the name is kept under another one, which the error
+    /// tells. Also when `given_up` is set before the file has its name: then it gets none.
+    pub fn commit(self, given_up: &AtomicBool) -> Result<(), SinkError> {
+        self.finish(given_up, true)
+    }
+
+    /// Commits a file that is worth nothing without its name.
+    ///
+    /// # Errors
+    /// As for [`OutputFile::commit`]; nothing is kept.
+    pub fn commit_or_drop(self) -> Result<(), SinkError> {
+        self.finish(&AtomicBool::new(false), false)
+    }
+
+    fn finish(mut self, given_up: &AtomicBool, keeps: bool) -> Result<(), SinkError> {
         if self.existing == Existing::Replace {
-            // As a redirection would: a dump that only its owner could read does not become everybody's.
             let done = self.disk.take_after(&self.file, &self.path);
             done.map_err(|error| self.error("cannot set the mode of file", error))?;
         }
         self.disk.sync(&self.file).map_err(|error| self.error("cannot bring to the disk file", error))?;
-        if given_up.load(Ordering::SeqCst) {
-            return Err(self.error("no name for file", io::Error::other("the stream was given up")));
-        }
-        self.name().map_err(|error| self.error("cannot give its name to file", error))?;
+        let Self { disk, file, path, existing, entry } = &mut self;
+        let named = entry.settle(|entry| {
+            if given_up.load(Ordering::SeqCst) {
+                return Err(io::Error::other("the stream was given up"));
+            }
+            match name(disk, file, path, *existing, entry) {
+                Err(error) if keeps => keep(disk, file, path, entry, error),
+                named => named,
+            }
+        });
+        named.map_err(|error| self.error("cannot give its name to file", error))?;
         self.disk.sync_directory(parent(&self.path)).map_err(|error| {
             if self.existing == Existing::Refuse {
-                // A name that may be gone tomorrow is none today.
+                // The name may not survive a crash: remove it and report the failure.
                 let _ = self.disk.remove(&self.path);
             }
             self.error("cannot bring to the disk the name of file", error)
         })
-    }
-
-    fn name(&mut self) -> io::Result<()> {
-        let temporary = match (self.existing, self.temporary.take()) {
-            (Existing::Refuse, None) => return self.disk.link(&self.file, &self.path),
-            (_, Some(temporary)) => temporary,
-            // No system call gives a file without a name that of another.
-            (Existing::Replace, None) => {
-                let link = |path: &Path| self.disk.link(&self.file, path);
-                Temporary::first_free(&self.disk, &self.path, link)?.1
-            }
-        };
-        match self.existing {
-            Existing::Refuse => self.disk.rename_new(&temporary.path, &self.path)?,
-            Existing::Replace => self.disk.rename(&temporary.path, &self.path)?,
-        }
-        temporary.forget();
-        Ok(())
     }
 
     fn error(&self, action: &str, error: io::Error) -> SinkError {
@@ -118,137 +142,112 @@ impl<D: Disk> OutputFile<D> {
     }
 }
 
-/// Removes the temporary names of all unfinished files of this process; for an exit that does not wait for the threads
-/// that write them.
-pub fn remove_unfinished() {
-    for path in std::mem::take(&mut *UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)) {
-        let _ = fs::remove_file(path);
-    }
-}
-
-/// Writes a small file in one go, which appears under its name once it is complete; devices and pipes are written to.
-///
-/// # Errors
-/// When the directory or the device does not take it.
-pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), SinkError> {
-    let failed = |error| SinkError::new(format!("cannot write file \"{}\"", path.display()), error);
-    if is_special(path) {
-        let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
-        return write_all(file.as_fd(), &mut [IoSlice::new(content)]).map_err(failed);
-    }
-    let mut file = OutputFile::create(path, Existing::Replace)?;
-    file.write_all(&mut [IoSlice::new(content)])?;
-    file.commit(&AtomicBool::new(false))
-}
-
-/// A name that exists only until its file is complete. Dropped, it is removed.
-#[derive(Debug)]
-struct Temporary<D: Disk> {
-    disk: D,
-    path: PathBuf,
-}
-
-impl<D: Disk> Temporary<D> {
-    /// Tries names until one is free. The process id keeps programs apart, the number what an earlier one left behind.
-    fn first_free<T>(
-        disk: &D,
-        target: &Path,
-        create: impl Fn(&Path) -> io::Result<T>,
-    ) -> io::Result<(T, Self)> {
-        let mut attempt = 0_u32;
-        loop {
-            let mut name = OsString::from(".");
-            name.push(shortened(target.file_name().unwrap_or_default()));
-            name.push(format!(".mcast-{}-{attempt}.part", std::process::id()));
-            let path = parent(target).join(name);
-            // Entered first: an exit between the two must not leave the file behind.
-            UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).push(path.clone());
-            let temporary = Self { disk: disk.clone(), path };
-            match create(&temporary.path) {
-                Ok(created) => return Ok((created, temporary)),
-                Err(error) => {
-                    temporary.forget();
-                    if error.kind() != io::ErrorKind::AlreadyExists || attempt == MOST_ATTEMPTS {
-                        return Err(error);
-                    }
-                }
-            }
-            attempt += 1;
+/// Gives the file the name `path`.
+pub(super) fn name<D: Disk>(
+    disk: &D,
+    file: &D::File,
+    path: &Path,
+    existing: Existing,
+    entry: &mut Unfinished<D>,
+) -> io::Result<()> {
+    match (existing, entry.temporary()) {
+        (Existing::Refuse, None) => return disk.link(file, path),
+        (Existing::Refuse, Some(temporary)) => disk.rename_new(temporary, path)?,
+        (Existing::Replace, Some(temporary)) => disk.rename(temporary, path)?,
+        // No system call gives a file without a name that of another.
+        (Existing::Replace, None) => {
+            let ((), temporary) = first_free(path, TEMPORARY, |temporary| disk.link(file, temporary))?;
+            entry.set_temporary(Some(temporary.clone()));
+            disk.rename(&temporary, path)?;
         }
     }
-
-    /// The name is no longer ours to remove.
-    fn forget(mut self) {
-        self.strike_off();
-        self.path = PathBuf::new();
-    }
-
-    fn strike_off(&self) {
-        UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).retain(|path| *path != self.path);
-    }
+    entry.set_temporary(None);
+    Ok(())
 }
 
-impl<D: Disk> Drop for Temporary<D> {
-    fn drop(&mut self) {
-        if !self.path.as_os_str().is_empty() {
-            let _ = self.disk.remove(&self.path);
-            self.strike_off();
-        }
-    }
+/// Keeps a file that is complete and could not get its name, because of `error`, under another one beside it.
+fn keep<D: Disk>(
+    disk: &D,
+    file: &D::File,
+    path: &Path,
+    entry: &mut Unfinished<D>,
+    error: io::Error,
+) -> io::Result<()> {
+    let kept = first_free(path, KEPT, |kept| match entry.temporary() {
+        None => disk.link(file, kept),
+        Some(temporary) => disk.rename_new(temporary, kept),
+    });
+    let kept = match (kept, entry.temporary()) {
+        (Ok(((), kept)), _) => kept,
+        // It has a name that can be told.
+        (Err(_), Some(temporary)) => temporary.to_owned(),
+        (Err(_), None) => return Err(error),
+    };
+    entry.set_temporary(None);
+    let _ = disk.sync_directory(parent(path));
+    Err(io::Error::new(
+        error.kind(),
+        format!("{error}; the stream is complete and verified, and kept as \"{}\"", kept.display()),
+    ))
 }
 
-/// Temporary names in use; a handful, one for each sink.
-static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+fn cannot_create(path: &Path, error: io::Error) -> SinkError {
+    SinkError::new(format!("cannot create file \"{}\"", path.display()), error)
+}
 
 /// The file to make or to replace: behind a symbolic link, what it points to.
 fn target(path: &Path, existing: Existing) -> io::Result<PathBuf> {
-    match fs::metadata(path) {
-        Ok(there) if there.is_dir() => Err(io::Error::other("it is a directory; add a file name")),
+    let other = |text: &str| Err(io::Error::other(text.to_owned()));
+    if names_a_descriptor(path) {
+        return other(
+            "it names a descriptor of this program; redirect standard output, and give -o - or no -o",
+        );
+    }
+    match kind_of(path) {
+        Ok(FileType::Directory) => other("it is a directory; add a file name"),
+        Ok(FileType::RegularFile) if existing == Existing::Refuse => Err(io::ErrorKind::AlreadyExists.into()),
+        Ok(FileType::RegularFile) => fs::canonicalize(path),
         // Renaming over /dev/null would be the end of /dev/null.
-        Ok(there) if !there.is_file() => {
-            Err(io::Error::other("it is a device or a pipe; redirect standard output to it instead"))
+        Ok(FileType::BlockDevice | FileType::CharacterDevice) => {
+            other("it is a device; redirect standard output to it instead")
         }
-        Ok(_) if existing == Existing::Refuse => Err(io::ErrorKind::AlreadyExists.into()),
-        Ok(_) => fs::canonicalize(path),
+        Ok(FileType::Fifo) => other("it is a pipe; redirect standard output to it instead"),
+        Ok(FileType::Socket) => other("it is a socket, which takes no stream; name a file"),
+        Ok(_) => other("it is no file; name a file"),
         Err(_) if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
-            Err(io::Error::other("no file name"))
+            other("no file name")
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::symlink_metadata(path) {
-            // A link to nowhere has the name all the same.
-            Ok(_) if existing == Existing::Refuse => Err(io::ErrorKind::AlreadyExists.into()),
-            _ => Ok(path.to_owned()),
+            Ok(_) => other("it is a symbolic link to nothing; remove it, or name the file itself"),
+            Err(_) => Ok(path.to_owned()),
         },
         Err(error) => Err(error),
     }
 }
 
-/// Something that exists and is neither file nor directory.
-fn is_special(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir())
+/// `/dev/stdout`, `/dev/fd/1`, `/proc/self/fd/1`: whatever is behind it was opened by another program.
+pub(crate) fn names_a_descriptor(path: &Path) -> bool {
+    let standard = ["/dev/stdin", "/dev/stdout", "/dev/stderr"].map(Path::new);
+    let directories = ["/dev/fd", "/proc/self/fd", "/proc/thread-self/fd"];
+    standard.contains(&path) || directories.iter().any(|directory| path.starts_with(directory))
 }
 
-fn parent(path: &Path) -> &Path {
+pub(super) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
 }
 
-/// So much of a name that the additions still fit into what a directory takes.
-fn shortened(name: &OsStr) -> &OsStr {
-    let text = name.to_string_lossy();
-    if text.len() <= LONGEST_NAME { name } else { OsStr::new("long-name") }
-}
-
-const MOST_ATTEMPTS: u32 = 1000;
-/// NAME_MAX less the additions.
-const LONGEST_NAME: usize = 200;
-
 #[cfg(test)]
 mod tests {
-    use std::fs::Permissions;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::ffi::OsString;
+    use std::fs::{OpenOptions, Permissions};
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
+    use super::super::unfinished::remove_those;
+    use super::super::write_all;
     use super::*;
 
     /// Nobody gives up.
@@ -300,6 +299,10 @@ mod tests {
         fn sync_directory(&self, directory: &Path) -> io::Result<()> {
             Kernel.sync_directory(directory)
         }
+
+        fn is_append_only(&self, directory: &Path) -> bool {
+            Kernel.is_append_only(directory)
+        }
     }
 
     fn entries(directory: &Path) -> Vec<OsString> {
@@ -335,7 +338,8 @@ mod tests {
         let link = directory.path().join("link");
         symlink("nowhere", &link).unwrap();
         assert!(OutputFile::create(&link, Existing::Refuse).is_err());
-        assert_eq!(entries(directory.path()), ["link", "nightly.dump"]);
+        let kept = format!("nightly.dump.mcast-{}-0.verified", std::process::id());
+        assert_eq!(entries(directory.path()), ["link", "nightly.dump", &kept]);
     }
 
     #[test]
@@ -356,28 +360,89 @@ mod tests {
         let second = named();
         assert_eq!(entries(directory.path()).len(), 2);
         first.commit(&KEPT).unwrap();
-        // Too late for the name.
-        assert!(second.commit(&KEPT).unwrap_err().to_string().contains("--overwrite"));
-        assert_eq!(entries(directory.path()), ["a"]);
-        let _third = named();
-        remove_unfinished();
-        assert_eq!(entries(directory.path()), ["a"]);
+        // Too late for the name: what is complete is kept under another one.
+        let message = second.commit(&KEPT).unwrap_err().to_string();
+        let kept = format!("a.mcast-{}-0.verified", std::process::id());
+        assert!(message.contains("--overwrite") && message.contains(&kept), "{message}");
+        assert_eq!(entries(directory.path()), ["a", &kept]);
     }
 
     #[test]
-    fn the_mode_follows_the_umask_or_the_old_file_and_a_link_stays_a_link() {
+    fn file_that_was_cleared_away_by_an_exit_gets_no_name_any_more() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        for existing in [Existing::Refuse, Existing::Replace] {
+            let with_name = OutputFile::create_on(Named, path.clone(), existing).unwrap();
+            let without = OutputFile::create_on(Kernel, path.clone(), existing).unwrap();
+            // Not those of other tests.
+            remove_those(&[with_name.entry.number(), without.entry.number()]);
+            with_name.commit(&KEPT).unwrap_err();
+            without.commit(&KEPT).unwrap_err();
+            assert!(entries(directory.path()).is_empty(), "{:?}", entries(directory.path()));
+        }
+    }
+
+    #[test]
+    fn rehearsal_leaves_nothing_and_what_has_the_name_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        for existing in [Existing::Refuse, Existing::Replace] {
+            rehearse(&Named, &path, existing).unwrap();
+            rehearse(&Kernel, &path, existing).unwrap();
+        }
+        assert!(entries(directory.path()).is_empty());
+        fs::write(&path, "old").unwrap();
+        rehearse(&Named, &path, Existing::Replace).unwrap();
+        assert_eq!(
+            (entries(directory.path()), fs::read(&path).unwrap()),
+            (vec!["a".into()], b"old".to_vec())
+        );
+    }
+
+    #[test]
+    fn output_file_is_its_owners_alone_from_its_first_byte() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let named = OutputFile::create_on(Named, path.clone(), Existing::Refuse).unwrap();
+        assert_eq!(mode(named.entry.temporary().unwrap()), 0o600);
+        named.commit(&KEPT).unwrap();
+        assert_eq!(mode(&path), 0o600);
+        fs::remove_file(&path).unwrap();
+        OutputFile::create(&path, Existing::Refuse).unwrap().commit(&KEPT).unwrap();
+        assert_eq!(mode(&path), 0o600);
+    }
+
+    #[test]
+    fn replaced_file_gives_its_mode_and_a_link_stays_a_link() {
         let directory = tempfile::tempdir().unwrap();
         let (link, path) = (directory.path().join("link"), directory.path().join("file"));
-        fs::write(&path, "old").unwrap();
-        let usual = fs::metadata(&path).unwrap().permissions().mode();
         symlink("file", &link).unwrap();
-        OutputFile::create(&link, Existing::Replace).unwrap().commit(&KEPT).unwrap();
-        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-        let written = fs::metadata(&path).unwrap();
-        assert_eq!((written.permissions().mode(), written.len()), (usual, 0));
-        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        OutputFile::create(&path, Existing::Replace).unwrap().commit(&KEPT).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        for usual in [0o640, 0o600, 0o644] {
+            fs::write(&path, "old").unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(usual)).unwrap();
+            OutputFile::create(&link, Existing::Replace).unwrap().commit(&KEPT).unwrap();
+            assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+            let written = fs::metadata(&path).unwrap();
+            assert_eq!((written.permissions().mode() & 0o777, written.len()), (usual, 0));
+        }
+    }
+
+    /// Only root can make a file of another user, which the tests on real hosts are. For others this shows nothing.
+    #[test]
+    fn file_of_another_user_gives_its_mode_only_where_others_may_not_put_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        for (open, mode) in [(0o1777, 0o600), (0o770, 0o600), (0o700, 0o644)] {
+            fs::write(&path, "planted").unwrap();
+            if chown(&path, Some(12_345), Some(12_345)).is_err() {
+                return;
+            }
+            fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+            fs::set_permissions(directory.path(), Permissions::from_mode(open)).unwrap();
+            OutputFile::create(&path, Existing::Replace).unwrap().commit(&KEPT).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode, "{open:o}");
+        }
     }
 
     #[test]
@@ -385,7 +450,16 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let message = |path: &Path| OutputFile::create(path, Existing::Refuse).unwrap_err().to_string();
         assert!(message(directory.path()).contains("directory"));
-        assert!(message(Path::new("/dev/null")).contains("redirect"));
+        assert!(message(Path::new("/dev/null")).contains("device"));
+        assert!(message(Path::new("/dev/stdout")).contains("-o -"));
+        assert!(message(Path::new("/proc/self/fd/1")).contains("-o -"));
+        let link = |to: &str| {
+            let link = directory.path().join(format!("to-{to}"));
+            symlink(format!("to-{to}").replace("nothing", "nowhere"), &link).unwrap();
+            link
+        };
+        assert!(message(&link("nothing")).contains("link to nothing"));
+        assert!(message(&link("itself")).contains("ymbolic links"));
         assert!(message(&directory.path().join("missing/a")).contains("create the directory"));
         assert!(message(&directory.path().join("new/")).contains("no file name"));
         let long = directory.path().join("x".repeat(250));

@@ -10,8 +10,10 @@ pub(crate) mod handover;
 pub mod pipe;
 #[cfg(test)]
 mod power_cut;
+mod rehearsal;
 pub mod several;
 pub mod then;
+pub mod unfinished;
 pub mod writer;
 
 use std::io::{self, IoSlice};

@@ -39,14 +39,15 @@ impl OutputPipe {
             .map_err(|error| SinkError::new("cannot write to standard output", error))
     }
 
-    /// Says that the stream is complete: a file that the shell opened is brought to the disk.
+    /// Says that the stream is complete: a file or a disk that the shell opened is brought to the device.
     ///
     /// # Errors
     /// When the disk does not take it.
     pub fn finish(self) -> Result<(), SinkError> {
         let failed = |errno| SinkError::new("cannot bring standard output to the disk", errno);
         let status = fstat(&self.stdout).map_err(failed)?;
-        if FileType::from_raw_mode(status.st_mode) == FileType::RegularFile {
+        // Pipes, terminals and tapes have nothing that could be synced.
+        if let FileType::RegularFile | FileType::BlockDevice = FileType::from_raw_mode(status.st_mode) {
             fdatasync(&self.stdout).map_err(failed)?;
         }
         Ok(())

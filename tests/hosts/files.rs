@@ -1,9 +1,14 @@
 //! Output files when a step of making them fails, or is the receiver's last one.
 //!
-//! `strace` makes any system call fail, take its time, or be the moment of death.
+//! `strace` makes any system call fail, take its time, or be the moment of death. It counts the calls of each thread by
+//! itself: the first of each kind is that of the rehearsal (tests/hosts/destinations.rs), which the main thread has at
+//! launch and the sink's thread as it begins, and the second that of the file itself.
+
+use std::path::PathBuf;
 
 use rustix::process::{Signal, kill_process};
 
+use crate::support::wait::comes_true;
 use crate::support::{AT_ONCE, Lab, MIB, PATIENCE, Program, Source};
 
 /// A receiver with a file whose system calls are tampered with, one that is left alone, and the sender, all ended.
@@ -67,22 +72,22 @@ fn disk_that_cannot_be_written_to_fails_with_9_and_leaves_nothing() {
 
 #[test]
 fn content_that_cannot_be_brought_to_the_disk_fails_with_9_and_leaves_nothing() {
-    fails_with_9("fdatasync:error=EIO", "nput/output error");
+    fails_with_9("fdatasync:error=EIO:when=2", "nput/output error");
 }
 
 #[test]
 fn file_that_gets_no_name_fails_with_9_and_leaves_nothing() {
-    fails_with_9("linkat:error=ENOSPC", "o space left");
+    fails_with_9("linkat:error=ENOSPC:when=2+", "o space left");
 }
 
 #[test]
 fn name_that_cannot_be_brought_to_the_disk_fails_with_9_and_leaves_nothing() {
-    fails_with_9("fsync:error=EIO:when=1", "nput/output error");
+    fails_with_9("fsync:error=EIO:when=2", "nput/output error");
 }
 
 /// Faults 15 and 28: nothing is confirmed before it is durable, so who dies on the way there has failed.
 fn killed_in(call: &str) -> (Program, Source) {
-    let (mut killed, _other, sender, source) = tampered(&format!("{call}:signal=KILL:when=1"));
+    let (mut killed, _other, sender, source) = tampered(&format!("{call}:signal=KILL:when=2"));
     assert!(!killed.ends(AT_ONCE).unwrap().success());
     assert_ne!(sender.report_of("r1")["exit_code"], 0, "{}", sender.report());
     (killed, source)
@@ -113,7 +118,8 @@ fn receiver_killed_while_it_writes_leaves_nothing() {
 #[test]
 fn signal_while_content_goes_to_the_disk_ends_the_receiver_and_leaves_nothing() {
     let lab = Lab::up(1);
-    let slow = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=fdatasync:delay_enter=4000000"];
+    let slow =
+        ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=fdatasync:delay_enter=4000000:when=2"];
     let mut receiver = lab.host(1).recv_under(&slow, "r1").writes_file().start();
     let mut sender = lab.sender().send().args(&["-n", "1"]).source(Source::new(2, MIB)).start();
     sender.finish();
@@ -143,13 +149,43 @@ fn file_that_appears_in_between_is_not_replaced() {
     let mut receiver = lab.host(1).recv("r1").writes_file().start();
     let mut sender = lab.sender().send().args(&["-n", "1"]).source(Source::new(3, MIB)).start();
     receiver.must_say("receiving", PATIENCE);
+    // The file has no name yet, which its descriptor shows.
+    let directory = receiver.directory().display().to_string();
+    let is_open = || {
+        let is_ours = |file: &String| file.starts_with(&directory) && file.ends_with("(deleted)");
+        receiver.descriptors().iter().any(is_ours)
+    };
+    assert!(comes_true(PATIENCE, is_open), "{:?}", receiver.descriptors());
     std::fs::write(receiver.output(), "other").unwrap();
     sender.finish();
     receiver.must_exit(&[9], PATIENCE);
     sender.must_exit(&[9], PATIENCE);
     assert_eq!(std::fs::read(receiver.output()).unwrap(), b"other");
+    std::fs::rename(kept_file(&receiver), receiver.output()).unwrap();
+    receiver.must_have_written(Source::new(3, MIB));
     std::fs::remove_file(receiver.output()).unwrap();
     receiver.must_leave_no_file();
+}
+
+/// The file that the receiver has kept under another name, which it must have told.
+fn kept_file(receiver: &Program) -> PathBuf {
+    let entries = std::fs::read_dir(receiver.directory()).unwrap();
+    let mut kept = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "verified"));
+    let path = kept.next().expect("a file that is kept");
+    assert_eq!(kept.next(), None);
+    assert!(receiver.stderr().contains(path.to_str().unwrap()), "{}", receiver.stderr());
+    path
+}
+
+#[test]
+fn verified_file_that_gets_no_name_is_kept_under_another_that_is_told() {
+    let (mut fails, _other, sender, source) = tampered("linkat:error=EIO:when=2");
+    fails.must_exit(&[9], AT_ONCE);
+    std::fs::rename(kept_file(&fails), fails.output()).unwrap();
+    fails.must_have_written(source);
+    assert_eq!(sender.report_of("r1")["exit_code"], 9, "{}", sender.report());
 }
 
 #[test]

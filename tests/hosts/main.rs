@@ -25,6 +25,7 @@ mod commands;
 mod commands_killed;
 mod deaths;
 mod degraded;
+mod destinations;
 mod files;
 mod icmp;
 mod key_files;

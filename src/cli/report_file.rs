@@ -1,0 +1,287 @@
+//! The place that a report goes to. Other users may write to its directory, so nothing that they have put there is
+//! followed, or waited for, and nothing of theirs keeps a session from taking place.
+
+use std::fs::{self, Metadata, Permissions};
+use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+use std::thread;
+use std::time::Duration;
+
+use rustix::fs::{Access, OFlags, access, fstat, stat};
+use rustix::process::geteuid;
+
+use super::error::Failure;
+use super::report::Report;
+use crate::disk::special::open_to_write;
+use crate::disk::write_all;
+use crate::exit::Exit;
+use crate::sink::file::{Existing, OutputFile, names_a_descriptor};
+
+/// The place that a report is written to.
+#[derive(Debug, PartialEq, Eq)]
+enum Target {
+    /// A file of this name, which is made anew. It is no symbolic link.
+    File(PathBuf),
+    /// A device or pipe, opened with these flags.
+    Special(PathBuf, OFlags),
+}
+
+/// Refuses a path that no report can be written to, before a session depends on it, if the user who starts the program is
+/// the one who can mend it. `stream_on_stdout`: standard output carries the stream and must carry nothing else.
+///
+/// # Errors
+/// With exit code 10, or 2 where the path is standard output.
+pub(super) fn check(path: &Path, stream_on_stdout: bool) -> Result<(), Failure> {
+    let same = stat(path).is_ok_and(|there| {
+        fstat(io::stdout()).is_ok_and(|stdout| (stdout.st_dev, stdout.st_ino) == (there.st_dev, there.st_ino))
+    });
+    if stream_on_stdout && same {
+        return Err(Failure::usage(format!(
+            "--report {}: standard output carries the stream; name another file",
+            path.display()
+        )));
+    }
+    let directory = parent(path);
+    match find(path) {
+        Ok(Target::File(file)) => {
+            access(parent(&file), Access::WRITE_OK | Access::EXEC_OK).map_err(|errno| {
+                failed(
+                    path,
+                    format!(
+                        "cannot write to directory \"{}\": {}; choose another",
+                        parent(&file).display(),
+                        io::Error::from(errno)
+                    ),
+                )
+            })
+        }
+        Ok(Target::Special(..)) => Ok(()),
+        // Another user may have put it there: `clear` says so, and the session takes place.
+        Err(_) if !is_private(directory) => Ok(()),
+        Err(error) => Err(failed(path, error)),
+    }
+}
+
+/// Removes the report of an earlier session, so that it cannot be taken for this one's if this one is killed.
+///
+/// # Errors
+/// With exit code 10, when it stays, or something has its name that is no report of ours.
+pub(super) fn clear(path: &Path) -> Result<(), Failure> {
+    match find(path).map_err(|error| failed(path, error))? {
+        Target::File(file) => match fs::remove_file(&file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(failed(path, format!("cannot remove the old report: {error}; choose another file")))
+            }
+            _ => Ok(()),
+        },
+        Target::Special(..) => Ok(()),
+    }
+}
+
+/// Writes the report to `path`: a file appears whole or not at all; a pipe or device that takes nothing is given up soon,
+/// and at once where `in_haste`.
+///
+/// # Errors
+/// With exit code 10.
+pub(super) fn write(path: &Path, report: &impl Report, in_haste: bool) -> Result<(), Failure> {
+    let mut text = serde_json::to_vec(report).map_err(|error| failed(path, error))?;
+    text.push(b'\n');
+    match find(path).map_err(|error| failed(path, error))? {
+        Target::File(file) => write_file(file, &text).map_err(|error| failed(path, error)),
+        Target::Special(special, flags) => {
+            let patience = if in_haste { HASTE } else { PATIENCE };
+            write_special(special, flags, text, patience).map_err(|error| failed(path, error))
+        }
+    }
+}
+
+fn write_file(path: PathBuf, text: &[u8]) -> Result<(), crate::sink::SinkError> {
+    let shown = path.display().to_string();
+    let mut file = OutputFile::create_here(path, Existing::Replace)?;
+    // Reports name hosts and labels and hold no secrets; monitoring reads them as another user.
+    let readable = file.file().set_permissions(Permissions::from_mode(0o644 & !umask()));
+    readable
+        .map_err(|error| crate::sink::SinkError::new(format!("cannot make readable \"{shown}\""), error))?;
+    file.write_all(&mut [IoSlice::new(text)])?;
+    file.commit_or_drop()
+}
+
+/// Gives up after `patience`, and leaves the thread that may wait on the other end behind.
+fn write_special(path: PathBuf, flags: OFlags, text: Vec<u8>, patience: Duration) -> io::Result<()> {
+    let (done, wait) = sync_channel(1);
+    let mut looks = patience.as_millis() / LOOK.as_millis();
+    let write = move || {
+        let give_up = || {
+            looks = looks.saturating_sub(1);
+            looks == 0
+        };
+        let written = open_to_write(&path, flags, give_up)
+            .and_then(|(file, _)| write_all(file.as_fd(), &mut [IoSlice::new(&text)]));
+        let _ = done.send(written);
+    };
+    thread::Builder::new().name("report".to_owned()).spawn(write)?;
+    // A little longer than the thread itself, which knows better what it waits for.
+    wait.recv_timeout(patience + 2 * LOOK).unwrap_or_else(|_| {
+        Err(io::Error::new(io::ErrorKind::TimedOut, "it takes nothing; see why its reader does not read"))
+    })
+}
+
+/// The place that the name leads to, behind symbolic links of this user or of root.
+fn find(path: &Path) -> Result<Target, String> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        if names_a_descriptor(&path) {
+            // Behind what others have written to it, if it is a file.
+            return Ok(Target::Special(path, OFlags::APPEND));
+        }
+        if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+            return Err("no file name; add one".to_owned());
+        }
+        let there = match fs::symlink_metadata(&path) {
+            Ok(there) => there,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Target::File(path)),
+            Err(error) => return Err(error.to_string()),
+        };
+        let kind = there.file_type();
+        if kind.is_file() {
+            return Ok(Target::File(path));
+        }
+        if kind.is_dir() {
+            return Err("it is a directory; add a file name".to_owned());
+        }
+        if kind.is_socket() {
+            return Err("it is a socket; name a file".to_owned());
+        }
+        if !is_trusted(&there) && !is_private(parent(&path)) {
+            let what = if kind.is_symlink() { "symbolic link" } else { "pipe or device" };
+            return Err(format!(
+                "a {what} of user {} has the name, and is not used; name a file in a directory of your own",
+                there.uid()
+            ));
+        }
+        if !kind.is_symlink() {
+            return Ok(Target::Special(path, OFlags::NOFOLLOW));
+        }
+        let to = fs::read_link(&path).map_err(|error| error.to_string())?;
+        path = parent(&path).join(to);
+    }
+    Err("too many symbolic links; name the file itself".to_owned())
+}
+
+/// Whether this user or root has made it.
+fn is_trusted(there: &Metadata) -> bool {
+    there.uid() == 0 || there.uid() == geteuid().as_raw()
+}
+
+/// Whether only this user and root can put something into the directory, as far as its own mode tells.
+fn is_private(directory: &Path) -> bool {
+    fs::metadata(directory).is_ok_and(|there| is_trusted(&there) && there.mode() & 0o022 == 0)
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// The bits that this process takes away from the files that it makes. All for others, where the system does not tell.
+fn umask() -> u32 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    mask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok()).unwrap_or(0o077)
+}
+
+fn failed(path: &Path, error: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::LocalResource, format!("--report {}: {error}", path.display()))
+}
+
+/// How long a pipe without a reader, or a terminal that is stopped, may hold up the end of a program.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// As [`PATIENCE`], after a signal, which must end the program within two seconds.
+const HASTE: Duration = Duration::from_millis(100);
+/// Pause between two looks for a reader, see [`open_to_write`].
+const LOOK: Duration = Duration::from_millis(20);
+/// Symbolic links that Linux follows at most.
+const MOST_LINKS: usize = 40;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::super::report::SenderReport;
+    use super::*;
+
+    fn read(path: &Path) -> serde_json::Value {
+        serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_report_replaces_the_old_one_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("report.json");
+        fs::write(&path, "old").unwrap();
+        check(&path, true).unwrap();
+        write(&path, &SenderReport::new("prod"), false).unwrap();
+        assert_eq!(read(&path)["schema"], 1);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        clear(&path).unwrap();
+        assert!(!path.exists());
+        clear(&path).unwrap();
+    }
+
+    #[test]
+    fn a_path_that_takes_no_report_is_refused_before_the_session() {
+        let directory = tempfile::tempdir().unwrap();
+        let missing = check(&directory.path().join("missing/report.json"), false).unwrap_err();
+        assert_eq!(missing.exit, Exit::LocalResource);
+        assert!(missing.message.contains("missing"), "{missing}");
+        let inner = directory.path().join("inner");
+        fs::create_dir(&inner).unwrap();
+        assert!(check(&inner, false).is_err());
+        assert!(check(Path::new("/dev/null"), false).is_ok());
+    }
+
+    #[test]
+    fn link_of_ones_own_stays_and_what_it_points_to_is_the_report() {
+        let directory = tempfile::tempdir().unwrap();
+        let (link, path) = (directory.path().join("link"), directory.path().join("report.json"));
+        symlink("report.json", &link).unwrap();
+        for _ in 0..2 {
+            clear(&link).unwrap();
+            write(&link, &SenderReport::new("prod"), false).unwrap();
+            assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+            assert_eq!(read(&path)["label"], "prod");
+        }
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o644 & !umask());
+    }
+
+    #[test]
+    fn directory_in_the_way_is_told_and_no_reason_not_to_start_where_others_may_have_put_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("report.json");
+        fs::create_dir(&path).unwrap();
+        assert!(check(&path, false).is_err());
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o1777)).unwrap();
+        check(&path, false).unwrap();
+        assert!(clear(&path).unwrap_err().message.contains("directory"));
+        assert!(write(&path, &SenderReport::new("prod"), false).is_err());
+    }
+
+    #[test]
+    fn pipe_that_nobody_reads_is_given_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("report.json");
+        mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        check(&path, false).unwrap();
+        clear(&path).unwrap();
+        let error = write(&path, &SenderReport::new("prod"), true).unwrap_err();
+        assert!(error.message.contains("reader"), "{error}");
+        assert!(path.exists());
+    }
+}
