@@ -35,6 +35,7 @@ mod network;
 mod pace;
 mod pauses;
 mod phases;
+mod places;
 mod port_zero;
 mod ports;
 mod repeat;
