@@ -12,6 +12,7 @@ pub mod keys;
 mod launch;
 mod limits;
 mod panics;
+mod place;
 pub mod progress;
 mod receiving;
 pub mod recv;
@@ -33,7 +34,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use args::Asked;
-use config::{LogFormat, NetworkConfig, OutputConfig};
+use config::{LogFormat, OutputConfig};
 use console::Console;
 use environment::Environment;
 use error::Failure;
@@ -43,8 +44,6 @@ use crate::archive::draft;
 use crate::command::guard;
 use crate::exit::Exit;
 use crate::fec::check_processor;
-use crate::net::interface::Interface;
-use crate::net::socket::Venue;
 use crate::sink::unfinished::remove_unfinished;
 
 /// How a program's work ended: what there is to report, and why it failed if it did.
@@ -147,14 +146,6 @@ fn conclude<R: Report>(ended: Ended<R>, path: Option<&Path>, tell: impl Fn(&Fail
 fn remove_unfinished_outputs() {
     remove_unfinished();
     draft::remove_unfinished();
-}
-
-/// Chooses the interface.
-fn venue(config: &NetworkConfig) -> Result<Venue, Failure> {
-    let venue = Venue::choose(config.interface.as_deref(), config.group, config.port, config.broadcast)?;
-    let Interface { name, address, mtu, .. } = &venue.interface;
-    tracing::debug!("{} through interface {name} ({address}, MTU {mtu})", venue.target());
-    Ok(venue)
 }
 
 /// The last word, in the form that the log has.

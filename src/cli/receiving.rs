@@ -10,6 +10,7 @@ use super::console::Console;
 use super::error::Failure;
 use super::launch::{self, Ticker};
 use super::panics;
+use super::place::{self, Place};
 use super::progress::{Phase, Progress};
 use super::report::{ReceiverReport, Seconds, Wire};
 use super::service::Service;
@@ -17,7 +18,7 @@ use super::sinks::SinkPlans;
 use crate::exit::Exit;
 use crate::net::clock::Clock;
 use crate::net::kernel::ReceiverNetwork;
-use crate::net::socket::ReceiverSockets;
+use crate::net::socket::{ReceiverSockets, Venue};
 use crate::net::wake::{Signals, Sleeper, Watch, signal_name};
 use crate::seal::Accept;
 use crate::session::receiver::{self, Event};
@@ -86,6 +87,7 @@ struct Work<'a> {
     lasting: &'a mut Receiving,
     clock: Clock,
     receiver: Receiver,
+    place: Place,
     network: ReceiverNetwork,
     writer: Writer,
     sleeper: Sleeper,
@@ -109,16 +111,28 @@ impl<'a> Work<'a> {
         let Some(sinks) = SinkPlans::prepare(config, &mut || lasting.is_to_go_on(clock.now()))? else {
             return Err(lasting.stopped());
         };
-        let venue = super::venue(&config.network)?;
-        let sockets = ReceiverSockets::open(&venue, config.ttl, matches!(accept, Accept::Crc))?;
-        let network = ReceiverNetwork::new(sockets, config.peer_timeout, clock);
-        tracing::info!(interface = %venue.interface.name, group = %venue.target(), "waiting for a sender");
-        let machine = receiver_config(config, accept, network.receive_buffer(), &lasting.over)?;
-        let sleeper = Sleeper::new().map_err(launch::no_resource)?;
         if lasting.signals.is_none() {
             warn_of_commands(config);
             lasting.signals = Some(Signals::catch().map_err(launch::no_resource)?);
         }
+        let has_key = !matches!(accept, Accept::Crc);
+        let open = |venue: &Venue| ReceiverSockets::open(venue, config.ttl, !has_key);
+        let (place, sockets) = match &mut lasting.signals {
+            Some(signals) if config.repeat => {
+                let limit = config.start_timeout;
+                place::wait_for(&config.network, has_key, limit, &clock, signals, &mut lasting.service, open)?
+            }
+            _ => {
+                let place = Place::choose(&config.network, has_key)?;
+                let sockets = open(place.venue())?;
+                (place, sockets)
+            }
+        };
+        let venue = place.venue();
+        let network = ReceiverNetwork::new(sockets, config.peer_timeout, clock);
+        tracing::info!(interface = %venue.interface.name, group = %venue.target(), "waiting for a sender");
+        let machine = receiver_config(config, accept, network.receive_buffer(), &lasting.over)?;
+        let sleeper = Sleeper::new().map_err(launch::no_resource)?;
         let waker = sleeper.waker();
         let writer = Writer::start(config.max_size, move || waker.wake()).map_err(launch::no_resource)?;
         let receiver = Receiver::new(machine, clock.now());
@@ -127,6 +141,7 @@ impl<'a> Work<'a> {
             lasting,
             clock,
             receiver,
+            place,
             network,
             writer,
             sleeper,
@@ -169,6 +184,7 @@ impl<'a> Work<'a> {
                 }
                 self.note_drops();
                 self.network.keep_membership(now, self.receiver.silence(now));
+                self.follow_network(config, now);
                 self.lasting.service.alive(now);
                 console.progress(self.progress(now, bytes, rate));
                 if !self.heed_signals(now) {
@@ -230,6 +246,15 @@ impl<'a> Work<'a> {
                 self.is_full = true;
             }
             Err(failure) => self.receiver.fail(now, failure.exit, failure.message),
+        }
+    }
+
+    /// Goes where the network has gone.
+    fn follow_network(&mut self, config: &RecvConfig, now: Time) {
+        let has_started = self.receiver.summary().is_some_and(|session| session.started.is_some());
+        if !has_started || self.network.is_troubled() {
+            let go = |venue: &Venue| self.network.move_to(venue);
+            self.place.follow(now, &config.network, has_started, go);
         }
     }
 

@@ -7,6 +7,7 @@ use super::error::Failure;
 use super::launch::{self, Ticker};
 use super::limits::LimitOfLate;
 use super::panics;
+use super::place::Place;
 use super::progress::{Phase, Progress, Receivers};
 use super::report::{Outcome, ReceiverEntry, Seconds, SenderReport, Wire};
 use crate::command::Commands;
@@ -34,6 +35,7 @@ pub(super) fn work(config: &SendConfig, console: &Console) -> Ended<SenderReport
 struct Work {
     clock: Clock,
     sender: Sender,
+    place: Place,
     network: SenderNetwork,
     reader: Reader,
     sleeper: Sleeper,
@@ -63,9 +65,10 @@ impl Work {
             }
         };
         let waits_for_start = source.waits_for_start();
-        let venue = super::venue(&config.network)?;
-        let sockets = SenderSockets::open(&venue, config.ttl)?;
-        let machine = sender_config(config, seal, &venue)?;
+        let place = Place::choose(&config.network, seal.key().is_some())?;
+        let venue = place.venue();
+        let sockets = SenderSockets::open(venue, config.ttl)?;
+        let machine = sender_config(config, seal, venue)?;
         tracing::info!(
             interface = %venue.interface.name,
             address = %venue.own(),
@@ -82,10 +85,11 @@ impl Work {
         let waker = sleeper.waker();
         let reader = Reader::start(source, move || waker.wake()).map_err(launch::no_resource)?;
         let sender = Sender::new(machine, clock.now());
-        let network = SenderNetwork::new(&venue, sockets, config.peer_timeout, clock);
+        let network = SenderNetwork::new(venue, sockets, config.peer_timeout, clock);
         Ok(Self {
             clock,
             sender,
+            place,
             network,
             reader,
             sleeper,
@@ -124,6 +128,7 @@ impl Work {
                     self.fail(now, error);
                 }
                 self.network.keep_membership(now);
+                self.follow_network(config, now);
                 let progress = self.progress(now, rate);
                 console.progress(progress);
                 if !self.heed_signals(now) {
@@ -148,6 +153,15 @@ impl Work {
             now = self.clock.now();
         }
         self.end(config, now)
+    }
+
+    /// Goes where the network has gone.
+    fn follow_network(&mut self, config: &SendConfig, now: Time) {
+        let has_started = self.sender.has_started();
+        if !has_started || self.network.is_troubled() {
+            let go = |venue: &Venue| self.network.move_to(venue, config.ttl);
+            self.place.follow(now, &config.network, has_started, go);
+        }
     }
 
     /// Takes what the source has given.

@@ -45,6 +45,18 @@ impl Service {
         self.say("STATUS=waiting for a sender");
     }
 
+    /// There is no network to listen at yet.
+    pub(super) fn waiting_for_network(&self) {
+        self.say("STATUS=waiting for a network");
+    }
+
+    /// A manager that still waits for the start is asked to wait for so much longer.
+    pub(super) fn not_yet_ready(&self, longer: Duration) {
+        if !self.ready {
+            self.say(&format!("EXTEND_TIMEOUT_USEC={}", longer.as_micros()));
+        }
+    }
+
     /// A session has started.
     pub(super) fn receiving(&self, label: &str) {
         self.say(&format!("STATUS=receiving {label}"));

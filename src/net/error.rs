@@ -99,6 +99,24 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a network that comes later than this program mends it, or the operator while the program waits.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::UnknownInterface { .. }
+            | Self::InterfaceDown { .. }
+            | Self::NoAddress { .. }
+            | Self::NoRoute { .. }
+            | Self::NoMulticast { .. }
+            | Self::Unreachable { .. }
+            | Self::NoBroadcast { .. } => true,
+            Self::FamilyMismatch { .. } | Self::AddressInUse { .. } => false,
+            Self::System { source, .. } => matches!(
+                Errno::from_io_error(source),
+                Some(Errno::ADDRNOTAVAIL | Errno::NODEV | Errno::NXIO | Errno::NETDOWN | Errno::NETUNREACH)
+            ),
+        }
+    }
+
     pub(crate) fn system(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let action = action.into();
         move |source| Self::System { action, source }

@@ -11,7 +11,7 @@ use super::drops::DropCounter;
 use super::membership::GroupMembership;
 use super::socket::{ReceiverSockets, SenderSockets, Venue};
 use super::wake::Watch;
-use super::{Arrivals, Trouble};
+use super::{Arrivals, Error, Trouble};
 use crate::session::{Destination, Endpoint, Landed, Network, Sent, Transmit};
 use crate::time::Time;
 
@@ -67,6 +67,7 @@ pub struct ReceiverNetwork {
     batched: bool,
     landed: Vec<Landed>,
     membership: GroupMembership,
+    clock: Clock,
     arrivals: ArrivalClock,
 }
 
@@ -89,6 +90,22 @@ impl SenderNetwork {
         if let Some(listen) = &self.sockets.listen {
             self.membership.keep(listen, now, None);
         }
+    }
+
+    /// The last datagram could not be sent.
+    pub const fn is_troubled(&self) -> bool {
+        self.troubles.told
+    }
+
+    /// Goes on at another venue.
+    ///
+    /// # Errors
+    /// When the system refuses; then nothing has changed.
+    pub fn move_to(&mut self, venue: &Venue, ttl: u8) -> Result<(), Error> {
+        self.sockets.move_to(venue, ttl)?;
+        self.target = venue.target();
+        self.membership.move_to(venue);
+        Ok(())
     }
 
     /// From here on, nobody needs to know of other senders: the group is left, and what this host sends to it is no
@@ -128,6 +145,7 @@ impl ReceiverNetwork {
             batched: false,
             landed: Vec::new(),
             membership,
+            clock,
             arrivals: ArrivalClock::new(clock),
         }
     }
@@ -135,6 +153,23 @@ impl ReceiverNetwork {
     /// Why the session cannot go on, if so.
     pub fn fatal(&mut self) -> Option<String> {
         self.troubles.fatal.take()
+    }
+
+    /// The last datagram could not be sent.
+    pub const fn is_troubled(&self) -> bool {
+        self.troubles.told
+    }
+
+    /// Goes on with the sockets of another venue, made as the present ones were.
+    ///
+    /// # Errors
+    /// When the system refuses; then nothing has changed.
+    pub fn move_to(&mut self, venue: &Venue) -> Result<(), Error> {
+        self.sockets = self.sockets.at(venue)?;
+        self.membership.move_to(venue);
+        self.drops.begin_again();
+        (self.sender, self.batched) = (None, false);
+        Ok(())
     }
 
     /// Whether the sender's host has said since the last call that nobody listens there.
@@ -149,7 +184,7 @@ impl ReceiverNetwork {
 
     /// Datagrams that arrived and found the socket buffer full; see [`DropCounter::read`].
     pub fn dropped(&mut self) -> u64 {
-        self.drops.read(&self.sockets.group)
+        self.drops.read(&self.sockets.group, &self.clock)
     }
 
     fn receive_from_group<E: Endpoint>(&mut self, now: Time, endpoint: &mut E) -> std::io::Result<Received> {

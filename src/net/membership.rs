@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use rustix::net::netdevice::name_to_index;
+
 use super::batch::BatchSocket;
 use super::socket::{Venue, confine, join, leave};
 use crate::time::Time;
@@ -58,6 +60,12 @@ impl GroupMembership {
         }
     }
 
+    /// The socket is another one now, which has just joined at this venue.
+    pub(super) fn move_to(&mut self, venue: &Venue) {
+        self.venue = venue.clone();
+        self.state = State::Joined { reported: Time::ZERO };
+    }
+
     /// To be called a few times a second, with the time for which nothing has been heard from the sender, if there is
     /// one to be heard.
     pub(super) fn keep(&mut self, socket: &BatchSocket, now: Time, silence: Option<Duration>) {
@@ -90,7 +98,7 @@ impl GroupMembership {
 
     fn join(&mut self, socket: &BatchSocket, now: Time) {
         // An interface that was taken away and came back has another number.
-        if let Ok(index) = nix::net::if_::if_nametoindex(self.venue.interface.name.as_str()) {
+        if let Ok(index) = name_to_index(socket, &self.venue.interface.name) {
             self.venue.interface.index = index;
         }
         match join(socket.socket(), &self.venue) {

@@ -11,6 +11,7 @@ mod error;
 pub mod interface;
 pub mod kernel;
 mod membership;
+mod netlink;
 pub mod socket;
 pub mod wake;
 

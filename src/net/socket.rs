@@ -55,6 +55,15 @@ impl Venue {
         Ok(Self { interface, destination, port, broadcast })
     }
 
+    /// Interface, address and destination are the same; what they carry may be another.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        let place = |venue: &Self| {
+            let interface = &venue.interface;
+            (interface.name.clone(), interface.index, interface.address, venue.target())
+        };
+        place(self) == place(other)
+    }
+
     /// Where datagrams to all receivers go.
     pub fn target(&self) -> SocketAddr {
         self.interface.scoped(self.destination, self.port)
@@ -81,16 +90,28 @@ impl SenderSockets {
     /// # Errors
     /// When an address is in use or the system refuses.
     pub fn open(venue: &Venue, ttl: u8) -> Result<Self, Error> {
-        let socket = new_socket(venue)?;
-        bind(&socket, venue.own())?;
-        set_sending(&socket, venue, ttl)
-            .map_err(Error::system(format!("cannot send through interface {}", venue.interface.name)))?;
-        let data = finish(socket, venue.own())?;
+        let data = data_socket(venue, ttl)?;
         data.warn_of_small_buffer();
         if !data.can_segment() {
             tracing::warn!("this kernel has no segmentation offload for UDP, {ONE_BY_ONE}");
         }
         Ok(Self { data, listen: Some(group_socket(venue)?) })
+    }
+
+    /// Goes on at another venue; listens there if it did here.
+    ///
+    /// # Errors
+    /// As [`SenderSockets::open`]. Then nothing has changed.
+    pub fn move_to(&mut self, venue: &Venue, ttl: u8) -> Result<(), Error> {
+        let listen = self.listen.as_ref().map(|_| group_socket(venue)).transpose()?;
+        if self.data.local_address().is_ok_and(|address| address == venue.own()) {
+            // The interface was made anew, and has the address that it had.
+            set_sending_through(self.data.socket(), venue, ttl)?;
+        } else {
+            self.data = data_socket(venue, ttl)?;
+        }
+        self.listen = listen;
+        Ok(())
     }
 }
 
@@ -125,6 +146,14 @@ impl ReceiverSockets {
         Ok(Self { group, peer: None, seek: None, venue: venue.clone(), ttl, heeds_refusals })
     }
 
+    /// Opens such sockets at another venue.
+    ///
+    /// # Errors
+    /// As [`ReceiverSockets::open`].
+    pub fn at(&self, venue: &Venue) -> Result<Self, Error> {
+        Self::open(venue, self.ttl, self.heeds_refusals)
+    }
+
     /// The socket that speaks to the whole group while no sender is known.
     ///
     /// # Errors
@@ -133,8 +162,7 @@ impl ReceiverSockets {
         let socket = new_socket(&self.venue)?;
         let local = self.venue.interface.scoped(self.venue.interface.address, 0);
         bind(&socket, local)?;
-        set_sending(&socket, &self.venue, self.ttl.unwrap_or(1))
-            .map_err(Error::system(format!("cannot send through interface {}", self.venue.interface.name)))?;
+        set_sending_through(&socket, &self.venue, self.ttl.unwrap_or(1))?;
         Ok(self.seek.insert(finish(socket, local)?))
     }
 
@@ -168,6 +196,14 @@ impl ReceiverSockets {
         }
         Ok(self.peer.insert(peer))
     }
+}
+
+/// The sender's socket, which sends to the group and hears the receivers.
+fn data_socket(venue: &Venue, ttl: u8) -> Result<BatchSocket, Error> {
+    let socket = new_socket(venue)?;
+    bind(&socket, venue.own())?;
+    set_sending_through(&socket, venue, ttl)?;
+    finish(socket, venue.own())
 }
 
 /// A socket that hears what is sent to the group (or to the broadcast address) on the interface, and nothing else.
@@ -214,6 +250,11 @@ fn bind(socket: &Socket, address: SocketAddr) -> Result<(), Error> {
         Some(Errno::ADDRINUSE) => Error::AddressInUse { address },
         _ => Error::system(format!("cannot use address {address}"))(error),
     })
+}
+
+fn set_sending_through(socket: &Socket, venue: &Venue, ttl: u8) -> Result<(), Error> {
+    let failed = Error::system(format!("cannot send through interface {}", venue.interface.name));
+    set_sending(socket, venue, ttl).map_err(failed)
 }
 
 fn set_sending(socket: &Socket, venue: &Venue, ttl: u8) -> io::Result<()> {
@@ -305,7 +346,7 @@ const WANTED_SEND_BUFFER: usize = 393_216;
 const GRANTED_SEND_BUFFER: usize = 212_992;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::process::Command;
     use std::time::Duration;
 
@@ -315,7 +356,7 @@ mod tests {
     use crate::net::wake::{Sleeper, Watch};
     use crate::net::{Arrivals, Trouble};
 
-    const GROUP_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 255, 77, 1));
+    pub(in crate::net) const GROUP_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 255, 77, 1));
 
     fn on_loopback(group: IpAddr, port: u16) -> Venue {
         Venue::choose(Some("lo"), group, port, false).unwrap()
@@ -345,7 +386,7 @@ mod tests {
         contents
     }
 
-    fn everybody_hears_each_other(venue: &Venue) {
+    pub(in crate::net) fn everybody_hears_each_other(venue: &Venue) {
         let sender = SenderSockets::open(venue, 1).unwrap();
         let mut receivers = [0, 1].map(|_| ReceiverSockets::open(venue, None, true).unwrap());
         sender.data.send(venue.target(), &numbered(), 1000).unwrap();
@@ -407,36 +448,6 @@ mod tests {
     }
 
     #[test]
-    fn the_mtu_is_the_one_of_the_namespace() {
-        in_a_namespace("net::socket::tests::the_mtu_is_the_one_of_the_namespace", || {
-            for group in [GROUP_V4, "ff15::4d43".parse().unwrap(), "ff12::4d43".parse().unwrap()] {
-                let interface = Interface::choose(Some("veth-a"), group).unwrap();
-                assert_eq!((interface.mtu, interface.multicast, interface.loopback), (1400, true, false));
-            }
-            let by_address = Interface::choose(Some("10.77.0.1"), GROUP_V4).unwrap();
-            assert_eq!(by_address.name, "veth-a");
-        });
-    }
-
-    #[test]
-    fn without_a_route_the_only_interface_is_taken_and_two_are_an_error() {
-        in_a_namespace(
-            "net::socket::tests::without_a_route_the_only_interface_is_taken_and_two_are_an_error",
-            || {
-                assert_eq!(Interface::choose(None, GROUP_V4).unwrap().name, "veth-a");
-                run("ip address add 10.78.0.1/24 dev veth-b");
-                let error = Interface::choose(None, GROUP_V4).unwrap_err().to_string();
-                assert!(
-                    error.contains("veth-a") && error.contains("veth-b") && error.contains("-i"),
-                    "{error}"
-                );
-                run("ip route add 239.0.0.0/8 dev veth-b");
-                assert_eq!(Interface::choose(None, GROUP_V4).unwrap().name, "veth-b");
-            },
-        );
-    }
-
-    #[test]
     fn a_socket_hears_its_own_group_only() {
         let venue = on_loopback(GROUP_V4, 47104);
         let other = on_loopback(IpAddr::V4(Ipv4Addr::new(239, 255, 77, 2)), 47104);
@@ -491,24 +502,13 @@ mod tests {
         });
     }
 
-    #[test]
-    fn unknown_interfaces_and_missing_addresses_are_named() {
-        let unknown = Interface::choose(Some("eth99"), GROUP_V4).unwrap_err().to_string();
-        assert!(unknown.contains("eth99") && unknown.contains("lo"), "{unknown}");
-        let mixed =
-            Interface::choose(Some("127.0.0.1"), "ff15::4d43".parse().unwrap()).unwrap_err().to_string();
-        assert!(mixed.contains("127.0.0.1") && mixed.contains("ff15::4d43"), "{mixed}");
-        let loopback = Venue::choose(Some("lo"), GROUP_V4, 47109, true).unwrap_err().to_string();
-        assert!(loopback.contains("no broadcast address"), "{loopback}");
-    }
-
-    fn run(command: &str) {
+    pub(in crate::net) fn run(command: &str) {
         assert!(Command::new("sh").args(["-c", command]).status().unwrap().success(), "{command}");
     }
 
     /// Runs the test of this name in a network namespace of its own, which has `lo` with a multicast route for IPv6 and
     /// the veth pair `veth-a` (10.77.0.1/24, MTU 1400) and `veth-b`.
-    fn in_a_namespace(name: &str, test: impl FnOnce()) {
+    pub(in crate::net) fn in_a_namespace(name: &str, test: impl FnOnce()) {
         const INSIDE: &str = "MCAST_TEST_INSIDE_NAMESPACE";
         if std::env::var_os(INSIDE).is_some() {
             return test();

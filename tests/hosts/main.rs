@@ -36,6 +36,7 @@ mod network;
 mod pace;
 mod pauses;
 mod phases;
+mod places;
 mod port_zero;
 mod ports;
 mod repeat;
