@@ -11,6 +11,8 @@ mod key_file;
 mod keyed;
 #[path = "../fuzz/checks/parse.rs"]
 mod parse;
+#[path = "../fuzz/checks/replay.rs"]
+mod replay;
 #[path = "../fuzz/checks/session.rs"]
 mod session;
 
@@ -182,6 +184,31 @@ fn record(at: Duration, to: u8, from: u8, seal: u8, content: &[u8]) -> Vec<u8> {
     let at = u16::try_from(at.as_micros() / 20).expect("a moment within a second");
     let length = u16::try_from(content.len()).expect("a datagram");
     [&at.to_be_bytes()[..], &[to, from, seal], &length.to_be_bytes(), content].concat()
+}
+
+#[test]
+fn replays_that_once_broke_a_session_change_none() {
+    for (name, records) in corpus("replay") {
+        println!("{name}");
+        replay::check(&records);
+    }
+}
+
+/// Like the fuzzer, and the same each time.
+#[test]
+fn replays_at_chosen_moments_change_no_session() {
+    for seed in seeds(1_000) {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut records = vec![rng.u8(..), if rng.bool() { 0 } else { rng.u8(..) }, rng.u8(..)];
+        // Around the launch of today's sender, or anywhere.
+        let moments = if rng.bool() { 1_150..1_260 } else { 0..4_000 };
+        for _ in 0..rng.usize(0..60) {
+            records.extend(rng.u16(moments.clone()).to_be_bytes());
+            records.extend([rng.u8(..), rng.u8(..), rng.u8(..)]);
+        }
+        let survived = std::panic::catch_unwind(|| replay::check(&records));
+        assert!(survived.is_ok(), "replay with MCAST_SEED={seed}");
+    }
 }
 
 #[test]

@@ -241,7 +241,9 @@ impl Network for SenderNetwork {
         let data = &self.sockets.data;
         match transmit.to {
             Destination::Group => self.troubles.send(data, self.target, transmit),
-            Destination::Peer(peer) => self.troubles.send_to_peer(data, peer, transmit, Told::Debug),
+            Destination::Peer(peer) | Destination::Outsider(peer) => {
+                self.troubles.send_to_peer(data, peer, transmit, Told::Debug)
+            }
         }
     }
 }
@@ -274,9 +276,16 @@ impl Network for ReceiverNetwork {
     }
 
     fn send(&mut self, transmit: &Transmit<'_>) -> Sent {
-        let Destination::Peer(sender) = transmit.to else {
-            self.seek(transmit);
-            return Sent::Done;
+        let sender = match transmit.to {
+            Destination::Peer(sender) => sender,
+            Destination::Group => {
+                self.seek(self.sockets.target(), transmit);
+                return Sent::Done;
+            }
+            Destination::Outsider(address) => {
+                self.seek(address, transmit);
+                return Sent::Done;
+            }
         };
         if self.sender != Some(sender) {
             match self.sockets.connect(sender) {
@@ -295,9 +304,9 @@ impl Network for ReceiverNetwork {
 }
 
 impl ReceiverNetwork {
-    /// Says something to everybody. It helps, and is needed by nobody: what cannot be sent is as good as lost.
-    fn seek(&mut self, transmit: &Transmit<'_>) {
-        let target = self.sockets.target();
+    /// Sends a seek, to the group or to one host. It helps, and nothing depends on it: what cannot be sent is as good as
+    /// lost.
+    fn seek(&mut self, target: SocketAddr, transmit: &Transmit<'_>) {
         let open = if self.sockets.seek.is_some() { Ok(()) } else { self.sockets.seek().map(drop) };
         let sent = open.map_err(|error| error.to_string()).and_then(|()| match &self.sockets.seek {
             Some(socket) => {

@@ -9,9 +9,11 @@
 //! - [`Receiver`]: complete blocks come out in order of [`Receiver::poll_block`], their buffers go back with
 //!   [`Receiver::handle_consumed`] once the sink has taken them.
 
+mod asking;
 mod ceiling;
 mod digest;
 mod grtt;
+mod lines;
 mod number_window;
 mod pacer;
 mod path;
@@ -74,6 +76,8 @@ pub enum Destination {
     Group,
     /// One party.
     Peer(SocketAddr),
+    /// A host that is no party of the session, and may not exist. A datagram that cannot be sent there counts as lost.
+    Outsider(SocketAddr),
 }
 
 /// Where datagrams came from, and when.

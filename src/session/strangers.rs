@@ -20,6 +20,10 @@ impl Strangers {
     /// Bounds the table, and with it the lines in a log, whatever anybody sends.
     const MOST_STRANGERS: usize = 8;
 
+    pub(super) const fn new() -> Self {
+        Self(Vec::new())
+    }
+
     /// A stranger was heard. True when people should be told: of a key at the second time, since bytes that flipped on
     /// the way look like one but do not repeat themselves, and a host that has several keys tries one after the other.
     pub(super) fn note(&mut self, from: IpAddr, stranger: Stranger) -> bool {

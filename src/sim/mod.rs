@@ -19,6 +19,7 @@ mod history;
 mod host;
 mod link;
 mod machines;
+mod replayer;
 mod starvation;
 mod stream;
 mod wires;
@@ -29,6 +30,7 @@ use std::time::Duration;
 pub use adversary::{Echo, PlayedBack, Recorded};
 pub use history::{Counted, History, ReceiverHistory, Sample};
 pub use link::{LinkConfig, Loss};
+pub use replayer::{Disguise, Reaction, Replayer};
 pub use starvation::Starvation;
 pub use stream::{SinkPlan, SourcePlan};
 
@@ -81,6 +83,8 @@ pub struct Scenario {
     pub sender_pauses: Vec<(Duration, Duration)>,
     /// All hosts are short of time.
     pub starvation: Option<Starvation>,
+    /// When the sender is launched.
+    pub sender_launched: Duration,
     /// The sender is killed then.
     pub sender_killed: Option<Duration>,
     /// The sender is told to stop then, as by a signal.
@@ -101,6 +105,8 @@ pub struct Scenario {
     pub played_back: Vec<PlayedBack>,
     /// Someone who sends again what he hears.
     pub echo: Option<Echo>,
+    /// Someone who plays what he has recorded on another day.
+    pub replayer: Option<Replayer>,
     /// Whoever sent what is played back has the key, as after a break-in: what spoils a session without one may happen.
     pub insider: bool,
     /// The history is to have every datagram.
@@ -160,6 +166,8 @@ pub struct ReceiverPlan {
     pub killed: Option<Duration>,
     /// It is told to stop then, as by a signal.
     pub stopped: Option<Duration>,
+    /// It is told at these times that nobody listens at its sender's address, as by an ICMP error.
+    pub unreachable: Vec<Duration>,
 }
 
 impl Scenario {
@@ -195,6 +203,7 @@ impl Scenario {
             beginning: Beginning::default(),
             sender_pauses: Vec::new(),
             starvation: None,
+            sender_launched: Duration::ZERO,
             sender_killed: None,
             sender_stopped: None,
             lose_first: Vec::new(),
@@ -204,6 +213,7 @@ impl Scenario {
             hostile: Vec::new(),
             played_back: Vec::new(),
             echo: None,
+            replayer: None,
             insider: false,
             records: false,
             first_id: 0x1000,
@@ -302,6 +312,7 @@ impl ReceiverPlan {
             pauses: Vec::new(),
             killed: None,
             stopped: None,
+            unreachable: Vec::new(),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::adversary::Recorded;
 use super::greed::demands;
 use super::link::{FRAME_OVERHEAD, Link, LinkConfig};
+use super::replayer::Victim;
 use super::{ReceiverPlan, Scenario};
 use crate::session::{Destination, Sent, Transmit};
 use crate::time::Time;
@@ -43,6 +44,8 @@ pub(super) struct Wires<'a> {
     lost_by_kind: BTreeMap<u8, u32>,
     pub(super) recorded: Vec<Recorded>,
     pub(super) to_strangers: Vec<Recorded>,
+    /// How far the replayer is with each receiver.
+    victims: Vec<Victim>,
 }
 
 pub(super) fn address(host: usize) -> SocketAddr {
@@ -82,6 +85,7 @@ impl<'a> Wires<'a> {
             lost_by_kind: BTreeMap::new(),
             recorded: Vec::new(),
             to_strangers: Vec::new(),
+            victims: vec![Victim::default(); scenario.receivers.len()],
             rng,
         }
     }
@@ -100,8 +104,13 @@ impl<'a> Wires<'a> {
             let recorded = |datagram: &[u8]| Recorded { at: now, host: from, bytes: datagram.into() };
             self.recorded.extend(transmit.datagrams().map(recorded));
         }
-        let elsewhere =
-            matches!(transmit.to, Destination::Peer(peer) if from == SENDER || peer != address(SENDER));
+        transmit.datagrams().for_each(|datagram| self.provoke(now, from, datagram));
+        let elsewhere = match transmit.to {
+            Destination::Group => false,
+            Destination::Peer(peer) | Destination::Outsider(peer) => {
+                from == SENDER || peer != address(SENDER)
+            }
+        };
         if elsewhere {
             // What receivers say to the group is of use to the sender only.
             self.to_strangers.extend(transmit.datagrams().map(|datagram| Recorded {
@@ -122,6 +131,17 @@ impl<'a> Wires<'a> {
             }
         }
         Sent::Done
+    }
+
+    /// Somebody who plays recordings hears what a receiver says.
+    fn provoke(&mut self, now: Time, from: usize, datagram: &[u8]) {
+        let scenario = self.scenario;
+        let Some(replayer) = &scenario.replayer else { return };
+        let (Some(reaction), Some(index)) = (&replayer.reacts, from.checked_sub(1)) else { return };
+        let Some(victim) = self.victims.get_mut(index) else { return };
+        for (at, bytes) in reaction.answers(now, victim, datagram) {
+            self.deliver(at, vec![from], replayer.disguise.address(), bytes);
+        }
     }
 
     /// Somebody who is not of the session has `heard` what `host` sends.

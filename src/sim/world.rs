@@ -42,6 +42,8 @@ struct ReceivingHost {
     /// What the whole stream must look like, once all of it has been given out.
     verify: Option<StreamEnd>,
     done_at: Option<Time>,
+    /// How often it has been told that nobody listens at its sender's address.
+    told_unreachable: usize,
     history: Option<ReceiverHistory>,
 }
 
@@ -102,7 +104,8 @@ impl<'a> World<'a> {
     pub(super) fn new(scenario: &'a Scenario, backbone: Option<Rc<RefCell<Link>>>) -> Self {
         let (session, mut rng) = scenario.session_and_rest();
         let pattern = Pattern(rng.u64(..));
-        let mut machine = Sender::new(sender_config(scenario, session, rng.u64(..)), Time::ZERO);
+        let launched = Time::ZERO + scenario.sender_launched;
+        let mut machine = Sender::new(sender_config(scenario, session, rng.u64(..)), launched);
         machine.begin_at(scenario.beginning);
         let receivers = scenario
             .receivers
@@ -117,6 +120,7 @@ impl<'a> World<'a> {
                     queue: VecDeque::new(),
                     verify: None,
                     done_at: None,
+                    told_unreachable: 0,
                     history: None,
                 }
             })
@@ -125,7 +129,7 @@ impl<'a> World<'a> {
             (0..=scenario.receivers.len()).map(|_| Starved::new(plan, rng.fork())).collect()
         });
         let wires = Wires::new(scenario, rng, backbone);
-        let host = Host { wake: Some(Time::ZERO), ..Host::default() };
+        let host = Host { wake: Some(launched), ..Host::default() };
         let source = Source::new(scenario.source, pattern);
         let sender = SendingHost { host, machine: Some(machine), source, spare: None };
         let mut world = Self {
@@ -167,6 +171,13 @@ impl<'a> World<'a> {
             let to = to % (self.receivers.len() + 1);
             let from = from.map_or_else(stranger, address);
             self.wires.deliver(Time::ZERO + *at, vec![to], from, Rc::clone(bytes));
+        }
+        let hosts: Vec<_> = (0..=self.receivers.len()).collect();
+        if let Some(replayer) = &self.scenario.replayer {
+            for (at, bytes) in &replayer.playlist {
+                let from = replayer.disguise.address();
+                self.wires.deliver(Time::ZERO + *at, hosts.clone(), from, Rc::clone(bytes));
+            }
         }
     }
 
@@ -283,7 +294,9 @@ impl<'a> World<'a> {
         (history.sender, history.sender_error) = (Some(ended.exit), ended.error.clone());
         history.sent = *machine.stats();
         history.limited_by = limits(machine);
-        history.started = machine.has_started().then(|| Time::ZERO + machine.times(self.now).0);
+        history.started = machine
+            .has_started()
+            .then(|| Time::ZERO + self.scenario.sender_launched + machine.times(self.now).0);
         for member in machine.members() {
             history.nacks = history.nacks.saturating_add(member.nacks);
             history.admitted.push(member.name.clone());
@@ -335,7 +348,9 @@ impl<'a> World<'a> {
             for to in arrival.to {
                 let (host, room, clock, listens) = if to == SENDER {
                     self.heard.push((self.now, arrival.bytes.get(1).copied().unwrap_or(0)));
-                    (&mut self.sender.host, 4 << 20, Duration::ZERO, self.sender.machine.is_some())
+                    let is_launched = self.now >= Time::ZERO + self.scenario.sender_launched;
+                    let listens = is_launched && self.sender.machine.is_some();
+                    (&mut self.sender.host, 4 << 20, Duration::ZERO, listens)
                 } else {
                     let (receiver, plan) = (&mut self.receivers[to - 1], &self.scenario.receivers[to - 1]);
                     let listens = receiver.machine.is_some() && receiver.history.is_none();
@@ -450,6 +465,10 @@ impl<'a> World<'a> {
         if plan.stopped.is_some_and(|at| now >= Time::ZERO + at) {
             machine.fail(shown, STOPPED, "stopped by signal 15".to_owned());
         }
+        let due = plan.unreachable.iter().filter(|at| now >= Time::ZERO + **at).count();
+        if due > std::mem::replace(&mut this.told_unreachable, due) {
+            machine.handle_unreachable(shown);
+        }
         machine.set_dropped(this.host.dropped);
         let wake = turn(
             machine,
@@ -500,7 +519,9 @@ impl<'a> World<'a> {
             }
             this.host.wake_no_later(at.max(now));
         }
-        for at in [plan.killed, plan.stopped].into_iter().flatten().map(|at| Time::ZERO + at) {
+        let moments =
+            [plan.killed, plan.stopped].into_iter().flatten().chain(plan.unreachable.iter().copied());
+        for at in moments.map(|at| Time::ZERO + at) {
             if at > now {
                 this.host.wake_no_later(at);
             }

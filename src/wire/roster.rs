@@ -34,6 +34,8 @@ pub enum Standing {
     Verified = 7,
     /// Its second confirmation was heard; the receiver may go.
     Done = 8,
+    /// Its question was heard, and this sender is there. It is no member.
+    Present = 9,
 }
 
 const ENTRY_LEN: usize = 9;
@@ -100,6 +102,7 @@ fn decode(entry: &[u8; ENTRY_LEN]) -> Option<(ReceiverId, Standing)> {
         6 => Standing::Left,
         7 => Standing::Verified,
         8 => Standing::Done,
+        9 => Standing::Present,
         _ => return None,
     };
     Some((receiver, standing))

@@ -97,6 +97,13 @@ impl Name {
     }
 }
 
+impl From<Label> for Name {
+    /// Every label can be a name.
+    fn from(label: Label) -> Self {
+        Self(label.0)
+    }
+}
+
 /// A reason in words: at most 200 bytes of UTF-8 without control characters, possibly empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Text<'a>(&'a str);

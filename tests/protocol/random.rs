@@ -56,7 +56,7 @@ prop_compose! {
     }
 }
 
-const STANDINGS: [Standing; 8] = [
+const STANDINGS: [Standing; 9] = [
     Standing::Admitted,
     Standing::RefusedStarted,
     Standing::RefusedFull,
@@ -65,6 +65,7 @@ const STANDINGS: [Standing; 8] = [
     Standing::Left,
     Standing::Verified,
     Standing::Done,
+    Standing::Present,
 ];
 
 const REASONS: [AbortReason; 5] = [

@@ -227,6 +227,8 @@ fn a_recorded_session_touches_no_sink() {
                     "{:?}",
                     receiver.error
                 );
+                // Its own timeout ended it, and not the recording.
+                assert!(receiver.ended >= Time::ZERO + Duration::from_secs(20), "{}", receiver.ended);
             }
         }
     }

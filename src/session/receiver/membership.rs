@@ -21,7 +21,9 @@ use crate::exit::Exit;
 use crate::fec::Block;
 use crate::seal::{GroupKey, Opener, Party, Seal, Sealer};
 use crate::time::Time;
-use crate::wire::{Announce, BlockNumber, DatagramNumber, Label, Name, Need, ReceiverId, SessionId, Stage};
+use crate::wire::{
+    AbortReason, Announce, BlockNumber, DatagramNumber, Label, Name, Need, ReceiverId, SessionId, Stage,
+};
 
 /// Where the receiver stands in its session.
 #[derive(Debug)]
@@ -58,10 +60,14 @@ pub(super) enum Verdict {
 pub(super) struct Found {
     pub(super) sender: SocketAddr,
     pub(super) session: SessionId,
+    /// The number of the announce.
+    pub(super) number: DatagramNumber,
     pub(super) announce: Announce,
     /// How the session is sealed, and what has opened its announce.
     pub(super) seal: Seal,
     pub(super) opener: Opener,
+    /// The sender has named this receiver's id, so it is there now.
+    pub(super) is_there: bool,
 }
 
 #[derive(Debug)]
@@ -87,8 +93,15 @@ pub(super) struct Membership {
     /// When the last symbol came, or the first need arose since.
     symbol_missed_since: Option<Time>,
     step: Step,
-    /// Whether the sender has admitted this receiver.
+    /// The sender has named this receiver's id, which was drawn at launch: it is no recording.
+    proven: bool,
+    /// An abort of a sender that has not proven to be there, and when it came.
+    aborted: Option<(Time, AbortReason, String)>,
+    /// With a key, what is no newer than the announce that was joined is a repetition.
+    floor: DatagramNumber,
+    /// Whether the sender has admitted this receiver, and whether it ever has.
     admitted: bool,
+    was_admitted: bool,
     /// Since when it has been known that the session has started, and no answer to the join.
     excluded_at: Option<Time>,
     started: Option<Time>,
@@ -161,9 +174,13 @@ impl Membership {
     const HEARTBEAT: Duration = Duration::from_secs(1);
     /// A sender that this receiver's sink has brought to a stop hears that soon of what the sink takes.
     const TAKEN_DELAY: Duration = Duration::from_millis(10);
-    /// A join that is not answered within this time, a few copies, may have gone to a recording: another session that
-    /// is announced is tried next.
-    const UNANSWERED: Duration = Duration::from_secs(1);
+    /// Time for an answer to the first join. After it, other sessions that are announced are asked whether they are
+    /// there: what was joined may be a recording.
+    const UNANSWERED: Duration = Duration::from_millis(100);
+    /// The same where the sender has proven to be there.
+    const UNANSWERED_PROVEN: Duration = Duration::from_secs(1);
+    /// Time for a sender with a key that has aborted to prove that it was no recording.
+    const ABORT_UNPROVEN: Duration = Duration::from_secs(1);
 
     /// `None` if the session's blocks do not fit into the buffer.
     pub(super) fn new(
@@ -173,7 +190,7 @@ impl Membership {
         next_number: DatagramNumber,
         mut rng: fastrand::Rng,
     ) -> Option<Self> {
-        let Found { sender, session, announce, seal, opener } = found;
+        let Found { sender, session, number, announce, seal, opener, is_there } = found;
         let assembly =
             Assembly::new(wire_layout(announce.symbol_size, &seal), announce.block_symbols, config.buffer)?;
         let datagram = symbol_datagram(announce.symbol_size, &seal);
@@ -198,7 +215,11 @@ impl Membership {
             symbol_patience: announce.peer_timeout.clamp(config.peer_timeout, config.peer_timeout * 10) * 2,
             symbol_missed_since: None,
             step: Step::Joining { asked: 0 },
+            proven: is_there,
+            aborted: None,
+            floor: number,
             admitted: false,
+            was_admitted: false,
             excluded_at: None,
             started: None,
             found: now,
@@ -256,7 +277,21 @@ impl Membership {
         self.next_number
     }
 
-    const fn has_key(&self) -> bool {
+    /// The number of the next datagram to the sender is this one.
+    pub(super) const fn go_on_at(&mut self, number: DatagramNumber) {
+        self.next_number = number;
+    }
+
+    /// The highest number that the sender's datagrams have had.
+    pub(super) fn newest(&self) -> Option<DatagramNumber> {
+        self.numbers.highest().max(Some(self.floor))
+    }
+
+    pub(super) const fn was_admitted(&self) -> bool {
+        self.was_admitted
+    }
+
+    pub(super) const fn has_key(&self) -> bool {
         matches!(self.seal, Seal::Aead(_))
     }
 

@@ -8,7 +8,6 @@ mod horizon;
 mod membership;
 mod search;
 mod seeking;
-mod tried;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,7 +16,8 @@ pub use config::Config;
 
 use self::membership::{Membership, Spilled};
 use self::seeking::Seeking;
-use self::tried::Tried;
+use super::asking::Asking;
+use super::lines::Lines;
 use super::strangers::Strangers;
 use super::{Beginning, Destination, Endpoint, Landed, Origin, StreamEnd, Transmit, WireStats};
 use crate::exit::Exit;
@@ -47,7 +47,7 @@ pub enum Event {
 
 #[derive(Debug)]
 enum State {
-    Searching(Box<Seeking>),
+    Searching,
     Member(Box<Membership>),
     Ended(Ended),
 }
@@ -65,8 +65,14 @@ pub struct Receiver {
     last: Option<Summary>,
     /// Remedies that are told once each.
     hinted: Hints,
-    /// Sessions that were joined in vain.
-    tried: Tried,
+    /// What is said while there is no session.
+    seeking: Box<Seeking>,
+    /// Sessions that were announced, and what they were asked.
+    asking: Asking,
+    /// Since when sessions have been joined and none has answered.
+    unanswered_since: Option<Time>,
+    /// Lines about sessions that were found and lost again.
+    lines: Lines,
     /// Senders with another key, or without one.
     strangers: Strangers,
     /// The number of the next datagram, in whatever session: none is used twice, in the same session neither.
@@ -125,20 +131,27 @@ struct Hints {
 }
 
 impl Receiver {
+    /// Lines about sessions that are found and lost again. Whoever can announce sessions could otherwise fill a log.
+    const MOST_LINES: u32 = 64;
+
     /// A receiver that listens from `now` on.
     pub fn new(config: Config, now: Time) -> Self {
         let mut rng = fastrand::Rng::with_seed(config.seed);
-        let state = State::Searching(Box::new(Seeking::new(&config, now, &mut rng)));
+        let seeking = Box::new(Seeking::new(&config, now, &mut rng));
+        let asking = Asking::new(config.id, config.name);
         Self {
             config,
-            state,
+            state: State::Searching,
+            seeking,
+            asking,
+            unanswered_since: None,
+            lines: Lines::at_most(Self::MOST_LINES),
             launched: now,
             rng,
             stats: WireStats::default(),
             events: std::collections::VecDeque::new(),
             last: None,
             hinted: Hints::default(),
-            tried: Tried::default(),
             strangers: Strangers::default(),
             next_number: DatagramNumber(0),
             spilled: Spilled::default(),
@@ -157,7 +170,7 @@ impl Receiver {
     pub fn poll_block(&mut self) -> Option<Block> {
         match &mut self.state {
             State::Member(member) => member.poll_block(),
-            State::Searching(_) | State::Ended(_) => None,
+            State::Searching | State::Ended(_) => None,
         }
     }
 
@@ -185,7 +198,7 @@ impl Receiver {
     /// Ends the session in failure and tells the sender; a session that has ended stays as it is.
     pub fn fail(&mut self, now: Time, exit: Exit, error: String) {
         match &mut self.state {
-            State::Searching(_) => self.state = State::Ended(Ended { exit, error: Some(error) }),
+            State::Searching => self.state = State::Ended(Ended { exit, error: Some(error) }),
             State::Member(member) => member.leave(now, exit, error, Membership::LEAVE_PATIENCE),
             State::Ended(_) => {}
         }
@@ -237,7 +250,7 @@ impl Receiver {
     pub fn silence(&self, now: Time) -> Option<Duration> {
         match &self.state {
             State::Member(member) => member.silence(now),
-            State::Searching(_) | State::Ended(_) => None,
+            State::Searching | State::Ended(_) => None,
         }
     }
 
@@ -262,10 +275,11 @@ impl Receiver {
         match member.verdict(now) {
             membership::Verdict::Stay => {}
             membership::Verdict::SearchOn => {
-                tracing::info!("the sender fell silent before the start, searching on");
-                self.next_number = member.next_number();
+                if self.lines.show() {
+                    tracing::info!(sender = %member.sender(), "the sender fell silent before the start, searching on");
+                }
                 self.hinted.silent = Some(member.sender());
-                self.search(now);
+                self.leave_session();
             }
             membership::Verdict::End(ended) => {
                 while let Some(event) = member.poll_event() {
@@ -302,22 +316,20 @@ impl Endpoint for Receiver {
             member.handle_message(now, origin, header.number, &message, &mut self.stats);
             return;
         }
-        let looks_on = match &self.state {
-            State::Searching(_) => true,
-            State::Member(member) => {
-                member.is_unanswered(now) && self.tried.prefers(header.session, member.session())
-            }
-            State::Ended(_) => false,
-        };
-        if looks_on && header.kind == Kind::Announce {
-            self.handle_stranger(now, from, &header, datagram);
+        if !self.looks_on(now) {
+            return;
+        }
+        match header.kind {
+            Kind::Announce => self.handle_stranger(now, from, &header, datagram),
+            Kind::Roster => self.handle_answer(from, &header, datagram),
+            _ => {}
         }
     }
 
     fn landing(&mut self) -> Vec<&mut [u8]> {
         match &mut self.state {
             State::Member(member) => member.landing(),
-            State::Searching(_) | State::Ended(_) => Vec::new(),
+            State::Searching | State::Ended(_) => Vec::new(),
         }
     }
 
@@ -341,19 +353,22 @@ impl Endpoint for Receiver {
     }
 
     fn poll_transmit(&mut self, now: Time) -> Option<Transmit<'_>> {
+        self.prepare_question(now);
         let (to, contents) = match &mut self.state {
-            State::Searching(seeking) => {
-                (Destination::Group, seeking.poll(now, &self.config, &mut self.next_number)?)
+            State::Ended(_) => return None,
+            _ if let Some((to, contents)) = self.asking.prepared() => (Destination::Outsider(to), contents),
+            State::Searching => {
+                (Destination::Group, self.seeking.poll(now, &self.config, &mut self.next_number)?)
             }
             State::Member(member) => (Destination::Peer(member.sender()), member.poll_transmit(now)?),
-            State::Ended(_) => return None,
         };
         Some(Transmit { to, contents, segment: contents.len() })
     }
 
     fn handle_transmitted(&mut self, now: Time) {
         match &mut self.state {
-            State::Searching(seeking) => seeking.handle_transmitted(now),
+            _ if self.asking.handle_transmitted() => {}
+            State::Searching => self.seeking.handle_transmitted(now),
             State::Member(member) => member.handle_transmitted(),
             State::Ended(_) => return,
         }
@@ -362,10 +377,11 @@ impl Endpoint for Receiver {
 
     fn poll_timeout(&mut self) -> Option<Time> {
         let give_up = self.config.start_timeout.map(|timeout| self.launched + timeout);
+        let asking = Some(self.asking.due());
         match &mut self.state {
-            State::Searching(seeking) => Some(seeking.due()).into_iter().chain(give_up).min(),
+            State::Searching => [Some(self.seeking.due()), asking, give_up].into_iter().flatten().min(),
             State::Member(member) if member.has_started() => member.poll_timeout(),
-            State::Member(member) => [member.poll_timeout(), give_up].into_iter().flatten().min(),
+            State::Member(member) => [member.poll_timeout(), asking, give_up].into_iter().flatten().min(),
             State::Ended(_) => None,
         }
     }

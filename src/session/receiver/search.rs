@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::membership::{Found, Membership};
-use super::seeking::Seeking;
 use super::{Ended, Hints, Receiver, State};
 use crate::exit::Exit;
 use crate::seal::{self, Accept, Party, Stranger};
@@ -24,18 +23,71 @@ impl Receiver {
             self.note_stranger(from, self.config.accept.stranger(datagram));
             return self.drop_malformed(from, length);
         };
+        let is_keyed = seal.key().is_some();
+        if is_keyed && self.asking.is_old(header.session, header.number) {
+            // Somebody plays back what he has recorded, or the network has doubled it.
+            return;
+        }
         let mut opener = seal.opener(header.session, Party::Sender);
-        let stranger = seal.key().is_none().then(|| self.config.accept.stranger(datagram)).flatten();
+        let stranger = if is_keyed { None } else { self.config.accept.stranger(datagram) };
         let content = opener.open(datagram);
         if content.is_none() {
             self.note_stranger(from, stranger);
         }
         match content.and_then(|content| wire::parse(content).ok()) {
             Some((header, Message::Announce(announce))) => {
-                let found = Found { sender: from, session: header.session, announce, seal, opener };
-                self.handle_announce(now, found);
+                if is_keyed {
+                    self.asking.note_number(header.session, header.number);
+                }
+                let Header { session, number, .. } = header;
+                let is_there = announce.echo == self.config.id;
+                self.handle_announce(
+                    now,
+                    Found { sender: from, session, number, announce, seal, opener, is_there },
+                );
             }
             _ => self.drop_malformed(from, length),
+        }
+    }
+
+    /// What may be the answer to a question whether a sender is there.
+    pub(super) fn handle_answer(&mut self, from: SocketAddr, header: &Header, datagram: &mut [u8]) {
+        let Some(mut opener) = self.asking.opener(header.session) else { return };
+        let length = datagram.len();
+        let Some(content) = opener.open(datagram) else { return self.drop_malformed(from, length) };
+        if self.asking.handle_roster(header.session, content) {
+            tracing::debug!(session = %header.session, %from, "another sender has answered");
+        }
+    }
+
+    /// Whether other sessions than the present one are listened to.
+    pub(super) fn looks_on(&self, now: Time) -> bool {
+        match &self.state {
+            State::Searching => true,
+            State::Member(member) => member.is_unanswered(now, self.unanswered_since.unwrap_or(now)),
+            State::Ended(_) => false,
+        }
+    }
+
+    /// Makes a question ready, unless something else waits for room in the network.
+    pub(super) fn prepare_question(&mut self, now: Time) {
+        let waits = match &self.state {
+            State::Searching => self.seeking.is_prepared(),
+            State::Member(member) => member.is_prepared(),
+            State::Ended(_) => true,
+        };
+        if waits || self.asking.due() > now {
+            return;
+        }
+        if !self.looks_on(now) {
+            return self.asking.stop();
+        }
+        // One counter for all that this receiver says, since it may say something in the same session later.
+        let mut number = self.take_back_number();
+        self.asking.prepare(now, &mut number);
+        match &mut self.state {
+            State::Member(member) => member.go_on_at(number),
+            _ => self.next_number = number,
         }
     }
 
@@ -87,7 +139,14 @@ impl Receiver {
             }
             return;
         }
+        let is_proven = found.is_there || self.asking.take_proof(session);
+        if matches!(self.state, State::Member(_)) && !is_proven {
+            // The one that has been joined may be as little there as this one.
+            let delay = announce.join_spread.mul_f64(self.rng.f64());
+            return self.asking.ask(now, session, from, found.seal, delay);
+        }
         let number = self.take_back_number();
+        let found = Found { is_there: is_proven, ..found };
         let Some(mut member) = Membership::new(&self.config, now, found, number, self.rng.fork()) else {
             if !std::mem::replace(&mut self.hinted.buffer, true) {
                 tracing::warn!(
@@ -100,12 +159,27 @@ impl Receiver {
             return;
         };
         let phase = if announce.phase == Phase::Started { "started" } else { "waiting" };
-        if self.tried.note(session) {
+        if self.lines.show() {
             let name = announce.name.map(tracing::field::display);
             tracing::info!(label = %announce.label, name, sender = %from, %session, phase, "session found");
         }
+        self.leave_session();
+        self.unanswered_since.get_or_insert(now);
         member.begin_at(self.first_block);
         self.state = State::Member(Box::new(member));
+    }
+
+    /// Leaves the present session, if there is one, and remembers what of it is no news any more.
+    pub(super) fn leave_session(&mut self) {
+        let State::Member(member) = &self.state else { return };
+        self.next_number = member.next_number();
+        if member.was_admitted() {
+            self.unanswered_since = None;
+        }
+        if let Some(newest) = member.newest().filter(|_| member.has_key()) {
+            self.asking.note_number(member.session(), newest);
+        }
+        self.state = State::Searching;
     }
 
     pub(super) fn check_start_timeout(&mut self, now: Time) {
@@ -115,7 +189,7 @@ impl Receiver {
         };
         let seconds = timeout.as_secs_f64();
         match &mut self.state {
-            State::Searching(_) => {
+            State::Searching => {
                 let exit =
                     if self.strangers.told().is_some() { Exit::Authentication } else { Exit::NotStarted };
                 let error = format!(
@@ -175,11 +249,7 @@ impl Receiver {
         }
     }
 
-    pub(super) fn search(&mut self, now: Time) {
-        self.state = State::Searching(Box::new(Seeking::new(&self.config, now, &mut self.rng)));
-    }
-
-    /// Ends what membership there is, and returns the number that its next datagram would have had.
+    /// The number of this receiver's next datagram.
     pub(super) fn take_back_number(&mut self) -> DatagramNumber {
         if let State::Member(member) = &self.state {
             self.next_number = member.next_number();

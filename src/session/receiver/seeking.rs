@@ -1,7 +1,8 @@
 //! What a receiver says while it has found no session: that it is there, and by which keys.
 //!
 //! A sender that waits answers with an announce, so that nobody waits for the next one. One that has another key, or none,
-//! can tell its operator. Nothing of it is an answer to anything, so nobody can make a receiver say it.
+//! can tell its operator. One schedule lasts from launch to exit, whatever sessions are found and lost again meanwhile, and
+//! no seek is an answer to anything: so nobody can make receivers seek more often.
 
 use std::time::Duration;
 
@@ -44,6 +45,11 @@ impl Seeking {
             pause: Self::SEEK_MIN,
             prepared: None,
         }
+    }
+
+    /// Whether a seek waits for room in the network.
+    pub(super) const fn is_prepared(&self) -> bool {
+        self.prepared.is_some()
     }
 
     /// When something is to be said; never while it waits for room in the network.

@@ -30,8 +30,11 @@ impl Sender {
             return;
         }
         let State::Waiting { first_join } = &mut self.state else {
-            if matches!(self.state, State::Streaming) {
-                self.refuse(now, join, Standing::RefusedStarted);
+            match self.state {
+                State::Streaming => self.refuse(now, join, Standing::RefusedStarted),
+                // So that it can tell this abort from a recorded one.
+                State::Aborting { .. } => self.answer_presence(now, join.receiver),
+                _ => {}
             }
             return;
         };
@@ -229,6 +232,13 @@ impl Sender {
         }
         self.answer(now, leave.receiver, Standing::Left);
         self.settle_limits();
+    }
+
+    /// Lets somebody outside the session know that this sender is there.
+    pub(super) fn answer_presence(&mut self, now: Time, receiver: ReceiverId) {
+        if !self.answers.contains_key(&receiver) {
+            self.answer(now, receiver, Standing::Present);
+        }
     }
 
     pub(super) fn answer(&mut self, now: Time, receiver: ReceiverId, standing: Standing) {

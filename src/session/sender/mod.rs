@@ -161,6 +161,9 @@ impl Sender {
     const GATHER: Duration = Duration::from_micros(500);
     /// How long receivers that are told of an abort have to answer.
     const ABORT_PATIENCE: Duration = Duration::from_secs(1);
+    /// With a key, a sender that aborts before the start stays for so long at least: a receiver that has just joined
+    /// believes the abort once its next join is answered.
+    const ABORT_LINGER: Duration = Duration::from_millis(200);
     /// How long the network has to take the last answers.
     const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
     /// Copies of the last answers.
@@ -175,6 +178,8 @@ impl Sender {
     /// A sender that starts to announce at `now`.
     pub fn new(config: Config, now: Time) -> Self {
         let mut rng = fastrand::Rng::with_seed(config.seed);
+        // From a generator of its own: 64 bits that nobody knows before this launch.
+        let question = fastrand::Rng::with_seed(!config.seed).u64(1..);
         let rate = RateController::new(config.rate);
         let pacer = Pacer::new(rate.rate(None), config.rate.is_some());
         Self {
@@ -197,7 +202,10 @@ impl Sender {
             next_number: DatagramNumber(0),
             sealer: config.seal.sealer(config.session, Party::Sender),
             voices: Voices::new(config.seal.clone(), config.session),
-            outsiders: Outsiders::new(),
+            outsiders: Outsiders::new(
+                ReceiverId(question),
+                config.name.unwrap_or_else(|| config.label.into()),
+            ),
             scratch: Vec::new(),
             prepared: None,
             paced: None,
@@ -427,7 +435,9 @@ impl Sender {
             }
             State::Aborting { until, copies, ended, .. } => {
                 let all_know = self.members.alive() == 0;
-                if now >= *until || (all_know && *copies >= 1) {
+                let lingers = self.config.seal.key().is_some() && self.started.is_none();
+                let may_go = !lingers || now + Self::ABORT_PATIENCE >= *until + Self::ABORT_LINGER;
+                if now >= *until || (all_know && *copies >= 1 && may_go) {
                     self.finished.get_or_insert(now);
                     self.state = State::Ended(ended.clone());
                 }
@@ -451,10 +461,7 @@ impl Endpoint for Sender {
             return self.handle_seek(now, from, &header, datagram);
         }
         if header.session != self.config.session {
-            if header.kind == Kind::Announce {
-                self.handle_foreign_announce(now, from, header.session, datagram);
-            }
-            return;
+            return self.handle_rival_datagram(now, from, &header, datagram);
         }
         if !header.kind.comes_from_receivers() {
             // Our own datagrams, heard on the group.

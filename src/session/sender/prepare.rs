@@ -66,7 +66,7 @@ impl Sender {
             State::Waiting { .. } => {
                 if now >= self.announce_due {
                     self.prepare_announce(now);
-                } else if now >= self.outsiders.question_due() {
+                } else if now >= self.outsiders.rivals.due() {
                     self.prepare_question(now);
                 } else {
                     self.prepare_answers(now);
@@ -110,7 +110,7 @@ impl Sender {
             }
         };
         let to = match prepared.what {
-            What::Question { to } => Destination::Peer(to),
+            What::Question { to } => Destination::Outsider(to),
             _ => Destination::Group,
         };
         Some(Transmit { to, contents, segment })
@@ -180,7 +180,7 @@ impl Sender {
         }
         let answers = (!self.answers.is_empty()).then_some(self.answers_due);
         let own = match &self.state {
-            State::Waiting { .. } => Some(self.announce_due.min(self.outsiders.question_due())),
+            State::Waiting { .. } => Some(self.announce_due.min(self.outsiders.rivals.due())),
             State::Streaming => {
                 let status = self.status_due().min(self.announce_due);
                 Some(self.paced.map_or(status, |paced| status.min(paced)))

@@ -1,13 +1,14 @@
 //! Others that look for a session, and other senders.
 //!
 //! Two senders with one label must not be told apart by luck: the older prevails. With a key, an announce may be a
-//! recording, which must not make a sender yield. So it is asked back: a seek goes to where the announce came from, and
-//! only an announce that names it counts.
+//! recording, which must not make a sender yield. So a rival is asked whether it is there ([`Asking`]).
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::super::MAX_RECEIVERS;
+use super::super::asking::Asking;
+use super::super::lines::Lines;
 use super::super::strangers::Strangers;
 use super::prepare::Prepared;
 use super::{Sender, State};
@@ -15,37 +16,33 @@ use crate::exit::Exit;
 use crate::seal::{Accept, Party, Stranger};
 use crate::time::Time;
 use crate::wire::{
-    self, AbortReason, Announce, DatagramNumber, Header, Message, Name, Phase, ReceiverId, Seek, SessionId,
+    self, AbortReason, Announce, DatagramNumber, Header, Kind, Message, Name, Phase, ReceiverId, SessionId,
 };
 
 /// What a sender knows of those outside its session.
 #[derive(Debug)]
 pub(super) struct Outsiders {
     strangers: Strangers,
-    /// The rival that is being asked whether it is there.
-    asked: Option<Asked>,
+    /// Rivals, and whether they are there.
+    pub(super) rivals: Asking,
+    /// The number of the next question to a rival.
+    question: DatagramNumber,
     /// The seek that the next announce answers.
     echo: ReceiverId,
     /// Lines about receivers that came or went.
-    lines: u32,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Asked {
-    session: SessionId,
-    at: SocketAddr,
-    /// Drawn for this question; a recording cannot know it.
-    question: ReceiverId,
-    next_number: DatagramNumber,
-    /// When it may be asked next.
-    again: Time,
-    /// It has announced itself since it was asked last.
-    due: bool,
+    lines: Lines,
 }
 
 impl Outsiders {
-    pub(super) fn new() -> Self {
-        Self { strangers: Strangers::default(), asked: None, echo: ReceiverId(0), lines: 0 }
+    /// `id` is drawn at this launch.
+    pub(super) const fn new(id: ReceiverId, name: Name) -> Self {
+        Self {
+            strangers: Strangers::new(),
+            rivals: Asking::new(id, name),
+            question: DatagramNumber(0),
+            echo: ReceiverId(0),
+            lines: Lines::at_most(Self::MOST_LINES),
+        }
     }
 
     /// One for each receiver that may come, and one for each that leaves: without a key, a stranger could come and go
@@ -54,25 +51,16 @@ impl Outsiders {
 
     /// Whether the operator is told that another receiver came or went.
     pub(super) fn tells(&mut self) -> bool {
-        self.lines = self.lines.saturating_add(1);
-        self.lines <= Self::MOST_LINES
+        self.lines.show()
     }
 
     /// What the announce that is being made answers.
     pub(super) fn take_echo(&mut self) -> ReceiverId {
         std::mem::replace(&mut self.echo, ReceiverId(0))
     }
-
-    /// When a rival is to be asked; never if there is none.
-    pub(super) fn question_due(&self) -> Time {
-        self.asked.filter(|asked| asked.due).map_or(Time::NEVER, |asked| asked.again)
-    }
 }
 
 impl Sender {
-    /// Pauses between questions to one rival, and how long another one has to wait for its turn.
-    const ASK_RIVAL_EVERY: Duration = Duration::from_millis(100);
-
     /// Somebody looks for a session.
     pub(super) fn handle_seek(&mut self, now: Time, from: SocketAddr, header: &Header, datagram: &mut [u8]) {
         let length = datagram.len();
@@ -91,12 +79,13 @@ impl Sender {
             return self.drop_malformed(from, length);
         };
         let to_us = header.session == self.config.session;
-        if !(waiting || to_us && matches!(self.state, State::Streaming)) {
+        if !(waiting || to_us && matches!(self.state, State::Streaming | State::Aborting { .. })) {
             return;
         }
         tracing::debug!(name = seek.name.as_str(), %from, "somebody looks for a session");
+        self.outsiders.echo = seek.receiver;
         if to_us {
-            self.outsiders.echo = seek.receiver;
+            self.answer_presence(now, seek.receiver);
         }
         // At the pace of announces, however many ask.
         let soonest = self.announced + Self::ANNOUNCE_MIN;
@@ -124,24 +113,50 @@ impl Sender {
         }
     }
 
-    /// The announce of another session, if it is one.
-    pub(super) fn handle_foreign_announce(
+    /// What another session's sender says, if it is an announce or the answer to a question.
+    pub(super) fn handle_rival_datagram(
         &mut self,
         now: Time,
         from: SocketAddr,
-        session: SessionId,
+        header: &Header,
         datagram: &mut [u8],
     ) {
+        if !matches!(self.state, State::Waiting { .. }) {
+            return;
+        }
         let length = datagram.len();
-        let content = self.config.seal.opener(session, Party::Sender).open(datagram);
-        match content.and_then(|content| wire::parse(content).ok()) {
-            Some((_, Message::Announce(rival))) => self.handle_rival(now, from, session, &rival),
-            _ => self.drop_malformed(from, length),
+        match header.kind {
+            Kind::Announce => {
+                let is_keyed = self.config.seal.key().is_some();
+                if is_keyed && self.outsiders.rivals.is_old(header.session, header.number) {
+                    return;
+                }
+                let content = self.config.seal.opener(header.session, Party::Sender).open(datagram);
+                match content.and_then(|content| wire::parse(content).ok()) {
+                    Some((header, Message::Announce(rival))) => {
+                        if is_keyed {
+                            self.outsiders.rivals.note_number(header.session, header.number);
+                        }
+                        self.handle_rival(now, from, header.session, &rival);
+                    }
+                    _ => self.drop_malformed(from, length),
+                }
+            }
+            Kind::Roster => {
+                let Some(mut opener) = self.outsiders.rivals.opener(header.session) else { return };
+                match opener.open(datagram) {
+                    Some(content) => {
+                        self.outsiders.rivals.handle_roster(header.session, content);
+                    }
+                    None => self.drop_malformed(from, length),
+                }
+            }
+            _ => {}
         }
     }
 
     fn handle_rival(&mut self, now: Time, from: SocketAddr, session: SessionId, rival: &Announce) {
-        if !matches!(self.state, State::Waiting { .. }) || rival.label != self.config.label {
+        if rival.label != self.config.label {
             return;
         }
         let age = now.since(self.launched);
@@ -156,44 +171,27 @@ impl Sender {
             self.announce_due = self.announce_due.min(now + Self::ANNOUNCE_MIN);
             return;
         }
-        let is_there = self.config.seal.key().is_none()
-            || self
-                .outsiders
-                .asked
-                .is_some_and(|asked| asked.session == session && asked.question == rival.echo);
-        if is_there {
-            let error = format!(
-                "another sender, {}, holds this group and port with label {}; wait for it, or choose another --label or --port",
-                from.ip(),
-                self.config.label.as_str(),
-            );
-            self.abort(now, AbortReason::GroupTaken, Exit::GroupTaken, error);
-            return;
+        let rivals = &mut self.outsiders.rivals;
+        let is_there =
+            self.config.seal.key().is_none() || rival.echo == rivals.id() || rivals.take_proof(session);
+        if !is_there {
+            return rivals.ask(now, session, from, self.config.seal.clone(), Duration::ZERO);
         }
-        match &mut self.outsiders.asked {
-            Some(asked) if asked.session == session => (asked.at, asked.due) = (from, true),
-            // One after the other.
-            Some(asked) if now < asked.again => {}
-            asked => {
-                let (question, next_number) = (ReceiverId(self.rng.u64(1..)), DatagramNumber(0));
-                *asked = Some(Asked { session, at: from, question, next_number, again: now, due: true });
-            }
-        }
+        let error = format!(
+            "another sender, {}, holds this group and port with label {}; wait for it, or choose another --label or --port",
+            from.ip(),
+            self.config.label.as_str(),
+        );
+        self.abort(now, AbortReason::GroupTaken, Exit::GroupTaken, error);
     }
 
     /// Asks a rival whether it is there.
     pub(super) fn prepare_question(&mut self, now: Time) {
-        let Some(asked) = &mut self.outsiders.asked else { return };
-        asked.due = false;
-        asked.again = now + Self::ASK_RIVAL_EVERY;
-        let Asked { session, at, question, next_number, .. } = *asked;
-        asked.next_number = next_number.plus(1);
-        let Some(name) = Name::new("sender") else { return };
+        self.outsiders.rivals.prepare(now, &mut self.outsiders.question);
+        let Some((to, question)) = self.outsiders.rivals.prepared() else { return };
         self.scratch.clear();
-        let seek = Message::Seek(Seek { receiver: question, name });
-        seek.write(session, next_number, &mut self.scratch);
-        let mut sealer = self.config.seal.sealer(session, Party::Receiver(question));
-        sealer.seal_appended(&mut self.scratch, 0);
-        self.prepared = Some(Prepared::question(at));
+        self.scratch.extend_from_slice(question);
+        self.outsiders.rivals.handle_transmitted();
+        self.prepared = Some(Prepared::question(to));
     }
 }

@@ -52,6 +52,11 @@ impl Membership {
         self.prepared.then_some(self.scratch.as_slice())
     }
 
+    /// Whether a datagram waits for room in the network.
+    pub(in crate::session::receiver) const fn is_prepared(&self) -> bool {
+        self.prepared
+    }
+
     pub(in crate::session::receiver) fn handle_transmitted(&mut self) {
         self.prepared = false;
     }

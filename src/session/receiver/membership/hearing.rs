@@ -21,6 +21,10 @@ impl Membership {
         message: &Message<'_>,
         stats: &mut WireStats,
     ) {
+        if self.has_key() && number <= self.floor {
+            // It was said before this receiver joined. What named it then, in this session, is no news.
+            return;
+        }
         let arrival = self.numbers.insert(number);
         if self.has_key() && matches!(arrival, Arrival::Duplicate | Arrival::Ancient) {
             // Somebody plays back what he has recorded, or the network has doubled it.
@@ -167,9 +171,13 @@ impl Membership {
     }
 
     fn handle_standing(&mut self, now: Time, standing: Standing) {
+        self.proven = true;
+        if let Some((_, reason, text)) = self.aborted.take() {
+            return self.end_by_abort(now, reason, &text);
+        }
         match (standing, &mut self.step) {
             (Standing::Admitted, Step::Joining { .. }) => {
-                self.admitted = true;
+                (self.admitted, self.was_admitted) = (true, true);
                 self.excluded_at = None;
                 if self.started.is_some() {
                     self.step = Step::Receiving;
@@ -249,24 +257,38 @@ impl Membership {
             // our business.
             Step::Confirming { .. } | Step::Leaving { .. } | Step::Abandoned | Step::Ended(_) => {}
             Step::Joining { .. } | Step::Admitted | Step::Receiving | Step::Verifying => {
-                // Before the sender has answered, it may be a recording that speaks: that must not end anything.
-                let unproven = self.has_key() && !self.admitted;
-                if unproven || (abort.reason == AbortReason::GroupTaken && self.started.is_none()) {
-                    // The sender has made way for another one, which is the one to join.
-                    self.step = Step::Abandoned;
+                if self.has_key() && !self.proven {
+                    // It may be a recording that speaks. A sender that is there answers the next join.
+                    if self.aborted.is_none() {
+                        self.aborted = Some((now, abort.reason, abort.text.as_str().to_owned()));
+                        self.ask_due = now;
+                        if let Step::Joining { asked } = &mut self.step {
+                            *asked = 0;
+                        }
+                    }
                     return;
                 }
-                let exit = match abort.reason {
-                    AbortReason::NotStarted => Exit::NotStarted,
-                    _ => Exit::Aborted,
-                };
-                let error = format!("aborted by the sender {}: {}", self.sender.ip(), abort.text);
-                if !self.admitted {
-                    // Not proven to be there: nothing is said to an address that may be anyone's.
-                    return self.end_with(now, exit, error);
-                }
-                self.leave(now, exit, error, Self::ABORTED_PATIENCE);
+                self.end_by_abort(now, abort.reason, abort.text.as_str());
             }
         }
+    }
+
+    /// The sender has aborted, and is there.
+    fn end_by_abort(&mut self, now: Time, reason: AbortReason, text: &str) {
+        if reason == AbortReason::GroupTaken && self.started.is_none() {
+            // The sender has made way for another one, which is the one to join.
+            self.step = Step::Abandoned;
+            return;
+        }
+        let exit = match reason {
+            AbortReason::NotStarted => Exit::NotStarted,
+            _ => Exit::Aborted,
+        };
+        let error = format!("aborted by the sender {}: {text}", self.sender.ip());
+        if !self.admitted {
+            // It knows of no receiver here, so there is nothing to be left.
+            return self.end_with(now, exit, error);
+        }
+        self.leave(now, exit, error, Self::ABORTED_PATIENCE);
     }
 }

@@ -41,11 +41,12 @@ impl Membership {
         self.unreachable.get_or_insert(now);
     }
 
-    /// The sender has not answered, and had time to.
-    pub(in crate::session::receiver) fn is_unanswered(&self, now: Time) -> bool {
-        !self.admitted
-            && matches!(self.step, Step::Joining { .. })
-            && now >= self.asking_since + Self::UNANSWERED
+    /// The sender has not answered, and had time to. Sessions have been joined without an answer since `since`, this one
+    /// or others before it: the time for the first answer is given once, not to each.
+    pub(in crate::session::receiver) fn is_unanswered(&self, now: Time, since: Time) -> bool {
+        let patience_ends =
+            if self.proven { self.asking_since + Self::UNANSWERED_PROVEN } else { since + Self::UNANSWERED };
+        !self.admitted && matches!(self.step, Step::Joining { .. }) && now >= patience_ends
     }
 
     pub(in crate::session::receiver) fn handle_timeout(&mut self, now: Time) {
@@ -59,7 +60,7 @@ impl Membership {
                 self.step = Step::Ended(ended.clone());
             }
             Step::Joining { .. }
-                if self.excluded_at.is_some_and(|since| now >= since + self.answer_patience()) =>
+                if self.excluded_at().is_some_and(|since| now >= since + self.answer_patience()) =>
             {
                 let error = format!("the session started without this receiver: {}", self.unheard());
                 self.end_with(now, Exit::NotStarted, error);
@@ -109,6 +110,12 @@ impl Membership {
         }
     }
 
+    /// Since when the session has started without this receiver. With a key that says nothing: a recording has started,
+    /// too. A sender that is there says that it refuses this receiver.
+    fn excluded_at(&self) -> Option<Time> {
+        self.excluded_at.filter(|_| !self.has_key())
+    }
+
     /// How long a join may go unanswered once the session has started.
     fn answer_patience(&self) -> Duration {
         self.peer_timeout.max(Self::EXCLUDED_PATIENCE)
@@ -142,6 +149,7 @@ impl Membership {
     /// When the sender will have been silent for too long.
     fn silent_at(&self) -> Time {
         let at = self.last_heard + self.peer_timeout;
+        let at = self.aborted.as_ref().map_or(at, |(since, ..)| at.min(*since + Self::ABORT_UNPROVEN));
         self.unreachable.map_or(at, |since| at.min(since + Self::UNREACHABLE_PATIENCE.min(self.peer_timeout)))
     }
 
@@ -169,7 +177,7 @@ impl Membership {
         let maturing = self.horizon.next().unwrap_or(Time::NEVER);
         let own = match &self.step {
             Step::Joining { .. } | Step::Admitted => {
-                silent.min(self.excluded_at.map_or(Time::NEVER, |since| since + self.answer_patience()))
+                silent.min(self.excluded_at().map_or(Time::NEVER, |since| since + self.answer_patience()))
             }
             Step::Receiving => {
                 let missed =
