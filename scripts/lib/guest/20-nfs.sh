@@ -21,7 +21,7 @@ archive_on_nfs_3_is_written_verified_and_pruned() { archive_is_written_verified_
 # growing_draft HOST DIRECTORY: a receiver in the middle of a stream that takes longer than the check does.
 growing_draft() {
     receive "$1" --archive "$2"
-    send --rate 400k &
+    send --rate 1M &
     sender=$!
     wait_until 60 draft_grows "$2" || { cat "$work/$1.log" && return 1; }
 }
