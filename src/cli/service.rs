@@ -57,6 +57,11 @@ impl Service {
         }
     }
 
+    /// Whether a receiver has listened since the launch.
+    pub(super) const fn is_ready(&self) -> bool {
+        self.ready
+    }
+
     /// A session has started.
     pub(super) fn receiving(&self, label: &str) {
         self.say(&format!("STATUS=receiving {label}"));
