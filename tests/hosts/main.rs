@@ -47,5 +47,6 @@ mod start_window;
 mod strangers;
 mod streams;
 mod support;
+mod then;
 mod trust;
 mod two_senders;
