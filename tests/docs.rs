@@ -102,6 +102,39 @@ fn tasks_and_flags_of_the_archive_that_the_readme_shows_are_those_of_the_program
     assert!(shown >= 8, "{shown}");
 }
 
+/// A cargo that builds nothing, puts empty programs where the environment tells cargo to, and says so as cargo does.
+const CARGO: &str = r#"#!/bin/sh
+directory=${CARGO_TARGET_DIR:-target}/${CARGO_BUILD_TARGET:+$CARGO_BUILD_TARGET/}release
+mkdir -p "$directory"
+echo '{"reason":"compiler-artifact","executable":null}'
+for program in mcast mcast-send mcast-recv; do
+    : >"$directory/$program" && chmod +x "$directory/$program"
+    echo "{\"reason\":\"compiler-artifact\",\"executable\":\"$directory/$program\",\"fresh\":true}"
+done
+echo '{"reason":"build-finished","success":true}'
+"#;
+
+/// Fault 56: `scripts/programs`, and the scripts that share its function, ask cargo where the programs are.
+#[test]
+fn scripts_find_programs_where_cargo_has_put_them() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+    let cargo = place.path().join("cargo");
+    let made = fs::write(&cargo, CARGO)
+        .and_then(|()| fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)));
+    made.unwrap_or_else(|error| panic!("{error}"));
+    let target = place.path().join("a target");
+    for (triple, end) in [("", "release"), ("x86_64-unknown-linux-musl", "x86_64-unknown-linux-musl/release")]
+    {
+        let mut command = blind::command(root().join("scripts/programs"));
+        command.env("PATH", format!("{}:/usr/bin:/bin", place.path().display()));
+        command.env("CARGO_TARGET_DIR", &target).env("CARGO_BUILD_TARGET", triple);
+        let output = command.output().unwrap_or_else(|error| panic!("{error}"));
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(Path::new(said.trim_end()), target.join(end), "{output:?}");
+    }
+}
+
 /// The tests of a file, by the attribute in front of them.
 fn tests_in(path: &Path) -> Vec<String> {
     let mut found = Vec::new();
