@@ -58,6 +58,40 @@ impl Receiving {
         config.repeat && had_session && !ended.result.as_ref().is_err_and(|failure| here(failure.exit))
     }
 
+    /// The sinks of the next session. A service waits for a disk that it could use before.
+    fn prepare_sinks(&mut self, config: &RecvConfig, clock: Clock) -> Result<SinkPlans, Failure> {
+        let sleeper = Sleeper::new().map_err(launch::no_resource)?;
+        let mut is_told = false;
+        loop {
+            match SinkPlans::prepare(config, &mut || self.is_to_go_on(clock.now())) {
+                Ok(Some(sinks)) => return Ok(sinks),
+                Ok(None) => return Err(self.stopped()),
+                Err(failure) => {
+                    let waited = clock.now().since(Time::ZERO);
+                    let is_in_time = config.start_timeout.is_none_or(|limit| waited < limit);
+                    let may_come_back = failure.exit == Exit::SinkFailed && self.service.is_ready();
+                    if !(config.repeat && may_come_back && is_in_time) {
+                        return Err(failure);
+                    }
+                    if !std::mem::replace(&mut is_told, true) {
+                        tracing::warn!("{failure}; no session until that works again");
+                    }
+                }
+            }
+            for _ in 0..LOOKS_AT_WATCHDOG {
+                // Signals have been caught since the first session was prepared.
+                let Some(signals) = self.signals.as_ref().filter(|signals| !signals.are_pending()) else {
+                    return Err(self.stopped());
+                };
+                let deadline = clock.now() + LOOK_FOR_ROOM / LOOKS_AT_WATCHDOG;
+                sleeper
+                    .wait([Watch::readable(signals)], &clock, deadline, || true)
+                    .map_err(launch::no_resource)?;
+                self.service.alive(clock.now());
+            }
+        }
+    }
+
     /// Feeds the watchdog. False once a signal has come, where they are caught.
     fn is_to_go_on(&mut self, now: Time) -> bool {
         self.service.alive(now);
@@ -106,9 +140,7 @@ impl<'a> Work<'a> {
         let accept = config.keys.accept()?;
         let clock = Clock::start();
         lasting.service.begin();
-        let Some(sinks) = SinkPlans::prepare(config, &mut || lasting.is_to_go_on(clock.now()))? else {
-            return Err(lasting.stopped());
-        };
+        let sinks = lasting.prepare_sinks(config, clock)?;
         let venue = super::venue(&config.network)?;
         let sockets = ReceiverSockets::open(&venue, config.ttl, matches!(accept, Accept::Crc))?;
         let network = ReceiverNetwork::new(sockets, config.peer_timeout, clock);
@@ -449,6 +481,8 @@ fn warn_of_commands(config: &RecvConfig) {
 
 /// How often to look for room in an archive while no session runs: sessions take as long to start.
 const LOOK_FOR_ROOM: Duration = Duration::from_secs(1);
+/// How often the watchdog is fed while a service waits that long for its disk.
+const LOOKS_AT_WATCHDOG: u32 = 10;
 /// Sessions that are remembered as over. A sender announces for some seconds after the end at most, and a group and port
 /// has one sender at a time.
 const MOST_OVER: usize = 64;

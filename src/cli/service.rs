@@ -45,6 +45,11 @@ impl Service {
         self.say("STATUS=waiting for a sender");
     }
 
+    /// Whether a receiver has listened since the launch.
+    pub(super) const fn is_ready(&self) -> bool {
+        self.ready
+    }
+
     /// A session has started.
     pub(super) fn receiving(&self, label: &str) {
         self.say(&format!("STATUS=receiving {label}"));

@@ -5,7 +5,8 @@ use std::fs;
 use rustix::process::Signal;
 
 use crate::support::archive::{Archive, sends};
-use crate::support::{Lab, MIB, PATIENCE, Source};
+use crate::support::wait::comes_true;
+use crate::support::{AT_ONCE, Lab, MIB, PATIENCE, Source};
 
 /// On a file system of one megabyte, with the archive in its root.
 const ON_A_MEGABYTE: &str = "mount -t tmpfs -o size=1m tmpfs /mnt && \
@@ -116,4 +117,35 @@ fn stream_that_is_longer_than_allowed_fails_with_9_whatever_it_is_written_to() {
     sender.finish();
     sender.must_exit(&[0], PATIENCE);
     receiver.must_exit(&[0], PATIENCE);
+}
+
+/// A disk that goes and comes again, as one of a file server does.
+#[test]
+fn service_whose_disk_has_gone_waits_for_it_and_goes_on() {
+    let lab = Lab::up(1);
+    let archive = Archive::new();
+    let gone = archive.path().with_extension("gone");
+    let mut receiver = archive.recv(lab.host(1)).args(&["--repeat"]).start();
+    let mut sender = sends(&lab, &["-n", "1"], Source::new(25, MIB));
+    sender.must_exit(&[0], PATIENCE);
+    assert!(comes_true(PATIENCE, || receiver.stderr_so_far().matches("waiting for a sender").count() == 2));
+    fs::rename(archive.path(), &gone).unwrap();
+    // The receiver listens already, and this session is the first to miss the disk.
+    let mut sender = sends(&lab, &["-n", "1"], Source::new(26, MIB));
+    sender.must_exit(&[9], PATIENCE);
+    receiver.must_say("no session until that works again", PATIENCE);
+    fs::rename(&gone, archive.path()).unwrap();
+    let mut sender = sends(&lab, &["-n", "1"], Source::new(27, MIB));
+    sender.must_exit(&[0], PATIENCE);
+    assert_eq!(receiver.stderr_so_far().matches("no session until").count(), 1);
+    // Without the trial of the next session.
+    assert!(comes_true(PATIENCE, || archive.states() == ["complete", "complete"]));
+    // A signal ends the wait.
+    fs::rename(archive.path(), &gone).unwrap();
+    let mut sender = sends(&lab, &["-n", "1"], Source::new(28, MIB));
+    sender.must_exit(&[9], PATIENCE);
+    assert!(comes_true(PATIENCE, || receiver.stderr_so_far().matches("no session until").count() == 2));
+    receiver.signal(Signal::TERM);
+    receiver.must_exit(&[143], AT_ONCE);
+    fs::rename(&gone, archive.path()).unwrap();
 }
