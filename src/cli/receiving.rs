@@ -1,7 +1,6 @@
 //! The receiver at work: protocol, sockets, sink and signals on one thread's loop.
 
 use std::collections::VecDeque;
-use std::thread;
 use std::time::Duration;
 
 use super::Ended;
@@ -62,6 +61,7 @@ impl Receiving {
 
     /// The sinks of the next session. A service waits for a disk that it could use before.
     fn prepare_sinks(&mut self, config: &RecvConfig, clock: Clock) -> Result<SinkPlans, Failure> {
+        let sleeper = Sleeper::new().map_err(launch::no_resource)?;
         let mut is_told = false;
         loop {
             match SinkPlans::prepare(config, &mut || self.is_to_go_on(clock.now())) {
@@ -79,11 +79,16 @@ impl Receiving {
                     }
                 }
             }
-            for _ in 0..LOOKS_AT_SIGNALS {
-                if !self.is_to_go_on(clock.now()) {
+            for _ in 0..LOOKS_AT_WATCHDOG {
+                // Signals have been caught since the first session was prepared.
+                let Some(signals) = self.signals.as_ref().filter(|signals| !signals.are_pending()) else {
                     return Err(self.stopped());
-                }
-                thread::sleep(LOOK_FOR_ROOM / LOOKS_AT_SIGNALS);
+                };
+                let deadline = clock.now() + LOOK_FOR_ROOM / LOOKS_AT_WATCHDOG;
+                sleeper
+                    .wait([Watch::readable(signals)], &clock, deadline, || true)
+                    .map_err(launch::no_resource)?;
+                self.service.alive(clock.now());
             }
         }
     }
@@ -501,8 +506,8 @@ fn warn_of_commands(config: &RecvConfig) {
 
 /// How often to look for room in an archive while no session runs: sessions take as long to start.
 const LOOK_FOR_ROOM: Duration = Duration::from_secs(1);
-/// Looks at signals and watchdog while a service waits that long for its disk.
-const LOOKS_AT_SIGNALS: u32 = 10;
+/// How often the watchdog is fed while a service waits that long for its disk.
+const LOOKS_AT_WATCHDOG: u32 = 10;
 /// Sessions that are remembered as over. A sender announces for some seconds after the end at most, and a group and port
 /// has one sender at a time.
 const MOST_OVER: usize = 64;
