@@ -173,6 +173,8 @@ fn every_fault_has_a_test_and_every_test_that_the_page_on_faults_names_exists() 
         ("unit", "src"),
         ("corpus", "tests/corpus.rs"),
         ("protocol", "tests/protocol"),
+        ("bad input", "tests/bad_input.rs"),
+        ("docs", "tests/docs.rs"),
     ]
     .map(|(place, path)| (place, tests_in(&root().join(path))));
     let places: Vec<_> = places.into_iter().chain([("guest", checks_in_the_guest())]).collect();
