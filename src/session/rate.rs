@@ -197,8 +197,8 @@ impl RateController {
         let keeps_up = path.delay() <= span.mul_f64(Self::BEHIND) && path.loss() <= Self::BEHIND;
         let before = if path.vote.0 == self.round.id { path.vote.1 } else { None };
         match before {
-            Some(true) => self.round.in_favour -= 1,
-            Some(false) => self.round.against -= 1,
+            Some(true) => self.round.in_favour = self.round.in_favour.saturating_sub(1),
+            Some(false) => self.round.against = self.round.against.saturating_sub(1),
             None => {}
         }
         if keeps_up {

@@ -70,6 +70,7 @@ impl Sender {
             let Some(member) = self.members.get_mut(id) else { continue };
             let (name, address) = (&member.name, member.address);
             match why {
+                _ if !self.outsiders.tells() => {}
                 MemberState::Stalled(most) => {
                     tracing::warn!(%name, %address, max_stall = ?most, "receiver's sink takes nothing, evicted");
                 }

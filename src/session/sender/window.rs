@@ -242,7 +242,13 @@ impl SentBlock {
         let wanted = self.wanted(count, symbols, settled);
         let granted = wanted.min(budget);
         if granted < wanted {
-            self.deferred = Some(missing);
+            // Another receiver's larger need stays. Of one receiver the newer need counts.
+            let stays = self
+                .deferred
+                .is_some_and(|before| before.receiver != receiver && before.count > missing.count);
+            if !stays {
+                self.deferred = Some(missing);
+            }
         } else if self.deferred.is_some_and(|before| before.receiver == receiver) {
             self.deferred = None;
         }
@@ -424,6 +430,20 @@ mod tests {
         assert_eq!(need(&mut window, 0, 1, None, 66), Granted { symbols: 1, short: true });
         assert_eq!(need(&mut window, 0, 2, None, 66), Granted { symbols: 1, short: false });
         assert_eq!(drain(&mut window, 67), [Sending::Repair(3), Sending::Repair(4)]);
+    }
+
+    #[test]
+    fn smaller_need_of_another_receiver_does_not_replace_a_larger_deferred_one() {
+        for order in [[20, 5], [5, 20]] {
+            let mut window = window(64);
+            for (receiver, count) in (1..).zip(order) {
+                let settled = DatagramNumber(63);
+                let missing = Missing { receiver: ReceiverId(receiver), count, symbols: None, settled };
+                assert_eq!(window.handle_need(BlockNumber(0), missing, 0).symbols, 0);
+            }
+            window.queue_deferred();
+            assert_eq!(drain(&mut window, 64).len(), 20, "{order:?}");
+        }
     }
 
     #[test]
