@@ -227,3 +227,20 @@ fn daemon_that_a_successful_command_leaves_is_left_alone() {
     kill_process(daemon, Signal::KILL).unwrap();
     receiver.processes().must_be_gone(AT_ONCE);
 }
+
+/// The receiver is root without the right to signal other users, as an ordinary user is.
+#[test]
+fn command_has_not_ended_while_another_user_has_a_process_in_its_group() {
+    let lab = Lab::up(1);
+    let script = "cat >/dev/null; setpriv --reuid=1 --clear-groups sleep 1000 & exit 0";
+    let mut receiver =
+        lab.host(1).recv_under(&["setpriv", "--bounding-set=-kill"], "r1").runs(script).start();
+    let source = Source::new(7, MIB);
+    let mut sender = lab.sender().send().args(&["-n", "1"]).source(source).start();
+    sender.finish();
+    let sleeper = receiver.processes().must_have("sleep 1000", PATIENCE);
+    assert!(receiver.ends(Duration::from_secs(1)).is_none(), "{:?}", receiver.processes().living());
+    kill_process(sleeper, Signal::KILL).unwrap();
+    receiver.must_exit(&[0], PATIENCE);
+    sender.must_exit(&[0], PATIENCE);
+}
