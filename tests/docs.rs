@@ -135,6 +135,38 @@ fn scripts_find_programs_where_cargo_has_put_them() {
     }
 }
 
+/// A service that starts before its network, or falls back to plain mode, or gives up after some tries, is one that
+/// misses a night without a word. The guest of `scripts/guest-e2e` boots this unit.
+#[test]
+fn unit_of_the_readme_outlives_a_boot_without_network_and_never_falls_back_to_plain_mode() {
+    let readme = read("README.md");
+    let (_, section) = readme.split_once("## As a service").unwrap_or_else(|| panic!("no section"));
+    let unit: Vec<_> = section
+        .lines()
+        .skip_while(|line| *line != "    [Unit]")
+        .take_while(|line| line.is_empty() || line.starts_with("    "))
+        .map(str::trim)
+        .collect();
+    for line in [
+        "Wants=network-online.target",
+        "After=network-online.target",
+        "StartLimitIntervalSec=0",
+        "Type=notify",
+        "UMask=0077",
+        "Restart=on-failure",
+        "RestartSec=10",
+        "WantedBy=multi-user.target",
+    ] {
+        assert!(unit.contains(&line), "{line} is not in {unit:?}");
+    }
+    let unattended = ["mcast-recv -q", "mcast-send -q"];
+    for line in readme.lines().filter(|line| unattended.iter().any(|start| line.contains(start))) {
+        assert!(line.contains("--require-key"), "this line may fall back to plain mode: {line}");
+        let shared = ["--report /tmp", "--report /var/tmp"].iter().any(|place| line.contains(place));
+        assert!(!shared, "others may write where this report goes: {line}");
+    }
+}
+
 /// The tests of a file, by the attribute in front of them.
 fn tests_in(path: &Path) -> Vec<String> {
     let mut found = Vec::new();
@@ -165,9 +197,9 @@ fn checks_in_the_guest() -> Vec<String> {
     found
 }
 
-#[test]
-fn every_fault_has_a_test_and_every_test_that_the_page_on_faults_names_exists() {
-    let places = [
+/// The tests of every place that a page may name.
+fn places() -> Vec<(&'static str, Vec<String>)> {
+    let files = [
         ("simulator", "tests/simulator"),
         ("hosts", "tests/hosts"),
         ("unit", "src"),
@@ -177,7 +209,44 @@ fn every_fault_has_a_test_and_every_test_that_the_page_on_faults_names_exists() 
         ("docs", "tests/docs.rs"),
     ]
     .map(|(place, path)| (place, tests_in(&root().join(path))));
-    let places: Vec<_> = places.into_iter().chain([("guest", checks_in_the_guest())]).collect();
+    files.into_iter().chain([("guest", checks_in_the_guest())]).collect()
+}
+
+/// Panics unless a cell such as "unit: `one` `two`; hosts: `three`" names tests, and only tests that exist there.
+fn must_name_tests(what: &str, cell: &str, places: &[(&str, Vec<String>)]) {
+    for group in cell.split(';') {
+        let (place, names) = group.split_once(':').unwrap_or_else(|| panic!("{what} names no test"));
+        let known = places.iter().find(|(known, _)| *known == place.trim());
+        let (_, known) = known.unwrap_or_else(|| panic!("{what}: no place {place:?}"));
+        let mut names = names.split_whitespace().map(|name| name.trim_matches('`')).peekable();
+        assert!(names.peek().is_some(), "{what} names no test in {place}");
+        for name in names {
+            assert!(known.iter().any(|test| test == name), "{what}: no test {name} in {place}");
+        }
+    }
+}
+
+#[test]
+fn every_claim_on_security_has_a_number_and_a_test() {
+    let (page, places) = (read("docs/security.md"), places());
+    let rows = table_under("## Claims and their tests", &page);
+    for (number, row) in (1..).zip(&rows) {
+        assert_eq!(row[0], format!("C{number}"), "claims are numbered without a gap: {row:?}");
+        must_name_tests(&row[0], &row[2], &places);
+        let mentions =
+            [format!("({}", row[0]), format!(", {}", row[0])].map(|text| page.matches(&text).count());
+        assert!(mentions.iter().sum::<usize>() > 0, "the page does not speak of {}", row[0]);
+    }
+    let (text, _) = page.split_once("## Claims and their tests").unwrap_or_default();
+    for claim in text.split(['(', ' ']).filter_map(|word| word.strip_prefix('C')) {
+        let Ok(number) = claim.trim_end_matches([')', ',', '.', ':', ';']).parse::<usize>() else { continue };
+        assert!(number <= rows.len(), "C{number} is not in the table");
+    }
+}
+
+#[test]
+fn every_fault_has_a_test_and_every_test_that_the_page_on_faults_names_exists() {
+    let places = places();
     let page = read("docs/faults.md");
     let rows: Vec<_> = ["## Network", "## Processes and hosts", "## Abuse"]
         .iter()
@@ -192,21 +261,16 @@ fn every_fault_has_a_test_and_every_test_that_the_page_on_faults_names_exists() 
         .flat_map(|part| table_under(part, &page))
         .collect();
     let number = |row: &Vec<String>| row[0].parse::<u32>().unwrap_or_else(|_| panic!("no number: {row:?}"));
-    assert!(later.iter().map(number).is_sorted_by(|one, next| one < next), "later faults are sorted");
+    // What is left open has no row: 58, a shallow port beside other sessions, waits for another control of the rate.
+    let expected: Vec<u32> = (38..=68).filter(|number| *number != 58).collect();
+    assert_eq!(
+        later.iter().map(number).collect::<Vec<_>>(),
+        expected,
+        "later faults are numbered without a gap"
+    );
     for row in rows.iter().chain(&later) {
         let number = number(row);
-        let mut named = 0;
-        for group in row[3].split(';') {
-            let (place, names) =
-                group.split_once(':').unwrap_or_else(|| panic!("fault {number} names no test"));
-            let known = places.iter().find(|(known, _)| *known == place.trim());
-            let (_, known) = known.unwrap_or_else(|| panic!("fault {number}: no place {place:?}"));
-            for name in names.split_whitespace().map(|name| name.trim_matches('`')) {
-                assert!(known.iter().any(|test| test == name), "fault {number}: no test {name} in {place}");
-                named += 1;
-            }
-        }
-        assert!(named > 0, "fault {number} names no test");
+        must_name_tests(&format!("fault {number}"), &row[3], &places);
     }
     let quoted = page.split('`').skip(1).step_by(2).filter(|word| word.matches('_').count() > 2);
     for name in quoted {

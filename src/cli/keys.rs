@@ -329,6 +329,13 @@ mod tests {
     }
 
     #[test]
+    fn process_that_has_read_a_key_leaves_no_core_dump() {
+        let directory = directory(&[("key", &key_text(1))]);
+        files(&[&directory.path().join("key")]).keys().unwrap();
+        assert_eq!(rustix::process::dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+    }
+
+    #[test]
     fn the_flag_comes_before_systemd_and_systemd_before_etc() {
         let credentials = directory(&[("mcast-key", b"")]);
         let etc = directory(&[("key", b"")]);

@@ -104,7 +104,8 @@ pub(super) fn wait_for<T>(
                 return Err(error.into());
             }
             if !std::mem::replace(&mut told, true) {
-                tracing::warn!("{error}; waiting for that, no session until then");
+                // An error, so that it is shown with -q, too: a misspelt interface never comes.
+                tracing::error!("{error}; waiting for that, no session until then");
                 service.waiting_for_network();
             }
             service.not_yet_ready(LOOK_AGAIN * 20);
