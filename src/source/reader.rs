@@ -44,9 +44,7 @@ impl Reader {
         let (buffers, empty) = sync_channel(MOST_LENT);
         // All buffers, word of the opening, and the last word: sending never waits.
         let (filled, given) = sync_channel(MOST_LENT + 2);
-        thread::Builder::new()
-            .name("source".to_owned())
-            .spawn(move || read(source, &empty, &filled, wake))?;
+        thread::Builder::new().name("source".to_owned()).spawn(move || read(wake, source, empty, filled))?;
         Ok(Self { buffers, given: Handover::new(given), lent: 0 })
     }
 
@@ -73,7 +71,9 @@ impl Reader {
     }
 }
 
-fn read(source: Source, empty: &Receiver<Block>, filled: &SyncSender<Given>, wake: impl Fn()) {
+/// The thread's work. The queues are dropped before `wake`, also in a panic, since arguments are dropped from the last to the
+/// first: the thread that hears of the end then finds the queue disconnected.
+fn read(wake: impl Fn(), source: Source, empty: Receiver<Block>, filled: SyncSender<Given>) {
     let mut digest = StreamDigest::default();
     let Ok(mut block) = empty.recv() else { return };
     let input = match source.open() {

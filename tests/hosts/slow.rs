@@ -93,7 +93,7 @@ fn receive_buffer_of_8_kib_costs_time_and_its_drops_are_counted_as_such() {
     let lab = Lab::with(2, &["--rate", "1gbit"]);
     let source = Source::new(3, 2 * MIB);
     let mut small = lab.host(1).recv("r1").start();
-    small.must_catch_signals();
+    small.must_say("waiting for a sender", PATIENCE);
     small.must_get_along_with_a_receive_buffer_of(8 << 10, 7767);
     let mut other = lab.host(2).recv("r2").start();
     let mut sender = lab.sender().send().args(&["-n", "2"]).source(source).start();
