@@ -426,6 +426,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn other_version_is_no_reason_to_fail_with_a_key() {
+        let key = crate::seal::GroupKey::new(&crate::seal::Secret::new([1; crate::seal::KEY_LEN]));
+        for (accept, is_told) in [(Accept::Crc, true), (Accept::Aead(vec![key]), false)] {
+            let start_timeout = Some(Duration::from_secs(1));
+            let mut receiver = Receiver::new(Config { accept, start_timeout, ..config() }, Time::ZERO);
+            let mut datagram = Vec::new();
+            let announce = Message::Announce(announce(Duration::ZERO));
+            announce.write(SessionId([0; 16]), DatagramNumber(0), &mut datagram);
+            datagram[0] = wire::VERSION + 1;
+            seal::seal_appended(&mut datagram, 0);
+            let origin = Origin::just(Time::ZERO, (SENDER, 7767).into());
+            receiver.handle_datagram(Time::ZERO, origin, &mut datagram);
+            receiver.handle_timeout(Time::ZERO + Duration::from_secs(1));
+            let error = receiver.ended().and_then(|ended| ended.error.clone()).unwrap();
+            assert_eq!(error.contains("version"), is_told, "{error}");
+        }
+    }
+
     fn hear(receiver: &mut Receiver, number: u64, message: &Message<'_>) {
         let mut datagram = Vec::new();
         message.write(SessionId([0; 16]), DatagramNumber(number), &mut datagram);
