@@ -82,6 +82,8 @@ pub(super) struct Membership {
     sender_heard: Time,
     /// How many more of them have come from elsewhere since.
     elsewhere: u32,
+    /// The receiver takes part in sessions until it is stopped.
+    repeats: bool,
     seal: Seal,
     opener: Opener,
     sealer: Sealer,
@@ -205,6 +207,7 @@ impl Membership {
             sender,
             sender_heard: now,
             elsewhere: 0,
+            repeats: config.repeats,
             sealer: seal.sealer(session, Party::Receiver(config.id)),
             seal,
             opener,
