@@ -314,6 +314,7 @@ impl Endpoint for Receiver {
             if !member.listens_to(from) {
                 return;
             }
+            member.note_heard(length);
             let content = member.open(datagram);
             let Some((header, message)) = content.and_then(|content| wire::parse(content).ok()) else {
                 return self.drop_malformed(from, length);
