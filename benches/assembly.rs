@@ -49,6 +49,7 @@ impl Session {
             name: Name::new("db2").expect("a name"),
             expect: None,
             over: Vec::new(),
+            repeats: false,
             seed: 1,
             start_timeout: None,
             peer_timeout: Duration::from_secs(10),

@@ -91,6 +91,7 @@
 //!         name: Name::new("db2").ok_or("no name")?,
 //!         expect: None,
 //!         over: Vec::new(),
+//!         repeats: false,
 //!         seed: 2,
 //!         start_timeout: None,
 //!         peer_timeout: Duration::from_secs(10),

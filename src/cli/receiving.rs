@@ -271,7 +271,8 @@ impl<'a> Work<'a> {
                 self.is_full = false;
             }
             Ok(()) => {}
-            Err(failure) if config.repeat && session.is_none() => {
+            // A sender that counts on this receiver has to be told; nobody else can end a service.
+            Err(failure) if config.repeat && !self.receiver.is_admitted() => {
                 if !was_full {
                     tracing::warn!("{failure}; no session until then");
                 }
@@ -489,6 +490,7 @@ fn receiver_config(
         socket_buffer: receive_buffer / 3 * 2,
         accept,
         over: over.iter().copied().collect(),
+        repeats: config.repeat,
     })
 }
 

@@ -42,6 +42,7 @@ pub(super) fn receiver_config(scenario: &Scenario, index: usize) -> receiver::Co
         name: name(&plan.name),
         expect: None,
         over: Vec::new(),
+        repeats: false,
         seed: scenario.seed.wrapping_mul(31).wrapping_add(index as u64),
         start_timeout: scenario.start_timeout,
         peer_timeout: plan.peer_timeout.unwrap_or(scenario.peer_timeout),

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use mcast::exit::Exit;
+use mcast::seal::TRAILER_LEN;
 use mcast::session::Rate;
 use mcast::sim::{History, Hostile, PlayedBack, Scenario, seeds};
 use mcast::wire::{
-    Abort, AbortReason, Announce, BlockNumber, DatagramNumber, Join, Kind, Label, Message, Name, Needs,
-    Phase, ReceiverId, Report, SessionId, Text,
+    Abort, AbortReason, Announce, BlockNumber, DatagramNumber, Entries, Join, Kind, Label, Message, Name,
+    Needs, Phase, ReceiverId, Report, Roster, SessionId, Standing, Status, Text,
 };
 
 use crate::{all_complete, exits};
@@ -88,6 +89,53 @@ fn who_was_never_admitted_leaves_no_session_of_a_stranger() {
     assert_eq!(history.receivers[0].exit, Some(Exit::Aborted), "{:?}", history.receivers[0].error);
     let kinds: Vec<_> = history.to_strangers.iter().map(|datagram| datagram.bytes[1]).collect();
     assert!(kinds.contains(&(Kind::Join as u8)) && !kinds.contains(&(Kind::Leave as u8)), "{kinds:?}");
+}
+
+/// Fault 67: a stranger invents a session in the name of a host that has asked for nothing, admits the receiver, and asks
+/// for a full report with each of his small datagrams.
+#[test]
+fn receiver_without_a_key_sends_three_times_what_it_has_heard_at_most() {
+    let mut scenario = Scenario::new(67, 1, 1_000);
+    scenario.sender_killed = Some(Duration::ZERO);
+    let announce = Announce {
+        phase: Phase::Waiting,
+        block_symbols: 1,
+        symbol_size: 64,
+        join_spread: Duration::ZERO,
+        peer_timeout: Duration::from_secs(10),
+        age: Duration::ZERO,
+        grtt: Duration::ZERO,
+        group_size: 1,
+        echo: ReceiverId(0),
+        label: Label::new("stranger").expect("a label"),
+        name: None,
+    };
+    let says = |at, number, message: &Message<'_>| {
+        let mut content = Vec::new();
+        message.write(SessionId([0; 16]), DatagramNumber(number), &mut content);
+        Hostile { at: Duration::from_millis(at), to: 1, from: None, content }
+    };
+    let entries = [(ReceiverId(0x1000), Standing::Admitted)];
+    scenario.hostile = vec![
+        says(10, 0, &Message::Announce(announce)),
+        says(30, 1, &Message::Roster(Roster { entries: Entries::Given(&entries) })),
+    ];
+    scenario.hostile.extend((2..2_000).map(|number| {
+        let status = Status {
+            next_block: BlockNumber(number),
+            released: BlockNumber(0),
+            grtt: Duration::ZERO,
+            group_size: 1,
+        };
+        says(40 + number, number, &Message::KeepAlive(status))
+    }));
+    let heard: usize = scenario.hostile.iter().map(|datagram| datagram.content.len() + TRAILER_LEN).sum();
+    let history = scenario.run();
+    let said: usize = history.to_strangers.iter().map(|datagram| datagram.bytes.len()).sum();
+    assert!(said <= heard * 3, "{said} bytes for {heard}");
+    // It speaks all the same, and with needs in its reports.
+    assert!(said > heard * 2, "{said} bytes for {heard}");
+    assert_eq!(history.receivers[0].exit, Some(Exit::PeerLost), "{:?}", history.receivers[0].error);
 }
 
 /// Four receivers on a line of 200 Mbit/s, of which the last may ask for everything, and how long the others took.

@@ -47,6 +47,7 @@ pub(crate) fn member(blocks: usize) -> Receiver {
             name: Name::new("db2").unwrap(),
             expect: None,
             over: Vec::new(),
+            repeats: false,
             seed: 1,
             start_timeout: None,
             peer_timeout: Duration::from_secs(10),

@@ -77,12 +77,16 @@ impl Assembly {
     /// After more symbols of another length, it was the first ones of the block that lied.
     const MOST_CONTRADICTIONS: u8 = 3;
 
+    /// Bytes of the buffer that the smallest block takes: it is as much work to keep an account of a small one as of a large
+    /// one, and a sender chooses how small they are.
+    const LEAST: usize = 512;
+
     /// `buffer` bytes hold the blocks, at least two of them; they have the shape of the sender's batches.
     ///
     /// `None` if they do not fit.
     pub(super) fn new(layout: Layout, block_symbols: u8, buffer: usize) -> Option<Self> {
         let block = layout.stride() * usize::from(block_symbols);
-        let window = buffer / block.max(1);
+        let window = buffer / block.max(Self::LEAST);
         (window >= 2).then(|| Self {
             layout,
             block_symbols,
@@ -350,6 +354,14 @@ mod tests {
     use super::*;
     use crate::session::layout;
 
+    #[test]
+    fn smallest_blocks_take_no_more_memory_than_the_buffer() {
+        let block = layout(64).stride();
+        let assembly = Assembly::new(layout(64), 1, 1 << 20).expect("fits");
+        let account = size_of::<Slot>() * 2 + size_of::<Partial>();
+        assert!(assembly.window * (block + account) <= 1 << 20, "{block} and {account} bytes");
+    }
+
     fn symbol(block: u64, index: u8, payload: &[u8], block_len: u32) -> Symbol<'_> {
         Symbol { substream: 0, symbol: index, block_len, block: BlockNumber(block), payload }
     }
@@ -394,7 +406,7 @@ mod tests {
 
     #[test]
     fn what_contradicts_its_block_or_lies_beyond_the_window_changes_nothing() {
-        let mut assembly = Assembly::new(layout(64), 2, 1_024).expect("fits");
+        let mut assembly = Assembly::new(layout(64), 2, 4 * Assembly::LEAST).expect("fits");
         let window = assembly.window() as u64;
         let full = [0; 64];
         for (bad, kind) in [
@@ -423,7 +435,7 @@ mod tests {
 
     #[test]
     fn blocks_in_the_sink_take_up_the_window_until_they_come_back() {
-        let mut assembly = Assembly::new(layout(64), 1, 4 * layout(64).stride()).expect("fits");
+        let mut assembly = Assembly::new(layout(64), 1, 4 * Assembly::LEAST).expect("fits");
         let full = [0; 64];
         let send = |assembly: &mut Assembly, block| {
             assembly.handle_symbol(Kind::Source, &symbol(block, 0, &full, 64))

@@ -16,6 +16,9 @@ pub struct Config {
     pub expect: Option<Label>,
     /// Sessions that are not joined: what this receiver has to do with them is over.
     pub over: Vec<SessionId>,
+    /// The receiver takes part in sessions until it is stopped: one that is aborted before it has admitted this receiver
+    /// does not end it.
+    pub repeats: bool,
     /// For jitter.
     pub seed: u64,
     /// Time after launch at which to give up waiting for a session to start; `None`: never.

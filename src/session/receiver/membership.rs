@@ -1,5 +1,6 @@
 //! One session, from the join to the last confirmation.
 
+mod allowance;
 mod feedback;
 mod hearing;
 mod landed;
@@ -10,6 +11,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use self::allowance::Allowance;
 pub(super) use self::landed::Spilled;
 use self::reporting::Reporting;
 use super::super::number_window::NumberWindow;
@@ -82,6 +84,10 @@ pub(super) struct Membership {
     sender_heard: Time,
     /// How many more of them have come from elsewhere since.
     elsewhere: u32,
+    /// Bytes that may be sent to that address while no key shows that it is the sender's.
+    allowance: Allowance,
+    /// The receiver takes part in sessions until it is stopped.
+    repeats: bool,
     seal: Seal,
     opener: Opener,
     sealer: Sealer,
@@ -205,6 +211,8 @@ impl Membership {
             sender,
             sender_heard: now,
             elsewhere: 0,
+            allowance: Allowance::new(Announce::LEN + seal.trailer_len()),
+            repeats: config.repeats,
             sealer: seal.sealer(session, Party::Receiver(config.id)),
             seal,
             opener,
@@ -298,6 +306,11 @@ impl Membership {
     /// Whether what comes from there may be the sender's: with a key, the tag decides.
     pub(super) fn listens_to(&self, from: SocketAddr) -> bool {
         self.has_key() || from == self.sender
+    }
+
+    /// A datagram of the sender, or what bears its address, was so long.
+    pub(super) const fn note_heard(&mut self, bytes: usize) {
+        self.allowance.note_heard(bytes);
     }
 
     /// Header and body of what the sender has sealed.

@@ -246,6 +246,14 @@ impl Receiver {
         }
     }
 
+    /// Whether a sender counts on this receiver.
+    pub const fn is_admitted(&self) -> bool {
+        match &self.state {
+            State::Member(member) => member.was_admitted(),
+            State::Searching | State::Ended(_) => false,
+        }
+    }
+
     /// For how long nothing has been heard from the sender; `None` where nobody waits for it.
     pub fn silence(&self, now: Time) -> Option<Duration> {
         match &self.state {
@@ -276,7 +284,7 @@ impl Receiver {
             membership::Verdict::Stay => {}
             membership::Verdict::SearchOn => {
                 if self.lines.show() {
-                    tracing::info!(sender = %member.sender(), "the sender fell silent before the start, searching on");
+                    tracing::info!(sender = %member.sender(), "the sender has gone before the start, searching on");
                 }
                 self.hinted.silent = Some(member.sender());
                 self.leave_session();
@@ -306,6 +314,7 @@ impl Endpoint for Receiver {
             if !member.listens_to(from) {
                 return;
             }
+            member.note_heard(length);
             let content = member.open(datagram);
             let Some((header, message)) = content.and_then(|content| wire::parse(content).ok()) else {
                 return self.drop_malformed(from, length);
@@ -391,7 +400,7 @@ impl Endpoint for Receiver {
 mod tests {
     use super::*;
     use crate::seal::{self, Accept};
-    use crate::wire::{Announce, Message, Name, Phase, ReceiverId, Status};
+    use crate::wire::{Abort, AbortReason, Announce, Message, Name, Phase, ReceiverId, Status, Text};
 
     const SENDER: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 0, 1);
 
@@ -401,6 +410,7 @@ mod tests {
             name: Name::new("db2").unwrap(),
             expect: None,
             over: Vec::new(),
+            repeats: false,
             seed: 0,
             start_timeout: None,
             peer_timeout: Duration::from_secs(10),
@@ -423,6 +433,40 @@ mod tests {
             echo: ReceiverId(0),
             label: Label::new("x").unwrap(),
             name: None,
+        }
+    }
+
+    #[test]
+    fn abort_of_a_session_that_has_not_admitted_it_ends_no_service() {
+        let abort = Abort { reason: AbortReason::Stopped, text: Text::truncated("stopped") };
+        for repeats in [false, true] {
+            let mut receiver = Receiver::new(Config { repeats, ..config() }, Time::ZERO);
+            for pair in 0..100 {
+                hear(&mut receiver, pair * 2, &Message::Announce(announce(Duration::ZERO)));
+                hear(&mut receiver, pair * 2 + 1, &Message::Abort(abort));
+            }
+            let exit = receiver.ended().map(|ended| ended.exit);
+            assert_eq!(exit, (!repeats).then_some(Exit::Aborted));
+            assert_eq!(receiver.summary().is_none(), repeats);
+        }
+    }
+
+    #[test]
+    fn other_version_is_no_reason_to_fail_with_a_key() {
+        let key = crate::seal::GroupKey::new(&crate::seal::Secret::new([1; crate::seal::KEY_LEN]));
+        for (accept, is_told) in [(Accept::Crc, true), (Accept::Aead(vec![key]), false)] {
+            let start_timeout = Some(Duration::from_secs(1));
+            let mut receiver = Receiver::new(Config { accept, start_timeout, ..config() }, Time::ZERO);
+            let mut datagram = Vec::new();
+            let announce = Message::Announce(announce(Duration::ZERO));
+            announce.write(SessionId([0; 16]), DatagramNumber(0), &mut datagram);
+            datagram[0] = wire::VERSION + 1;
+            seal::seal_appended(&mut datagram, 0);
+            let origin = Origin::just(Time::ZERO, (SENDER, 7767).into());
+            receiver.handle_datagram(Time::ZERO, origin, &mut datagram);
+            receiver.handle_timeout(Time::ZERO + Duration::from_secs(1));
+            let error = receiver.ended().and_then(|ended| ended.error.clone()).unwrap();
+            assert_eq!(error.contains("version"), is_told, "{error}");
         }
     }
 

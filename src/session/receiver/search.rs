@@ -223,7 +223,8 @@ impl Receiver {
             (Hints { buffer: true, .. }, _) => {
                 "the stream's coding blocks do not fit into --buffer; raise it".to_owned()
             }
-            (Hints { version: true, .. }, _) => {
+            // With a key, nothing shows that it was a sender of this group.
+            (Hints { version: true, .. }, _) if matches!(self.config.accept, Accept::Crc) => {
                 "a sender was heard that speaks another version of the protocol; use the same mcast on all hosts"
                     .to_owned()
             }
@@ -245,7 +246,11 @@ impl Receiver {
             && seal::open(datagram).is_some()
             && !std::mem::replace(&mut self.hinted.version, true)
         {
-            tracing::warn!(%from, "a sender speaks another version of the protocol; use the same mcast on all hosts");
+            if matches!(self.config.accept, Accept::Crc) {
+                tracing::warn!(%from, "a sender speaks another version of the protocol; use the same mcast on all hosts");
+            } else {
+                tracing::warn!(%from, "a datagram of another version of the protocol was heard, which no key vouches for");
+            }
         }
     }
 

@@ -38,7 +38,7 @@ impl Sender {
             }
             return;
         };
-        if !self.config.start.admits(join.name.as_str(), self.members.names(), MAX_RECEIVERS) {
+        if !self.config.start.admits(join.name.as_str(), self.members.joined(), MAX_RECEIVERS) {
             self.refuse(now, join, Standing::RefusedFull);
             return;
         }

@@ -9,6 +9,7 @@ use super::super::pacer::Rate;
 use super::super::path::{Common, Path};
 use super::budget::RepairBudget;
 use super::least::Least;
+use super::start_window::Joined;
 use crate::session::ceiling::{savings, spacing};
 use crate::time::Time;
 use crate::wire::{BlockNumber, DatagramNumber, Join, Outcome, ReceiverId, Standing};
@@ -133,6 +134,8 @@ impl MemberState {
 #[derive(Debug, Default)]
 pub(super) struct Members {
     by_id: BTreeMap<ReceiverId, Member>,
+    /// Their names.
+    joined: Joined,
     /// Members that may have changed since; each is in `by_id`, or was.
     touched: Vec<ReceiverId>,
     /// Slots of members that were removed.
@@ -175,6 +178,7 @@ impl Members {
         self.patience = Some(self.patience.map_or(join.peer_timeout, |least| least.min(join.peer_timeout)));
         let slot = self.free_slots.pop().unwrap_or(self.by_id.len());
         self.touched.push(join.receiver);
+        self.joined.add(join.name.as_str());
         self.by_id.insert(
             join.receiver,
             Member {
@@ -214,6 +218,7 @@ impl Members {
 
     pub(super) fn remove(&mut self, id: ReceiverId) {
         let Some(member) = self.by_id.remove(&id) else { return };
+        self.joined.remove(&member.name);
         self.alive -= usize::from(member.counted);
         self.receiving -= usize::from(member.receiving);
         self.forget(member.slot);
@@ -247,8 +252,8 @@ impl Members {
         self.by_id.values_mut()
     }
 
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> + Clone {
-        self.by_id.values().map(|member| member.name.as_str())
+    pub(super) const fn joined(&self) -> &Joined {
+        &self.joined
     }
 
     pub(super) fn len(&self) -> usize {

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 pub use config::Config;
 pub use members::{Member, MemberState};
-pub use start_window::{StartRules, Verdict};
+pub use start_window::{Joined, StartRules, Verdict};
 
 use self::members::Members;
 use self::parity::Parity;
@@ -377,7 +377,7 @@ impl Sender {
 
     fn check_start(&mut self, now: Time) {
         let State::Waiting { first_join } = self.state else { return };
-        if self.config.start.evaluate(now, first_join, self.members.names()) == Verdict::Start {
+        if self.config.start.evaluate(now, first_join, self.members.joined()) == Verdict::Start {
             tracing::info!(receivers = self.members.len(), "session starts");
             self.started = Some(now);
             self.members.start(self.next_number);
@@ -397,7 +397,7 @@ impl Sender {
         if too_late && let Some(error) = self.source_failure.take() {
             self.abort(now, AbortReason::SourceFailed, Exit::SourceFailed, error);
         } else if too_late {
-            let missing: Vec<_> = self.config.start.missing(self.members.names()).collect();
+            let missing: Vec<_> = self.config.start.missing(self.members.joined()).collect();
             let mut error = format!(
                 "no start within --start-timeout: {} of {} receivers had joined",
                 self.members.len(),
@@ -551,7 +551,7 @@ impl Sender {
         let death = self.members.next_death(self.patience());
         let own = match &self.state {
             State::Waiting { first_join } => {
-                let start = match self.config.start.evaluate(Time::ZERO, *first_join, self.members.names()) {
+                let start = match self.config.start.evaluate(Time::ZERO, *first_join, self.members.joined()) {
                     Verdict::Wait(at) => at,
                     Verdict::Start => Some(Time::ZERO),
                 };

@@ -26,6 +26,8 @@ pub(super) struct Parity {
     raised_by: Option<ReceiverId>,
     /// Blocks of which somebody may still need more, in order; those that the sender holds, at most.
     open: VecDeque<Open>,
+    /// The number of blocks at the front that have all shown something.
+    judged: usize,
 }
 
 #[derive(Debug)]
@@ -67,6 +69,7 @@ impl Parity {
             short: 0,
             raised_by: None,
             open: VecDeque::new(),
+            judged: 0,
         }
     }
 
@@ -92,9 +95,11 @@ impl Parity {
         let unasked = open.unasked;
         // Needs are told in order, so what came before had enough. To wait until that is certain would, until then, let
         // the few that fall short speak for all.
-        for before in 0..at {
+        for before in self.judged..at {
             self.handle_enough(before);
         }
+        let is_judged = |open: &Open| open.shown != Shown::Nothing;
+        self.judged += self.open.iter().skip(self.judged).take_while(|open| is_judged(open)).count();
         // What was sent at a lower level has nothing to say about this one.
         if unasked < self.level as usize {
             return;
@@ -112,6 +117,7 @@ impl Parity {
         {
             self.handle_enough(0);
             self.open.pop_front();
+            self.judged = self.judged.saturating_sub(1);
         }
     }
 

@@ -1,5 +1,6 @@
 //! When a session starts: the rules of `--min-receivers`, `--max-receivers`, `--require`, `--min-wait`, `--max-wait`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::time::Time;
@@ -32,16 +33,40 @@ pub enum Verdict {
     Wait(Option<Time>),
 }
 
+/// The receivers that have joined, by their names. Several may bear the same one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Joined {
+    by_name: BTreeMap<String, u32>,
+    count: u32,
+}
+
+impl Joined {
+    /// A receiver of this name has joined.
+    pub fn add(&mut self, name: &str) {
+        *self.by_name.entry(name.to_owned()).or_default() += 1;
+        self.count += 1;
+    }
+
+    /// One that has joined is gone.
+    pub fn remove(&mut self, name: &str) {
+        let Some(count) = self.by_name.get_mut(name) else { return };
+        *count -= 1;
+        self.count -= 1;
+        if *count == 0 {
+            self.by_name.remove(name);
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+}
+
 impl StartRules {
     /// Applies the rules to those who have joined; `first_join` is t0.
-    pub fn evaluate<'a>(
-        &'a self,
-        now: Time,
-        first_join: Option<Time>,
-        joined: impl Iterator<Item = &'a str> + Clone,
-    ) -> Verdict {
+    pub fn evaluate(&self, now: Time, first_join: Option<Time>, joined: &Joined) -> Verdict {
         let Some(first_join) = first_join else { return Verdict::Wait(None) };
-        let count = u32::try_from(joined.clone().count()).unwrap_or(u32::MAX);
+        let count = joined.count;
         if count == 0 {
             return Verdict::Wait(None);
         }
@@ -60,35 +85,24 @@ impl StartRules {
     }
 
     /// Required names that have not joined.
-    pub fn missing<'a>(
-        &'a self,
-        joined: impl Iterator<Item = &'a str> + Clone,
-    ) -> impl Iterator<Item = &'a str> {
-        self.require.iter().map(String::as_str).filter(move |name| joined.clone().all(|other| other != *name))
+    pub fn missing<'a>(&'a self, joined: &'a Joined) -> impl Iterator<Item = &'a str> {
+        self.require.iter().map(String::as_str).filter(|name| !joined.has(name))
     }
 
     /// Whether a receiver of this name may still be admitted: of `max_receivers`, or of the `places` that there are at
     /// all, those that required names need are kept for them.
-    pub fn admits<'a>(
-        &self,
-        name: &str,
-        joined: impl Iterator<Item = &'a str> + Clone,
-        places: usize,
-    ) -> bool {
+    pub fn admits(&self, name: &str, joined: &Joined, places: usize) -> bool {
         let places = u32::try_from(places).unwrap_or(u32::MAX);
         let max = self.max_receivers.map_or(places, |max| max.min(places));
-        let count = u32::try_from(joined.clone().count()).unwrap_or(u32::MAX);
-        if count >= max {
+        if joined.count >= max {
             return false;
         }
-        let absent =
-            self.require.iter().filter(|required| joined.clone().all(|other| other != required.as_str()));
         let (mut reserved, mut is_reserved) = (0_u32, false);
-        for required in absent {
+        for required in self.missing(joined) {
             reserved = reserved.saturating_add(1);
             is_reserved |= required == name;
         }
-        let free = max.saturating_sub(count);
+        let free = max.saturating_sub(joined.count);
         if is_reserved { free > 0 } else { free > reserved }
     }
 }
@@ -115,8 +129,28 @@ mod tests {
         }
     }
 
-    fn verdict(rules: &StartRules, now: u64, joined: &[&str]) -> Verdict {
-        rules.evaluate(at(now), (!joined.is_empty()).then(|| at(10)), joined.iter().copied())
+    fn joined(names: &[&str]) -> Joined {
+        let mut joined = Joined::default();
+        names.iter().for_each(|name| joined.add(name));
+        joined
+    }
+
+    fn verdict(rules: &StartRules, now: u64, names: &[&str]) -> Verdict {
+        rules.evaluate(at(now), (!names.is_empty()).then(|| at(10)), &joined(names))
+    }
+
+    #[test]
+    fn name_is_absent_once_all_who_bear_it_are_gone() {
+        let rules = StartRules { require: vec!["db2".into()], ..rules() };
+        let mut joined = joined(&["db2", "a", "db2"]);
+        joined.remove("nobody");
+        joined.remove("db2");
+        assert_eq!(rules.missing(&joined).count(), 0);
+        joined.remove("db2");
+        assert_eq!(rules.missing(&joined).collect::<Vec<_>>(), ["db2"]);
+        joined.remove("db2");
+        joined.remove("a");
+        assert_eq!(joined, Joined::default());
     }
 
     #[test]
@@ -158,10 +192,10 @@ mod tests {
     fn required_names_keep_their_places() {
         let rules = StartRules { require: vec!["db2".into()], max_receivers: Some(2), ..rules() };
         for rules in [&rules, &StartRules { max_receivers: None, ..rules.clone() }] {
-            assert!(rules.admits("a", [].into_iter(), 2));
-            assert!(!rules.admits("b", ["a"].into_iter(), 2));
-            assert!(rules.admits("db2", ["a"].into_iter(), 2));
-            assert!(!rules.admits("db2", ["a", "db2"].into_iter(), 2));
+            assert!(rules.admits("a", &joined(&[]), 2));
+            assert!(!rules.admits("b", &joined(&["a"]), 2));
+            assert!(rules.admits("db2", &joined(&["a"]), 2));
+            assert!(!rules.admits("db2", &joined(&["a", "db2"]), 2));
         }
     }
 }

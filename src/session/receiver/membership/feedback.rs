@@ -36,6 +36,10 @@ impl Membership {
 
     /// When a report is due.
     fn report_due(&self) -> Time {
+        if self.allowance() < Report::FIXED_LEN + self.seal.trailer_len() {
+            // The sender's next datagram makes room for a report.
+            return Time::NEVER;
+        }
         let room = self.taken_at.filter(|_| self.has_stopped_the_sender());
         self.reporting.due(self.group_size, self.heartbeat, room.map(|taken| taken + Self::TAKEN_DELAY))
     }
@@ -49,15 +53,21 @@ impl Membership {
         if !self.prepared {
             self.prepare(now);
         }
-        self.prepared.then_some(self.scratch.as_slice())
+        self.is_prepared().then_some(self.scratch.as_slice())
     }
 
     /// Whether a datagram waits for room in the network.
-    pub(in crate::session::receiver) const fn is_prepared(&self) -> bool {
-        self.prepared
+    pub(in crate::session::receiver) fn is_prepared(&self) -> bool {
+        self.prepared && self.scratch.len() <= self.allowance()
+    }
+
+    /// Bytes that may be sent to the sender now. With a key, nobody is admitted to a session that another has invented.
+    fn allowance(&self) -> usize {
+        if self.has_key() { usize::MAX } else { self.allowance.left() }
     }
 
     pub(in crate::session::receiver) fn handle_transmitted(&mut self) {
+        self.allowance.note_said(self.scratch.len());
         self.prepared = false;
     }
 
@@ -142,7 +152,7 @@ impl Membership {
     fn prepare_report(&mut self, now: Time) {
         let settled = self.horizon.settled();
         let mut needs = std::mem::take(&mut self.needs);
-        let room = CONTROL - self.seal.trailer_len() - Report::FIXED_LEN;
+        let room = CONTROL.min(self.allowance()).saturating_sub(self.seal.trailer_len() + Report::FIXED_LEN);
         self.assembly.needs(settled.block, room, &mut needs);
         if !needs.is_empty() {
             self.nacks += 1;
@@ -197,7 +207,8 @@ impl Membership {
         self.horizon.highest().plus(1).0.saturating_sub(self.first_number.0).saturating_sub(self.arrived)
     }
 
-    /// When something is to be sent; never while something waits for room in the network.
+    /// When something is to be sent; never while something waits for room in the network, or for the
+    /// allowance.
     pub(super) fn transmit_due(&self) -> Time {
         match &self.step {
             _ if self.prepared => Time::NEVER,

@@ -275,8 +275,10 @@ impl Membership {
 
     /// The sender has aborted, and is there.
     fn end_by_abort(&mut self, now: Time, reason: AbortReason, text: &str) {
-        if reason == AbortReason::GroupTaken && self.started.is_none() {
-            // The sender has made way for another one, which is the one to join.
+        // Either the sender has made way for another one, which is the one to join; or it knows of no receiver here, and
+        // anyone may have said so to a service.
+        let is_no_end = reason == AbortReason::GroupTaken || self.repeats && !self.admitted;
+        if is_no_end && self.started.is_none() {
             self.step = Step::Abandoned;
             return;
         }

@@ -44,6 +44,7 @@ impl Membership {
         stats.datagrams += count;
         stats.source_symbols += count;
         stats.bytes += run.bytes as u64;
+        self.note_heard(run.bytes);
         self.last_heard = now;
         self.unreachable = None;
         self.first_number = self.first_number.min(run.number);
