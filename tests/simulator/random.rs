@@ -112,7 +112,8 @@ pub(crate) fn random_scenario(seed: u64) -> Scenario {
         receiver.clock = Duration::from_secs(hours * 3_600);
         receiver.launched = if rng.u8(0..4) == 0 { moment(&mut rng) } else { Duration::ZERO };
         let block = (usize::from(scenario.symbol_size) + 56) * usize::from(scenario.block_symbols);
-        receiver.buffer = block * rng.usize(2..30);
+        // The smallest block counts for 512 bytes of the buffer.
+        receiver.buffer = block.max(512) * rng.usize(2..30);
         receiver.socket_buffer = rng.usize(20_000..500_000);
         receiver.leaf = link(&mut rng);
         receiver.leaf_back = link(&mut rng);
