@@ -36,8 +36,10 @@ pub(super) struct Held {
     pub(super) label: Option<String>,
     /// Not tentative, and no other host was found to have it.
     pub(super) usable: bool,
-    /// Another address is better for what is new: this one was renumbered.
+    /// Another address is better for what is new: this one was renumbered, or its time is over.
     pub(super) deprecated: bool,
+    /// A privacy address (RFC 8981): the host makes another one every day, and keeps the old ones for a week.
+    pub(super) temporary: bool,
 }
 
 /// Where datagrams to a destination leave.
@@ -236,15 +238,17 @@ fn held(kind: u16, message: &[u8]) -> Option<Held> {
         Some(IpAddr::V4(broadcast)) if !broadcast.is_unspecified() => Some(broadcast),
         _ => None,
     };
+    // Where a link has two ends, the other attribute is the address of the other end.
+    let address = local.or(address)?;
     Some(Held {
         link,
-        // Where a link has two ends, the other attribute is the address of the other end.
-        address: local.or(address)?,
+        address,
         broadcast,
         label,
         usable: flags & IFA_F_DADFAILED == 0
             && (flags & IFA_F_TENTATIVE == 0 || flags & IFA_F_OPTIMISTIC != 0),
         deprecated: flags & IFA_F_DEPRECATED != 0,
+        temporary: address.is_ipv6() && flags & IFA_F_TEMPORARY != 0,
     })
 }
 
@@ -327,6 +331,7 @@ const IFA_LOCAL: u16 = 2;
 const IFA_LABEL: u16 = 3;
 const IFA_BROADCAST: u16 = 4;
 const IFA_FLAGS: u16 = 8;
+const IFA_F_TEMPORARY: u32 = 0x01;
 const IFA_F_OPTIMISTIC: u32 = 0x04;
 const IFA_F_DADFAILED: u32 = 0x08;
 const IFA_F_DEPRECATED: u32 = 0x20;

@@ -55,13 +55,14 @@ impl Venue {
         Ok(Self { interface, destination, port, broadcast })
     }
 
-    /// Interface, address and destination are the same; what they carry may be another.
-    pub fn is_same_place(&self, other: &Self) -> bool {
-        let place = |venue: &Self| {
-            let interface = &venue.interface;
-            (interface.name.clone(), interface.index, interface.address, venue.target())
-        };
-        place(self) == place(other)
+    /// Whether a session can still take place here: the interface is up and has its address, whatever else there is.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn still_stands(&self) -> Result<bool, Error> {
+        let broadcast = self.broadcast.then_some(self.destination);
+        Ok(self.interface.still_stands(broadcast)?
+            && (self.broadcast || self.interface.reaches(self.destination)))
     }
 
     /// Where datagrams to all receivers go.
@@ -346,7 +347,7 @@ const WANTED_SEND_BUFFER: usize = 393_216;
 const GRANTED_SEND_BUFFER: usize = 212_992;
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use std::process::Command;
     use std::time::Duration;
 
@@ -356,7 +357,7 @@ pub(super) mod tests {
     use crate::net::wake::{Sleeper, Watch};
     use crate::net::{Arrivals, Trouble};
 
-    pub(in crate::net) const GROUP_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 255, 77, 1));
+    pub(crate) const GROUP_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 255, 77, 1));
 
     fn on_loopback(group: IpAddr, port: u16) -> Venue {
         Venue::choose(Some("lo"), group, port, false).unwrap()
@@ -502,13 +503,13 @@ pub(super) mod tests {
         });
     }
 
-    pub(in crate::net) fn run(command: &str) {
+    pub(crate) fn run(command: &str) {
         assert!(Command::new("sh").args(["-c", command]).status().unwrap().success(), "{command}");
     }
 
     /// Runs the test of this name in a network namespace of its own, which has `lo` with a multicast route for IPv6 and
     /// the veth pair `veth-a` (10.77.0.1/24, MTU 1400) and `veth-b`.
-    pub(in crate::net) fn in_a_namespace(name: &str, test: impl FnOnce()) {
+    pub(crate) fn in_a_namespace(name: &str, test: impl FnOnce()) {
         const INSIDE: &str = "MCAST_TEST_INSIDE_NAMESPACE";
         if std::env::var_os(INSIDE).is_some() {
             return test();
