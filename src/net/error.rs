@@ -134,7 +134,14 @@ impl Error {
             Self::FamilyMismatch { .. } | Self::AddressInUse { .. } => false,
             Self::System { source, .. } => matches!(
                 Errno::from_io_error(source),
-                Some(Errno::ADDRNOTAVAIL | Errno::NODEV | Errno::NXIO | Errno::NETDOWN | Errno::NETUNREACH)
+                Some(
+                    Errno::BUSY
+                        | Errno::ADDRNOTAVAIL
+                        | Errno::NODEV
+                        | Errno::NXIO
+                        | Errno::NETDOWN
+                        | Errno::NETUNREACH
+                )
             ),
         }
     }
