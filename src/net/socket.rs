@@ -6,7 +6,8 @@
 //! receiver  group    group:PORT                        hears the sender
 //!           peer     interface:0 ◀──▶ sender:PORT      answers; without a key connected, so that the kernel tells of
 //!                                                      a sender that is gone
-//!           seek     interface:0 ──▶ group:PORT        asks for a sender, until one is found
+//!           seek     interface:0 ──▶ group:PORT        asks for a sender, until one is found; with a key, it also asks
+//!                                                      the host that announces a session whether it is there
 //! ```
 
 use std::io;
@@ -123,7 +124,8 @@ pub struct ReceiverSockets {
     pub group: BatchSocket,
     /// Answers the sender, once it is known.
     pub peer: Option<BatchSocket>,
-    /// Asks the group for a sender, as long as none is known.
+    /// Asks the group for a sender, as long as none is known, and asks single hosts, as long as none has proven to be one.
+    /// The answers go to the group.
     pub seek: Option<BatchSocket>,
     pub(super) venue: Venue,
     ttl: Option<u8>,
@@ -164,7 +166,9 @@ impl ReceiverSockets {
         let local = self.venue.interface.scoped(self.venue.interface.address, 0);
         bind(&socket, local)?;
         set_sending_through(&socket, &self.venue, self.ttl.unwrap_or(1))?;
-        Ok(self.seek.insert(finish(socket, local)?))
+        let seek = finish(socket, local)?;
+        stop_hearing(&seek);
+        Ok(self.seek.insert(seek))
     }
 
     /// Where everybody on the group is reached.
@@ -192,11 +196,15 @@ impl ReceiverSockets {
         self.seek = None;
         let peer = finish(socket, local)?;
         if !self.heeds_refusals {
-            // Any host can send there, and this program never reads it.
-            let _ = peer.socket().set_recv_buffer_size(0);
+            stop_hearing(&peer);
         }
         Ok(self.peer.insert(peer))
     }
+}
+
+/// Takes the receive buffer from a socket that this program never reads, and any host can send to.
+fn stop_hearing(socket: &BatchSocket) {
+    let _ = socket.socket().set_recv_buffer_size(0);
 }
 
 /// The sender's socket, which sends to the group and hears the receivers.
@@ -459,6 +467,15 @@ pub(crate) mod tests {
         sender.data.send(venue.target(), b"for this group", 100).unwrap();
         let heard: Vec<_> = collect(&receiver.group, 1).into_iter().map(|(_, bytes)| bytes).collect();
         assert_eq!(heard, [b"for this group".to_vec()]);
+    }
+
+    #[test]
+    fn socket_that_is_never_read_keeps_no_more_than_a_few_datagrams() {
+        let venue = on_loopback(GROUP_V4, 47113);
+        let mut sockets = ReceiverSockets::open(&venue, None, false).unwrap();
+        let seek = sockets.seek().unwrap().socket().recv_buffer_size().unwrap();
+        let peer = sockets.connect(venue.own()).unwrap().socket().recv_buffer_size().unwrap();
+        assert!(seek <= 4096 && peer <= 4096, "{seek} {peer}");
     }
 
     #[test]
