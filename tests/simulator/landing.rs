@@ -38,9 +38,9 @@ pub(crate) fn sealed(number: u64, message: &Message<'_>) -> Vec<u8> {
     datagram
 }
 
-/// A receiver with so many blocks that has been admitted.
+/// A receiver with so many blocks that has asked to be admitted.
 #[expect(clippy::unwrap_used, reason = "a helper of tests fails the test")]
-pub(crate) fn member(blocks: usize) -> Receiver {
+fn joining(blocks: usize) -> Receiver {
     let mut receiver = Receiver::new(
         receiver::Config {
             id: ID,
@@ -73,6 +73,12 @@ pub(crate) fn member(blocks: usize) -> Receiver {
     receiver.handle_timeout(Time::ZERO);
     assert!(receiver.poll_transmit(Time::ZERO).is_some(), "it joins");
     receiver.handle_transmitted(Time::ZERO);
+    receiver
+}
+
+/// A receiver with so many blocks that has been admitted.
+pub(crate) fn member(blocks: usize) -> Receiver {
+    let mut receiver = joining(blocks);
     let entries = [(ID, Standing::Admitted)];
     let roster = Message::Roster(Roster { entries: Entries::Given(&entries) });
     receiver.handle_datagram(Time::ZERO, origin(Time::ZERO), &mut sealed(1, &roster));
@@ -223,6 +229,13 @@ fn a_batch_in_place_and_its_datagrams_one_by_one_lead_to_the_same() {
         assert_eq!(counted[0], counted[1], "seed {seed}");
     }
     assert!(in_place > 500, "only {in_place} of the calls found a room");
+}
+
+#[test]
+fn sender_is_missed_only_once_it_has_named_its_receiver() {
+    let now = Time::ZERO + Duration::from_secs(5);
+    assert_eq!(joining(4).silence(now), None);
+    assert_eq!(member(4).silence(now), Some(Duration::from_secs(5)));
 }
 
 #[test]

@@ -246,11 +246,12 @@ impl Receiver {
         }
     }
 
-    /// For how long nothing has been heard from the sender; `None` where nobody waits for it.
+    /// For how long nothing has been heard from the sender; `None` where nobody waits for it, or the sender has never named
+    /// this receiver: then it may be a recording.
     pub fn silence(&self, now: Time) -> Option<Duration> {
         match &self.state {
-            State::Member(member) => member.silence(now),
-            State::Searching | State::Ended(_) => None,
+            State::Member(member) if member.was_admitted() => member.silence(now),
+            State::Member(_) | State::Searching | State::Ended(_) => None,
         }
     }
 
