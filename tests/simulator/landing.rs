@@ -135,9 +135,9 @@ fn arrivals(rng: &mut fastrand::Rng, mishap: f64) -> Vec<Vec<u8>> {
 /// Hands over as many of `datagrams` as GRO could at a time, in batches of up to `most` datagrams.
 fn land(receiver: &mut Receiver, now: Time, datagrams: &mut &[Vec<u8>], most: usize) -> bool {
     let mut landed = Vec::new();
-    for room in receiver.landing() {
+    for (number, room) in receiver.landing().into_iter().enumerate() {
         let Some(first) = datagrams.first() else { break };
-        let mut batch = Landed { origin: read_late(now), len: 0, segment: first.len() };
+        let mut batch = Landed { room: number, origin: read_late(now), len: 0, segment: first.len() };
         while let Some(datagram) = datagrams.first()
             && datagram.len() <= batch.segment
             && batch.len.is_multiple_of(batch.segment)
@@ -264,10 +264,12 @@ fn what_comes_from_a_stranger_does_not_stay_where_it_landed() {
         );
         let mut rooms = receiver.landing();
         rooms[0][..bytes.len()].copy_from_slice(bytes);
-        receiver.handle_landed(Time::ZERO, &[Landed { origin, len: bytes.len(), segment: bytes.len() }]);
+        receiver
+            .handle_landed(Time::ZERO, &[Landed { room: 0, origin, len: bytes.len(), segment: bytes.len() }]);
         assert!(receiver.poll_block().is_none());
         // Rooms that nobody has are nobody's fault.
-        receiver.handle_landed(Time::ZERO, &[Landed { origin, len: 5_000_000, segment: 0 }; 20]);
+        let of_no_room = |room| Landed { room, origin, len: 5_000_000, segment: 0 };
+        receiver.handle_landed(Time::ZERO, &[0, 1, 19, usize::MAX].map(of_no_room));
         receiver.handle_datagram(Time::ZERO, Origin::just(Time::ZERO, sender()), &mut right.clone());
         let block = receiver.poll_block().expect("complete");
         assert_eq!(block.payloads().collect::<Vec<_>>(), [&payload]);

@@ -337,8 +337,8 @@ impl Endpoint for Receiver {
     fn handle_landed(&mut self, now: Time, batches: &[Landed]) {
         let mut spilled = std::mem::take(&mut self.spilled);
         if let State::Member(member) = &mut self.state {
-            for (room, batch) in batches.iter().enumerate() {
-                member.handle_landed(now, room, batch, &mut self.stats, &mut spilled);
+            for batch in batches {
+                member.handle_landed(now, batch, &mut self.stats, &mut spilled);
             }
         }
         spilled.drain(|origin, datagram| self.handle_datagram(now, origin, datagram));
