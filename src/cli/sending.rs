@@ -65,7 +65,8 @@ impl Work {
             }
         };
         let waits_for_start = source.waits_for_start();
-        let place = Place::choose(&config.network, seal.key().is_some())?;
+        let mut place = Place::choose(&config.network, seal.key().is_some())?;
+        place.keep_room_for(largest_datagram(config, place.venue()));
         let venue = place.venue();
         let sockets = SenderSockets::open(venue, config.ttl)?;
         let machine = sender_config(config, seal, venue)?;
@@ -330,12 +331,17 @@ fn receiver_entry(member: &Member) -> ReceiverEntry {
     }
 }
 
+/// Bytes in an IP datagram that is as large as the operator or the interface allows.
+fn largest_datagram(config: &SendConfig, venue: &Venue) -> u32 {
+    config.mtu.map_or(venue.interface.mtu, u32::from).min(LARGEST_MTU)
+}
+
 fn sender_config(config: &SendConfig, seal: Seal, venue: &Venue) -> Result<sender::Config, Failure> {
     let label = Label::new(&config.label).ok_or_else(|| {
         Failure::usage(format!("--label {}: use letters, digits, dot, underscore, dash", config.label))
     })?;
     let overhead = if venue.target().is_ipv4() { 28 } else { 48 };
-    let mtu = config.mtu.map_or(venue.interface.mtu, u32::from).min(LARGEST_MTU);
+    let mtu = largest_datagram(config, venue);
     let around = overhead + (SYMBOL_HEADER_LEN + seal.trailer_len()) as u32;
     let symbol_size = mtu.saturating_sub(around) as u16;
     if symbol_size < Announce::MIN_SYMBOL_SIZE {

@@ -102,9 +102,12 @@ impl BatchSocket {
             };
             received.messages += filled;
             for (slice, meta) in slices.iter_mut().zip(&meta).take(filled) {
+                if self.is_of_another_interface(meta) {
+                    continue;
+                }
                 let bytes = slice.get_mut(..meta.len).unwrap_or_default();
                 let origin = arrivals.origin(meta.addr, meta.timestamp);
-                let is_welcome = self.is_welcome(meta);
+                let is_welcome = can_be_answered(meta.addr);
                 if bytes.is_empty() {
                     received.datagrams += 1;
                     each(origin, bytes);
@@ -146,22 +149,21 @@ impl BatchSocket {
             Err(error) if Trouble::of(&error) == Trouble::WouldBlock => 0,
             Err(error) => return Err(error),
         };
-        landed.extend(meta.iter().take(filled).map(|meta| Landed {
+        let filled_rooms = meta.iter().take(filled).enumerate();
+        let ours = filled_rooms.filter(|(_, meta)| !self.is_of_another_interface(meta));
+        landed.extend(ours.map(|(room, meta)| Landed {
+            room,
             origin: arrivals.origin(meta.addr, meta.timestamp),
-            len: if self.is_welcome(meta) { meta.len } else { 0 },
+            len: if can_be_answered(meta.addr) { meta.len } else { 0 },
             segment: meta.stride,
         }));
         let datagrams = landed.iter().map(|batch| batch.len.div_ceil(batch.segment.max(1)).max(1)).sum();
         Ok(Received { datagrams, messages: filled, more: filled == offered })
     }
 
-    /// Whether what came there is handed over.
-    fn is_welcome(&self, meta: &RecvMeta) -> bool {
-        let elsewhere = match (self.interface.get(), meta.interface_index) {
-            (Some(wanted), Some(index)) => wanted != index,
-            _ => false,
-        };
-        can_be_answered(meta.addr) && !elsewhere
+    /// Whether this came through an interface that is of no interest: no word of it is handed over.
+    fn is_of_another_interface(&self, meta: &RecvMeta) -> bool {
+        matches!((self.interface.get(), meta.interface_index), (Some(wanted), Some(index)) if wanted != index)
     }
 
     /// The socket itself, to set it up.
@@ -396,6 +398,35 @@ mod tests {
         }
         let expected = [(307, 100, 1), (100, 100, 2), (350, 100, 3), (350, 350, 4)];
         assert_eq!(found, expected.map(|(len, segment, byte)| (len, segment, vec![byte; len])));
+    }
+
+    #[test]
+    fn datagrams_of_another_interface_are_dropped_without_a_word() {
+        let [from, to] = [(); 2].map(|()| {
+            let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+            socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            BatchSocket::new(socket, 0).unwrap()
+        });
+        let (mut inbox, mut landed) = (Inbox::new(), Vec::new());
+        let mut memory = vec![0; 100];
+        let arrivals = Arrivals::just(Clock::start().now());
+        // On loopback, a datagram has arrived once it is sent. No interface has the number 0.
+        for (interface, expected) in [(0, 0), (1, 1)] {
+            to.confine(interface);
+            for landing in [false, true] {
+                from.send(to.local_address().unwrap(), &[1; 100], 100).unwrap();
+                let mut handed_over = 0;
+                let received = if landing {
+                    let received = to.receive_batches(vec![&mut memory], &arrivals, &mut landed).unwrap();
+                    handed_over = landed.len();
+                    received
+                } else {
+                    to.receive(&mut inbox, 1, &arrivals, |_, _| handed_over += 1).unwrap()
+                };
+                assert_eq!((handed_over, received.datagrams), (expected, expected), "{interface} {landing}");
+            }
+        }
     }
 
     #[test]

@@ -80,6 +80,26 @@ pub enum Error {
         /// Name of the interface.
         name: String,
     },
+    /// The place of a session that has started is not there any more.
+    #[error("interface {name} has lost the address {address}, which this session needs; give it back")]
+    Gone {
+        /// Name of the interface.
+        name: String,
+        /// The address.
+        address: IpAddr,
+    },
+    /// Another interface could be used, but the datagrams of this session are too large for it.
+    #[error(
+        "interface {name} carries {mtu} bytes a datagram, and this session needs {needed}; bring the old interface back, or start anew with --mtu {mtu}"
+    )]
+    TooNarrow {
+        /// Name of the interface.
+        name: String,
+        /// Bytes that it carries.
+        mtu: u32,
+        /// Bytes that the session needs.
+        needed: u32,
+    },
     /// Somebody else holds the port.
     #[error(
         "address {address} is in use; end the other program, or choose another port with -p (on all hosts)"
@@ -108,11 +128,20 @@ impl Error {
             | Self::NoRoute { .. }
             | Self::NoMulticast { .. }
             | Self::Unreachable { .. }
-            | Self::NoBroadcast { .. } => true,
+            | Self::NoBroadcast { .. }
+            | Self::Gone { .. }
+            | Self::TooNarrow { .. } => true,
             Self::FamilyMismatch { .. } | Self::AddressInUse { .. } => false,
             Self::System { source, .. } => matches!(
                 Errno::from_io_error(source),
-                Some(Errno::ADDRNOTAVAIL | Errno::NODEV | Errno::NXIO | Errno::NETDOWN | Errno::NETUNREACH)
+                Some(
+                    Errno::BUSY
+                        | Errno::ADDRNOTAVAIL
+                        | Errno::NODEV
+                        | Errno::NXIO
+                        | Errno::NETDOWN
+                        | Errno::NETUNREACH
+                )
             ),
         }
     }

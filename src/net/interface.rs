@@ -44,6 +44,27 @@ impl Interface {
         }
     }
 
+    /// Whether the kernel still has this interface, up and able to do what it could, with this address, and this
+    /// broadcast address. An address that the network is being renumbered away from has gone. A privacy address has not, as long as the kernel keeps it.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub(super) fn still_stands(&self, broadcast: Option<IpAddr>) -> Result<bool, Error> {
+        let known = Known::read().map_err(Error::system("cannot list the interfaces"))?;
+        let link = known.link(self.index).filter(|link| link.up && link.name == self.name);
+        let Some(link) = link.filter(|link| link.multicast == self.multicast) else { return Ok(false) };
+        let held = known.addresses.iter().any(|held| {
+            held.address == self.address
+                && (held.link == link.index || !needs_scope(self.address))
+                && held.usable
+                && (!held.deprecated || held.temporary)
+        });
+        let mut of_link = known.addresses.iter().filter(|held| held.link == link.index);
+        let has_broadcast =
+            |wanted| of_link.any(|held| held.broadcast.is_some_and(|other| IpAddr::V4(other) == wanted));
+        Ok(held && broadcast.is_none_or(has_broadcast))
+    }
+
     /// Datagrams to this group can leave through this interface. IPv4 needs no route for that, IPv6 does.
     pub(super) fn reaches(&self, group: IpAddr) -> bool {
         group.is_ipv4() || self.probe(group).is_some()

@@ -23,6 +23,8 @@ pub(super) struct GroupMembership {
     state: State,
     /// The last failure to join has been told.
     told: bool,
+    /// Silences of the sender that were told.
+    silences: u32,
 }
 
 #[derive(Debug)]
@@ -48,6 +50,8 @@ impl GroupMembership {
     const OLD_QUERIER: u32 = 4;
     /// How long the socket stays away after a silence: as long as receivers of one host differ in noticing it.
     const AWAY: Duration = Duration::from_millis(150);
+    /// Silences that are logged at info level. Those that follow are logged at debug level.
+    const MOST_SILENCES: u32 = 8;
 
     /// The membership of a socket that has just joined.
     pub(super) fn new(venue: &Venue, peer_timeout: Duration) -> Self {
@@ -57,6 +61,7 @@ impl GroupMembership {
             patience: (peer_timeout / 4).max(Self::LEAST_PATIENCE),
             state: State::Joined { reported: Time::ZERO },
             told: false,
+            silences: 0,
         }
     }
 
@@ -77,7 +82,7 @@ impl GroupMembership {
             State::Away { .. } => {}
             State::Joined { reported } if now < reported + self.patience => {}
             State::Joined { .. } if silence.is_some_and(|silence| silence >= self.patience) => {
-                tracing::info!(group = %self.venue.destination, ?silence, "sender not heard, joining the group anew in case a switch forgot");
+                self.tell_of_silence(silence);
                 let _ = leave(socket.socket(), &self.venue);
                 self.state = State::Away { until: now + Self::AWAY };
             }
@@ -87,6 +92,17 @@ impl GroupMembership {
                 self.join(socket, now);
             }
             State::Joined { .. } => {}
+        }
+    }
+
+    /// Tells that the group is joined anew, and not for ever: others decide how often a sender falls silent.
+    fn tell_of_silence(&mut self, silence: Option<Duration>) {
+        const WHY: &str = "sender not heard, joining the group anew in case a switch forgot";
+        if self.silences < Self::MOST_SILENCES {
+            self.silences += 1;
+            tracing::info!(group = %self.venue.destination, ?silence, "{WHY}");
+        } else {
+            tracing::debug!(group = %self.venue.destination, ?silence, "{WHY}");
         }
     }
 
@@ -134,7 +150,32 @@ fn querier_version(table: &str, index: u32) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Seek};
+    use std::sync::Mutex;
+
     use super::*;
+    use crate::net::socket::ReceiverSockets;
+    use crate::net::socket::tests::GROUP_V4;
+
+    #[test]
+    fn sender_that_falls_silent_again_and_again_brings_few_lines_into_the_log() {
+        let venue = Venue::choose(Some("lo"), GROUP_V4, 47114, false).unwrap();
+        let sockets = ReceiverSockets::open(&venue, None, true).unwrap();
+        let mut membership = GroupMembership::new(&venue, Duration::from_secs(10));
+        let mut log = tempfile::tempfile().unwrap();
+        let subscriber = tracing_subscriber::fmt().with_writer(Mutex::new(log.try_clone().unwrap())).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let mut now = Time::ZERO;
+            for _ in 0..1_000 {
+                now = now + Duration::from_millis(250);
+                membership.keep(&sockets.group, now, Some(Duration::from_secs(3)));
+            }
+        });
+        let mut said = String::new();
+        log.rewind().unwrap();
+        log.read_to_string(&mut said).unwrap();
+        assert_eq!(said.matches("joining the group anew").count(), 8, "{said}");
+    }
 
     #[test]
     fn the_kernels_table_tells_which_querier_was_heard() {

@@ -36,8 +36,10 @@ pub(super) struct Held {
     pub(super) label: Option<String>,
     /// Not tentative, and no other host was found to have it.
     pub(super) usable: bool,
-    /// Another address is better for what is new: this one was renumbered.
+    /// Another address is better for what is new: this one was renumbered, or its time is over.
     pub(super) deprecated: bool,
+    /// A privacy address (RFC 8981): the host makes another one every day, and keeps the old ones for a week.
+    pub(super) temporary: bool,
 }
 
 /// Where datagrams to a destination leave.
@@ -68,20 +70,31 @@ impl Netlink {
 
     /// All links, in the kernel's order.
     pub(super) fn links(&mut self) -> io::Result<Vec<Link>> {
-        let mut links = Vec::new();
-        self.ask(RTM_GETLINK, NLM_F_DUMP, &[0; IFINFOMSG], |kind, message| {
-            links.extend(link(kind, message));
-        })?;
-        Ok(links)
+        self.dump(RTM_GETLINK, &[0; IFINFOMSG], link)
     }
 
     /// All addresses of all links, in the kernel's order.
     pub(super) fn addresses(&mut self) -> io::Result<Vec<Held>> {
-        let mut addresses = Vec::new();
-        self.ask(RTM_GETADDR, NLM_F_DUMP, &[0; IFADDRMSG], |kind, message| {
-            addresses.extend(held(kind, message));
-        })?;
-        Ok(addresses)
+        self.dump(RTM_GETADDR, &[0; IFADDRMSG], held)
+    }
+
+    /// All of a kind. A change in the middle of the answer may hide an entry, so the kernel is then asked again.
+    fn dump<T>(
+        &mut self,
+        kind: u16,
+        request: &[u8],
+        parse: impl Fn(u16, &[u8]) -> Option<T>,
+    ) -> io::Result<Vec<T>> {
+        let mut tries = 0;
+        loop {
+            let mut entries = Vec::new();
+            match self.ask(kind, NLM_F_DUMP, request, |kind, message| entries.extend(parse(kind, message))) {
+                Ok(Answer::Whole) => return Ok(entries),
+                Ok(Answer::Interrupted) if tries < MOST_TRIES => tries += 1,
+                Ok(Answer::Interrupted) => return Err(Errno::BUSY.into()),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The way to `target`, through this link only where one is given, as the rules of policy routing have it; none where
@@ -117,7 +130,7 @@ impl Netlink {
         flags: u16,
         request: &[u8],
         mut each: impl FnMut(u16, &[u8]),
-    ) -> io::Result<()> {
+    ) -> io::Result<Answer> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut message = u32::try_from(HEADER + request.len()).unwrap_or(u32::MAX).to_ne_bytes().to_vec();
         message.extend(kind.to_ne_bytes());
@@ -127,35 +140,65 @@ impl Netlink {
         message.extend(request);
         let kernel = SocketAddrNetlink::new(0, 0);
         retry_on_intr(|| sendto(&self.socket, &message, SendFlags::empty(), &kernel))?;
+        let mut answer = Answer::Whole;
         loop {
             let length = retry_on_intr(|| read(&self.socket, self.memory.as_mut_slice()))?;
-            let mut rest = self.memory.get(..length).unwrap_or_default();
-            if rest.is_empty() {
+            let part = self.memory.get(..length).unwrap_or_default();
+            if part.is_empty() {
                 return Err(Errno::NODATA.into());
             }
-            while let Some((header, body, after)) = split_message(rest) {
-                rest = after;
-                if header.sequence != self.sequence {
-                    continue;
-                }
-                match header.kind {
-                    NLMSG_DONE => return Ok(()),
-                    NLMSG_ERROR => {
-                        let code = body.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
-                        return if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(-code)) };
-                    }
-                    answer => each(answer, body),
-                }
-                if flags & NLM_F_DUMP == 0 {
-                    return Ok(());
-                }
+            if read_part(part, self.sequence, flags & NLM_F_DUMP != 0, &mut answer, &mut each)? {
+                return Ok(answer);
             }
         }
     }
 }
 
+/// What the messages of an answer are worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Whole,
+    /// Something has changed meanwhile, and an entry may be missing.
+    Interrupted,
+}
+
+/// Hands over the messages of a part of the answer to the request of this number. True if it was the last part.
+fn read_part(
+    mut rest: &[u8],
+    sequence: u32,
+    is_dump: bool,
+    answer: &mut Answer,
+    each: &mut impl FnMut(u16, &[u8]),
+) -> io::Result<bool> {
+    while let Some((header, body, after)) = split_message(rest) {
+        rest = after;
+        if header.sequence != sequence {
+            continue;
+        }
+        if header.flags & NLM_F_DUMP_INTR != 0 {
+            *answer = Answer::Interrupted;
+        }
+        match header.kind {
+            NLMSG_DONE | NLMSG_ERROR => {
+                let code = body.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
+                return if code < 0 {
+                    Err(io::Error::from_raw_os_error(code.wrapping_neg()))
+                } else {
+                    Ok(true)
+                };
+            }
+            kind => each(kind, body),
+        }
+        if !is_dump {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 struct MessageHeader {
     kind: u16,
+    flags: u16,
     sequence: u32,
 }
 
@@ -164,10 +207,11 @@ fn split_message(bytes: &[u8]) -> Option<(MessageHeader, &[u8], &[u8])> {
     let length = u32::from_ne_bytes(*bytes.first_chunk()?) as usize;
     let header = bytes.get(..HEADER)?;
     let kind = u16::from_ne_bytes(*header.get(4..)?.first_chunk()?);
+    let flags = u16::from_ne_bytes(*header.get(6..)?.first_chunk()?);
     let sequence = u32::from_ne_bytes(*header.get(8..)?.first_chunk()?);
     let body = bytes.get(HEADER..length)?;
     let after = bytes.get(length.next_multiple_of(ALIGNMENT)..).unwrap_or_default();
-    Some((MessageHeader { kind, sequence }, body, after))
+    Some((MessageHeader { kind, flags, sequence }, body, after))
 }
 
 /// Kind and content of each attribute.
@@ -236,15 +280,17 @@ fn held(kind: u16, message: &[u8]) -> Option<Held> {
         Some(IpAddr::V4(broadcast)) if !broadcast.is_unspecified() => Some(broadcast),
         _ => None,
     };
+    // Where a link has two ends, the other attribute is the address of the other end.
+    let address = local.or(address)?;
     Some(Held {
         link,
-        // Where a link has two ends, the other attribute is the address of the other end.
-        address: local.or(address)?,
+        address,
         broadcast,
         label,
         usable: flags & IFA_F_DADFAILED == 0
             && (flags & IFA_F_TENTATIVE == 0 || flags & IFA_F_OPTIMISTIC != 0),
         deprecated: flags & IFA_F_DEPRECATED != 0,
+        temporary: address.is_ipv6() && flags & IFA_F_TEMPORARY != 0,
     })
 }
 
@@ -287,12 +333,16 @@ fn ip(content: &[u8]) -> Option<IpAddr> {
 /// The kernel answers in pieces of 32 KiB at most; one link of a network card with many virtual functions can fill one.
 const LARGEST_ANSWER: usize = 1 << 16;
 
+/// So often is the kernel asked again in a row. A host where links change faster than that is told to wait.
+const MOST_TRIES: u32 = 20;
+
 // linux/netlink.h
 const HEADER: usize = 16;
 const ALIGNMENT: usize = 4;
 const ATTRIBUTE_HEADER: usize = 4;
 const NLA_TYPE_MASK: u16 = 0x3fff;
 const NLM_F_REQUEST: u16 = 1;
+const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLM_F_DUMP: u16 = 0x300;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -327,6 +377,7 @@ const IFA_LOCAL: u16 = 2;
 const IFA_LABEL: u16 = 3;
 const IFA_BROADCAST: u16 = 4;
 const IFA_FLAGS: u16 = 8;
+const IFA_F_TEMPORARY: u32 = 0x01;
 const IFA_F_OPTIMISTIC: u32 = 0x04;
 const IFA_F_DADFAILED: u32 = 0x08;
 const IFA_F_DEPRECATED: u32 = 0x20;
@@ -350,6 +401,36 @@ mod tests {
         assert!(held.link == lo.index && held.usable && !held.deprecated, "{held:?}");
         let route = netlink.route(here, None).unwrap();
         assert_eq!((route.link, route.source), (lo.index, Some(here)));
+    }
+
+    /// A message of the kernel's, padded as it pads.
+    fn message(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
+        let mut bytes = u32::try_from(HEADER + body.len()).unwrap().to_ne_bytes().to_vec();
+        bytes.extend([kind.to_ne_bytes(), flags.to_ne_bytes()].concat());
+        bytes.extend([sequence.to_ne_bytes(), [0; 4]].concat());
+        bytes.extend(body);
+        bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
+        bytes
+    }
+
+    #[test]
+    fn interrupted_or_failed_answer_is_told_from_a_whole_one() {
+        let entry = |flags| message(RTM_NEWLINK, flags, 7, &[0; IFINFOMSG]);
+        let done = |flags, code: i32| message(NLMSG_DONE, flags, 7, &code.to_ne_bytes());
+        let read = |parts: &[Vec<u8>]| {
+            let (mut answer, mut count) = (Answer::Whole, 0);
+            let last = read_part(&parts.concat(), 7, true, &mut answer, &mut |_, _| count += 1);
+            (last.map_err(|error| error.raw_os_error()), answer, count)
+        };
+        assert_eq!(read(&[entry(2), entry(2)]), (Ok(false), Answer::Whole, 2));
+        assert_eq!(read(&[entry(2), done(2, 0)]), (Ok(true), Answer::Whole, 1));
+        assert_eq!(read(&[entry(2 | NLM_F_DUMP_INTR), done(2, 0)]), (Ok(true), Answer::Interrupted, 1));
+        assert_eq!(read(&[entry(2), done(2 | NLM_F_DUMP_INTR, 0)]), (Ok(true), Answer::Interrupted, 1));
+        let no_memory = Errno::NOMEM.raw_os_error();
+        assert_eq!(read(&[entry(2), done(2, -no_memory)]), (Err(Some(no_memory)), Answer::Whole, 1));
+        // The rest of an answer to an earlier request says nothing of this one.
+        let stale = message(NLMSG_DONE, NLM_F_DUMP_INTR, 6, &[0; 4]);
+        assert_eq!(read(&[stale, entry(2)]), (Ok(false), Answer::Whole, 1));
     }
 
     #[test]

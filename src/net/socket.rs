@@ -6,7 +6,8 @@
 //! receiver  group    group:PORT                        hears the sender
 //!           peer     interface:0 ◀──▶ sender:PORT      answers; without a key connected, so that the kernel tells of
 //!                                                      a sender that is gone
-//!           seek     interface:0 ──▶ group:PORT        asks for a sender, until one is found
+//!           seek     interface:0 ──▶ group:PORT        asks for a sender, until one is found; with a key, it also asks
+//!                                                      the host that announces a session whether it is there
 //! ```
 
 use std::io;
@@ -55,13 +56,14 @@ impl Venue {
         Ok(Self { interface, destination, port, broadcast })
     }
 
-    /// Interface, address and destination are the same; what they carry may be another.
-    pub fn is_same_place(&self, other: &Self) -> bool {
-        let place = |venue: &Self| {
-            let interface = &venue.interface;
-            (interface.name.clone(), interface.index, interface.address, venue.target())
-        };
-        place(self) == place(other)
+    /// Whether a session can still take place here: the interface is up and has its address, whatever else there is.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn still_stands(&self) -> Result<bool, Error> {
+        let broadcast = self.broadcast.then_some(self.destination);
+        Ok(self.interface.still_stands(broadcast)?
+            && (self.broadcast || self.interface.reaches(self.destination)))
     }
 
     /// Where datagrams to all receivers go.
@@ -122,7 +124,8 @@ pub struct ReceiverSockets {
     pub group: BatchSocket,
     /// Answers the sender, once it is known.
     pub peer: Option<BatchSocket>,
-    /// Asks the group for a sender, as long as none is known.
+    /// Asks the group for a sender, as long as none is known, and asks single hosts, as long as none has proven to be one.
+    /// The answers go to the group.
     pub seek: Option<BatchSocket>,
     pub(super) venue: Venue,
     ttl: Option<u8>,
@@ -163,7 +166,9 @@ impl ReceiverSockets {
         let local = self.venue.interface.scoped(self.venue.interface.address, 0);
         bind(&socket, local)?;
         set_sending_through(&socket, &self.venue, self.ttl.unwrap_or(1))?;
-        Ok(self.seek.insert(finish(socket, local)?))
+        let seek = finish(socket, local)?;
+        stop_hearing(&seek);
+        Ok(self.seek.insert(seek))
     }
 
     /// Where everybody on the group is reached.
@@ -191,11 +196,15 @@ impl ReceiverSockets {
         self.seek = None;
         let peer = finish(socket, local)?;
         if !self.heeds_refusals {
-            // Any host can send there, and this program never reads it.
-            let _ = peer.socket().set_recv_buffer_size(0);
+            stop_hearing(&peer);
         }
         Ok(self.peer.insert(peer))
     }
+}
+
+/// Takes the receive buffer from a socket that this program never reads, and any host can send to.
+fn stop_hearing(socket: &BatchSocket) {
+    let _ = socket.socket().set_recv_buffer_size(0);
 }
 
 /// The sender's socket, which sends to the group and hears the receivers.
@@ -346,7 +355,7 @@ const WANTED_SEND_BUFFER: usize = 393_216;
 const GRANTED_SEND_BUFFER: usize = 212_992;
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use std::process::Command;
     use std::time::Duration;
 
@@ -356,7 +365,7 @@ pub(super) mod tests {
     use crate::net::wake::{Sleeper, Watch};
     use crate::net::{Arrivals, Trouble};
 
-    pub(in crate::net) const GROUP_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 255, 77, 1));
+    pub(crate) const GROUP_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 255, 77, 1));
 
     fn on_loopback(group: IpAddr, port: u16) -> Venue {
         Venue::choose(Some("lo"), group, port, false).unwrap()
@@ -461,6 +470,15 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn socket_that_is_never_read_keeps_no_more_than_a_few_datagrams() {
+        let venue = on_loopback(GROUP_V4, 47113);
+        let mut sockets = ReceiverSockets::open(&venue, None, false).unwrap();
+        let seek = sockets.seek().unwrap().socket().recv_buffer_size().unwrap();
+        let peer = sockets.connect(venue.own()).unwrap().socket().recv_buffer_size().unwrap();
+        assert!(seek <= 4096 && peer <= 4096, "{seek} {peer}");
+    }
+
+    #[test]
     fn a_second_sender_on_one_port_is_told_what_to_do() {
         let venue = on_loopback(GROUP_V4, 47105);
         let _first = SenderSockets::open(&venue, 1).unwrap();
@@ -502,13 +520,13 @@ pub(super) mod tests {
         });
     }
 
-    pub(in crate::net) fn run(command: &str) {
+    pub(crate) fn run(command: &str) {
         assert!(Command::new("sh").args(["-c", command]).status().unwrap().success(), "{command}");
     }
 
     /// Runs the test of this name in a network namespace of its own, which has `lo` with a multicast route for IPv6 and
     /// the veth pair `veth-a` (10.77.0.1/24, MTU 1400) and `veth-b`.
-    pub(in crate::net) fn in_a_namespace(name: &str, test: impl FnOnce()) {
+    pub(crate) fn in_a_namespace(name: &str, test: impl FnOnce()) {
         const INSIDE: &str = "MCAST_TEST_INSIDE_NAMESPACE";
         if std::env::var_os(INSIDE).is_some() {
             return test();

@@ -29,9 +29,9 @@ impl Host {
     /// one ends.
     pub(super) fn land(&mut self, rooms: Vec<&mut [u8]>) -> Vec<Landed> {
         let mut landed = Vec::new();
-        for room in rooms {
+        for (number, room) in rooms.into_iter().enumerate() {
             let Some((origin, first)) = self.inbox.front() else { break };
-            let mut batch = Landed { origin: *origin, len: 0, segment: first.len() };
+            let mut batch = Landed { room: number, origin: *origin, len: 0, segment: first.len() };
             while let Some((origin, bytes)) = self.inbox.front()
                 && origin.address == batch.origin.address
                 && bytes.len() <= batch.segment

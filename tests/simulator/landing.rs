@@ -38,9 +38,9 @@ pub(crate) fn sealed(number: u64, message: &Message<'_>) -> Vec<u8> {
     datagram
 }
 
-/// A receiver with so many blocks that has been admitted.
+/// A receiver with so many blocks that has asked to be admitted.
 #[expect(clippy::unwrap_used, reason = "a helper of tests fails the test")]
-pub(crate) fn member(blocks: usize) -> Receiver {
+fn joining(blocks: usize) -> Receiver {
     let mut receiver = Receiver::new(
         receiver::Config {
             id: ID,
@@ -74,6 +74,12 @@ pub(crate) fn member(blocks: usize) -> Receiver {
     receiver.handle_timeout(Time::ZERO);
     assert!(receiver.poll_transmit(Time::ZERO).is_some(), "it joins");
     receiver.handle_transmitted(Time::ZERO);
+    receiver
+}
+
+/// A receiver with so many blocks that has been admitted.
+pub(crate) fn member(blocks: usize) -> Receiver {
+    let mut receiver = joining(blocks);
     let entries = [(ID, Standing::Admitted)];
     let roster = Message::Roster(Roster { entries: Entries::Given(&entries) });
     receiver.handle_datagram(Time::ZERO, origin(Time::ZERO), &mut sealed(1, &roster));
@@ -130,9 +136,9 @@ fn arrivals(rng: &mut fastrand::Rng, mishap: f64) -> Vec<Vec<u8>> {
 /// Hands over as many of `datagrams` as GRO could at a time, in batches of up to `most` datagrams.
 fn land(receiver: &mut Receiver, now: Time, datagrams: &mut &[Vec<u8>], most: usize) -> bool {
     let mut landed = Vec::new();
-    for room in receiver.landing() {
+    for (number, room) in receiver.landing().into_iter().enumerate() {
         let Some(first) = datagrams.first() else { break };
-        let mut batch = Landed { origin: read_late(now), len: 0, segment: first.len() };
+        let mut batch = Landed { room: number, origin: read_late(now), len: 0, segment: first.len() };
         while let Some(datagram) = datagrams.first()
             && datagram.len() <= batch.segment
             && batch.len.is_multiple_of(batch.segment)
@@ -227,6 +233,13 @@ fn a_batch_in_place_and_its_datagrams_one_by_one_lead_to_the_same() {
 }
 
 #[test]
+fn sender_is_missed_only_once_it_has_named_its_receiver() {
+    let now = Time::ZERO + Duration::from_secs(5);
+    assert_eq!(joining(4).silence(now), None);
+    assert_eq!(member(4).silence(now), Some(Duration::from_secs(5)));
+}
+
+#[test]
 fn what_comes_from_a_stranger_does_not_stay_where_it_landed() {
     let payload = [3; SYMBOL as usize];
     let symbol = Symbol {
@@ -252,10 +265,12 @@ fn what_comes_from_a_stranger_does_not_stay_where_it_landed() {
         );
         let mut rooms = receiver.landing();
         rooms[0][..bytes.len()].copy_from_slice(bytes);
-        receiver.handle_landed(Time::ZERO, &[Landed { origin, len: bytes.len(), segment: bytes.len() }]);
+        receiver
+            .handle_landed(Time::ZERO, &[Landed { room: 0, origin, len: bytes.len(), segment: bytes.len() }]);
         assert!(receiver.poll_block().is_none());
         // Rooms that nobody has are nobody's fault.
-        receiver.handle_landed(Time::ZERO, &[Landed { origin, len: 5_000_000, segment: 0 }; 20]);
+        let of_no_room = |room| Landed { room, origin, len: 5_000_000, segment: 0 };
+        receiver.handle_landed(Time::ZERO, &[0, 1, 19, usize::MAX].map(of_no_room));
         receiver.handle_datagram(Time::ZERO, Origin::just(Time::ZERO, sender()), &mut right.clone());
         let block = receiver.poll_block().expect("complete");
         assert_eq!(block.payloads().collect::<Vec<_>>(), [&payload]);

@@ -254,11 +254,12 @@ impl Receiver {
         }
     }
 
-    /// For how long nothing has been heard from the sender; `None` where nobody waits for it.
+    /// For how long nothing has been heard from the sender; `None` where nobody waits for it, or the sender has never named
+    /// this receiver: then it may be a recording.
     pub fn silence(&self, now: Time) -> Option<Duration> {
         match &self.state {
-            State::Member(member) => member.silence(now),
-            State::Searching | State::Ended(_) => None,
+            State::Member(member) if member.was_admitted() => member.silence(now),
+            State::Member(_) | State::Searching | State::Ended(_) => None,
         }
     }
 
@@ -345,8 +346,8 @@ impl Endpoint for Receiver {
     fn handle_landed(&mut self, now: Time, batches: &[Landed]) {
         let mut spilled = std::mem::take(&mut self.spilled);
         if let State::Member(member) = &mut self.state {
-            for (room, batch) in batches.iter().enumerate() {
-                member.handle_landed(now, room, batch, &mut self.stats, &mut spilled);
+            for batch in batches {
+                member.handle_landed(now, batch, &mut self.stats, &mut spilled);
             }
         }
         spilled.drain(|origin, datagram| self.handle_datagram(now, origin, datagram));

@@ -17,19 +17,18 @@ impl Membership {
     pub(in super::super) fn handle_landed(
         &mut self,
         now: Time,
-        room: usize,
         batch: &Landed,
         stats: &mut WireStats,
         spilled: &mut Spilled,
     ) {
         let expected = self.listens_to(batch.origin.address) && spilled.is_empty();
         let newest = self.numbers.highest();
-        let open = || self.assembly.open_run(room, batch, self.session, newest, &mut self.opener);
+        let open = || self.assembly.open_run(batch.room, batch, self.session, newest, &mut self.opener);
         let run = expected.then(open).flatten();
         let run = run.filter(|run| self.numbers.insert_newest(run.number, run.places.len() as u64));
         let bytes = run.as_ref().map_or(0, |run| run.bytes);
         if bytes < batch.len || batch.len == 0 {
-            let rest = self.assembly.landed(room, batch.len).get(bytes..).unwrap_or_default();
+            let rest = self.assembly.landed(batch.room, batch.len).get(bytes..).unwrap_or_default();
             spilled.push(batch, rest);
         }
         if let Some(run) = run {
