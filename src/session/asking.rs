@@ -35,11 +35,12 @@ struct Heard {
     newest: Option<DatagramNumber>,
     /// The number of the last roster that proved its sender to be there.
     proved_by: Option<DatagramNumber>,
-    /// A roster has proved it, and nothing has been made of it yet.
-    is_there: bool,
+    /// When a roster has proved it, and nothing has been made of it yet.
+    is_there: Option<Time>,
     /// How its sender seals, once it has been asked.
     seal: Option<Seal>,
-    /// The pause after the last question, and when the next one may follow.
+    /// Where the last question went, the pause after it, and when the next one may follow there.
+    asked_at: Option<SocketAddr>,
     pause: Duration,
     again: Time,
 }
@@ -57,10 +58,12 @@ impl Asking {
     const MOST_SESSIONS: usize = 4_096;
     /// Questions that wait to be sent; a session for which there is no place is asked when it is announced next.
     const MOST_QUESTIONS: usize = 1_024;
-    /// Pauses between two questions to one session: doubled from the first to the last. An announce that is ten minutes
-    /// old costs a dozen of them.
+    /// Pauses between two questions to one session: doubled from the first to the last. A session that is announced
+    /// for ten minutes costs a dozen of them.
     const ASK_AGAIN_MIN: Duration = Duration::from_millis(100);
     const ASK_AGAIN_MAX: Duration = Duration::from_secs(60);
+    /// A sender that has answered is there for so long: it announces itself within this time.
+    const PROOF_LASTS: Duration = Duration::from_secs(2);
     /// Longest random delay of a question. A thousand receivers that hear the same announce do not ask at once.
     const ASK_SPREAD: Duration = Duration::from_millis(100);
     /// Pause between questions to any session without a key, where sessions can be invented.
@@ -94,15 +97,18 @@ impl Asking {
         heard.newest = heard.newest.max(Some(number));
     }
 
-    /// Asks the sender at `to` whether it is there, unless it was asked a moment ago.
+    /// Asks the sender at `to` whether it is there, unless it was asked there a moment ago.
+    ///
+    /// With a key, each announce counts once, and somebody may have been faster with it than its sender: so that another
+    /// address has been asked is no reason to wait.
     pub(super) fn ask(&mut self, now: Time, session: SessionId, to: SocketAddr, seal: Seal, delay: Duration) {
-        if self.questions.len() >= Self::MOST_QUESTIONS
-            || self.questions.iter().any(|question| question.session == session)
-        {
+        let is_keyed = seal.key().is_some();
+        let is_same = |question: &Question| question.session == session && (question.to == to || !is_keyed);
+        if self.questions.len() >= Self::MOST_QUESTIONS || self.questions.iter().any(is_same) {
             return;
         }
         let heard = self.remember(session);
-        if now < heard.again {
+        if now < heard.again && (!is_keyed || heard.asked_at == Some(to)) {
             return;
         }
         heard.seal = Some(seal.clone());
@@ -122,7 +128,7 @@ impl Asking {
     }
 
     /// A roster of a session that was asked, opened. True if it proves that the sender is there.
-    pub(super) fn handle_roster(&mut self, session: SessionId, content: &[u8]) -> bool {
+    pub(super) fn handle_roster(&mut self, now: Time, session: SessionId, content: &[u8]) -> bool {
         let Ok((header, Message::Roster(roster))) = wire::parse(content) else { return false };
         let named = roster.entries.standing_of(self.id).is_some();
         let Some(heard) = self.sessions.get_mut(&session).filter(|_| named) else { return false };
@@ -131,13 +137,14 @@ impl Asking {
             return false;
         }
         heard.proved_by = heard.proved_by.max(Some(header.number));
-        heard.is_there = true;
+        heard.is_there = Some(now);
         true
     }
 
-    /// Whether a roster has proved that the sender is there since this was asked last.
-    pub(super) fn take_proof(&mut self, session: SessionId) -> bool {
-        self.sessions.get_mut(&session).is_some_and(|heard| std::mem::take(&mut heard.is_there))
+    /// Whether a roster has proved a moment ago that the sender is there, and this has not been asked since.
+    pub(super) fn take_proof(&mut self, now: Time, session: SessionId) -> bool {
+        let proof = self.sessions.get_mut(&session).and_then(|heard| heard.is_there.take());
+        proof.is_some_and(|at| now < at + Self::PROOF_LASTS)
     }
 
     /// When a question is to be sent; never while one waits for room in the network.
@@ -166,6 +173,7 @@ impl Asking {
             self.allowed = now + Self::ASK_PACE_PLAIN;
         }
         let heard = self.remember(session);
+        heard.asked_at = Some(to);
         heard.pause = (heard.pause * 2).clamp(Self::ASK_AGAIN_MIN, Self::ASK_AGAIN_MAX);
         heard.again = now + heard.pause;
         self.prepared = Some((to, datagram));
@@ -193,8 +201,9 @@ impl Asking {
         self.sessions.entry(session).or_insert(Heard {
             newest: None,
             proved_by: None,
-            is_there: false,
+            is_there: None,
             seal: None,
+            asked_at: None,
             pause: Duration::ZERO,
             again: Time::ZERO,
         })
@@ -266,12 +275,37 @@ mod tests {
     #[test]
     fn only_a_roster_that_names_the_one_who_asked_is_a_proof_and_only_once() {
         let mut asking = asking();
-        assert!(!asking.handle_roster(session(1), &roster(3, ME)), "nobody was asked");
+        assert!(!asking.handle_roster(at(0), session(1), &roster(3, ME)), "nobody was asked");
         assert!(asks(&mut asking, at(0), session(1)));
-        assert!(!asking.handle_roster(session(1), &roster(3, ReceiverId(8))));
-        assert!(!asking.take_proof(session(1)));
-        assert!(asking.handle_roster(session(1), &roster(4, ME)));
-        assert!(asking.take_proof(session(1)) && !asking.take_proof(session(1)));
+        assert!(!asking.handle_roster(at(0), session(1), &roster(3, ReceiverId(8))));
+        assert!(!asking.take_proof(at(0), session(1)));
+        assert!(asking.handle_roster(at(0), session(1), &roster(4, ME)));
+        assert!(asking.take_proof(at(0), session(1)) && !asking.take_proof(at(0), session(1)));
+    }
+
+    #[test]
+    fn with_a_key_another_address_of_a_session_is_asked_at_once() {
+        use crate::seal::{GroupKey, KEY_LEN, Secret};
+        let seal = Seal::Aead(GroupKey::new(&Secret::new([7; KEY_LEN])));
+        let mut asking = asking();
+        let mut asks = |millis: u64, host: u8| {
+            asking.ask(at(millis), session(1), ([10, 0, 0, host], 7767).into(), seal.clone(), Duration::ZERO);
+            asking.prepare(at(millis), &mut DatagramNumber(0));
+            asking.handle_transmitted()
+        };
+        let asked: Vec<_> =
+            [(0, 1), (1, 1), (2, 2), (3, 2), (4, 1)].map(|(millis, host)| asks(millis, host)).into();
+        assert_eq!(asked, [true, false, true, false, true]);
+    }
+
+    #[test]
+    fn a_proof_lasts_for_two_seconds() {
+        for (later, lasts) in [(1_999, true), (2_000, false)] {
+            let mut asking = asking();
+            assert!(asks(&mut asking, at(0), session(1)));
+            assert!(asking.handle_roster(at(0), session(1), &roster(3, ME)));
+            assert_eq!(asking.take_proof(at(later), session(1)), lasts);
+        }
     }
 
     #[test]

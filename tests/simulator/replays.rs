@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use mcast::exit::Exit;
-use mcast::sim::{Disguise, History, Reaction, Recorded, Replayer, Scenario, seeds};
+use mcast::sim::{Disguise, History, PlayedBack, Reaction, Recorded, Replayer, Scenario, seeds};
 use mcast::time::Time;
 use mcast::wire::{Header, Kind, ReceiverId};
 
@@ -250,4 +250,171 @@ fn crowd_that_waits_at_a_recording_joins_todays_session_within_a_second() {
     all_complete(&history);
     let started = history.started.expect("it has started");
     assert!(started <= honest + seconds(1), "{honest} became {started}");
+}
+
+#[test]
+fn recording_that_is_kept_alive_brings_few_joins_to_the_address_that_it_bears() {
+    let recordings = recordings();
+    // One that waits, and one that has started: an announce, and then something newer every nine seconds.
+    for kind in [Kind::Announce, Kind::Source] {
+        let recording = &recordings[usize::from(kind == Kind::Source)];
+        let (_, first) = &recording[0];
+        let newer = recording[1..].iter().filter(|(_, bytes)| is(bytes, kind)).step_by(2);
+        let mut playlist = vec![(seconds(1), Rc::clone(first))];
+        playlist
+            .extend((0..13).map(|turn| seconds(2 + 9 * turn)).zip(newer.map(|(_, bytes)| Rc::clone(bytes))));
+        assert!(playlist.len() > 10, "{}", playlist.len());
+        let mut scenario = Scenario::new(1, 2, 30_000).with_key();
+        scenario.sender_killed = Some(Duration::ZERO);
+        scenario.start_timeout = Some(seconds(120));
+        scenario.records = true;
+        scenario.replayer = Some(Replayer { playlist, reacts: None, disguise: Disguise::Sender });
+        let history = scenario.run();
+        for receiver in 0..2 {
+            let joins = sent(&history, receiver, Kind::Join);
+            assert!((2..=50).contains(&joins), "{kind:?}: {joins} joins");
+        }
+    }
+}
+
+/// A sender of today that comes while receivers wait at a recording, and what it and they have said.
+fn asked(seed: u64) -> (Scenario, History) {
+    let (pace, long) = (
+        ms(500),
+        recording(0, |scenario| {
+            scenario.start.min_receivers = 3;
+            scenario.start_timeout = Some(seconds(30));
+        }),
+    );
+    let playlist = (0..40).map(|time| pace * time).zip(long.iter().map(|(_, bytes)| Rc::clone(bytes)));
+    let mut scenario = Scenario::new(seed, 2, 60_000).with_key();
+    (scenario.records, scenario.sender_launched) = (true, seconds(3));
+    scenario.source.trickle = Some((1_000, ms(100)));
+    scenario.replayer =
+        Some(Replayer { playlist: playlist.collect(), reacts: None, disguise: Disguise::Own });
+    let history = scenario.run();
+    all_complete(&history);
+    (scenario, history)
+}
+
+/// The session that the sender of today announced.
+fn session_of(history: &History) -> mcast::wire::SessionId {
+    let first = history.recorded.iter().find(|it| it.host == 0).expect("the sender has said something");
+    Header::peek(&first.bytes).expect("a header").session
+}
+
+#[test]
+fn question_that_is_played_back_to_a_live_sender_is_answered_once() {
+    let (mut scenario, undisturbed) = asked(1);
+    let today = session_of(&undisturbed);
+    let is_question = |it: &&Recorded| {
+        is(&it.bytes, Kind::Seek) && Header::peek(&it.bytes).is_some_and(|header| header.session == today)
+    };
+    let question = undisturbed.recorded.iter().find(is_question).expect("it was asked");
+    scenario.played_back = (0..4_000_u32)
+        .map(|copy| PlayedBack {
+            at: seconds(4) + Duration::from_micros(500) * copy,
+            to: 0,
+            from: Some(question.host),
+            bytes: Rc::clone(&question.bytes),
+        })
+        .collect();
+    let attacked = scenario.run();
+    all_complete(&attacked);
+    for kind in [Kind::Roster, Kind::Announce] {
+        let said = |history: &History| {
+            history.recorded.iter().filter(|it| it.host == 0 && is(&it.bytes, kind)).count()
+        };
+        let (before, now) = (said(&undisturbed), said(&attacked));
+        assert!(now <= before + 10, "{kind:?}: {before} became {now}");
+    }
+}
+
+#[test]
+fn announces_of_todays_session_from_elsewhere_delay_its_start_by_moments_at_most() {
+    for seed in seeds(20) {
+        let (mut scenario, undisturbed) = asked(seed);
+        // Before the true ones, and now and then only, so that receivers turn to and fro.
+        let announces =
+            undisturbed.recorded.iter().filter(|it| it.host == 0 && is(&it.bytes, Kind::Announce));
+        let early = announces.step_by(2).flat_map(|it| {
+            let at = Duration::from_nanos(it.at.as_nanos());
+            (1..=2).map(move |to| PlayedBack { at, to, from: None, bytes: Rc::clone(&it.bytes) })
+        });
+        scenario.played_back = early.collect();
+        assert!(!scenario.played_back.is_empty());
+        let attacked = scenario.run();
+        all_complete(&attacked);
+        let started = |history: &History| history.started.expect("it has started");
+        let (before, now) = (started(&undisturbed), started(&attacked));
+        assert!(now <= before + ms(500), "seed {seed}: {before} became {now}");
+    }
+}
+
+/// A receiver that comes late to a session of which datagrams are played back that it has not heard.
+#[test]
+fn late_receiver_is_refused_though_todays_session_is_played_back_to_it() {
+    for seed in seeds(20) {
+        let mut scenario = Scenario::new(seed, 2, 60_000).with_key();
+        (scenario.start.min_receivers, scenario.records) = (1, true);
+        scenario.source.trickle = Some((1_000, ms(100)));
+        scenario.receivers[1].launched = seconds(2);
+        let undisturbed = scenario.run();
+        let of_sender = |it: &&Recorded| it.host == 0 && it.at < Time::ZERO + seconds(2);
+        let heard = undisturbed.recorded.iter().filter(of_sender);
+        scenario.played_back = (0..)
+            .zip(heard)
+            .map(|(turn, it)| PlayedBack {
+                at: seconds(2) + ms(2) * turn,
+                to: 2,
+                from: None,
+                bytes: Rc::clone(&it.bytes),
+            })
+            .collect();
+        let history = scenario.run();
+        let late = &history.receivers[1];
+        assert_eq!(
+            (history.sender, late.exit),
+            (Some(Exit::Complete), Some(Exit::NotStarted)),
+            "seed {seed}"
+        );
+        let told = late.error.as_deref().is_some_and(|error| error.contains("already started"));
+        assert!(told && late.ended < Time::ZERO + seconds(5), "seed {seed}: {:?} {}", late.error, late.ended);
+    }
+}
+
+#[test]
+fn recording_at_the_start_timeout_changes_neither_its_time_nor_its_cause() {
+    let recordings = recordings();
+    let mut scenario = Scenario::new(1, 2, 30_000).with_key();
+    scenario.sender_killed = Some(Duration::ZERO);
+    scenario.start_timeout = Some(seconds(8));
+    let playlist = (1..40).map(|time| ms(200) * time);
+    let playlist = playlist.zip(recordings[0].iter().map(|(_, bytes)| Rc::clone(bytes))).collect();
+    scenario.replayer = Some(Replayer { playlist, reacts: None, disguise: Disguise::Own });
+    let history = scenario.run();
+    for receiver in &history.receivers {
+        assert_eq!(receiver.exit, Some(Exit::NotStarted));
+        let error = receiver.error.as_deref().expect("it is told");
+        assert!(error.contains("no session started"), "{error}");
+        assert!(receiver.ended <= Time::ZERO + seconds(8) + ms(100), "{}", receiver.ended);
+    }
+}
+
+#[test]
+fn sender_with_a_key_that_is_heard_and_does_not_answer_is_told_to_the_operator() {
+    // Data flows, and no join gets through.
+    let recording = &recordings()[1];
+    let playlist: Vec<_> =
+        (1..).zip(recording).map(|(at, (_, bytes))| (ms(150) * at, Rc::clone(bytes))).collect();
+    let mut scenario = Scenario::new(1, 2, 30_000).with_key();
+    scenario.sender_killed = Some(Duration::ZERO);
+    scenario.peer_timeout = seconds(3);
+    scenario.start_timeout = Some(seconds(90));
+    scenario.replayer = Some(Replayer { playlist, reacts: None, disguise: Disguise::Own });
+    let history = scenario.run();
+    for receiver in &history.receivers {
+        let error = receiver.error.as_deref().expect("it is told");
+        assert!(error.contains("answered none of the joins"), "{error}");
+    }
 }

@@ -101,6 +101,8 @@ pub(super) struct Membership {
     step: Step,
     /// The sender has named this receiver's id, which was drawn at launch: it is no recording.
     proven: bool,
+    /// It has named this receiver since this receiver joined.
+    named: bool,
     /// An abort of a sender that has not proven to be there, and when it came.
     aborted: Option<(Time, AbortReason, String)>,
     /// With a key, what is no newer than the announce that was joined is a repetition.
@@ -110,6 +112,8 @@ pub(super) struct Membership {
     was_admitted: bool,
     /// Since when it has been known that the session has started, and no answer to the join.
     excluded_at: Option<Time>,
+    /// The operator has been told that joins are not answered though the session goes on.
+    told_unheard: bool,
     started: Option<Time>,
     found: Time,
     finished: Option<Time>,
@@ -176,6 +180,10 @@ impl Membership {
     const ASK_MAX: Duration = Duration::from_millis(500);
     /// The last pause between joins, once data flows and the session waits for this receiver.
     const ASK_STARTED: Duration = Duration::from_millis(50);
+    /// With a key, joins come at their usual pace for so long, as long as no answer proves that the sender is there.
+    const ASK_AT_PACE: Duration = Duration::from_secs(1);
+    /// After that each pause is as long as all that came before, up to this one.
+    const ASK_LONGEST: Duration = Duration::from_secs(60);
     /// Signs of life, at the slowest.
     const HEARTBEAT: Duration = Duration::from_secs(1);
     /// A sender that this receiver's sink has brought to a stop hears that soon of what the sink takes.
@@ -224,11 +232,13 @@ impl Membership {
             symbol_missed_since: None,
             step: Step::Joining { asked: 0 },
             proven: is_there,
+            named: false,
             aborted: None,
             floor: number,
             admitted: false,
             was_admitted: false,
             excluded_at: None,
+            told_unheard: false,
             started: None,
             found: now,
             finished: None,
@@ -338,7 +348,8 @@ impl Membership {
             sender_name: self.sender_name,
             key: self.seal.key().map(GroupKey::id),
             found: self.found,
-            started: self.started,
+            // Data of a recording flows, too.
+            started: self.started.filter(|_| self.was_admitted),
             finished: self.finished,
             bytes: self.bytes,
             nacks: self.nacks,
@@ -405,6 +416,8 @@ impl Membership {
         }
         tracing::debug!(%error, code = exit.code(), "leaving the session");
         self.finished.get_or_insert(now);
+        // What was not believed until now has no say any more.
+        self.aborted = None;
         self.step = Step::Leaving { ended: Ended { exit, error: Some(error) }, until: now + patience };
         self.ask_due = now;
         self.prepared = false;
@@ -438,6 +451,7 @@ impl Membership {
 
     fn end_with(&mut self, now: Time, exit: Exit, error: String) {
         self.finished.get_or_insert(now);
+        self.aborted = None;
         self.step = Step::Ended(Ended { exit, error: Some(error) });
     }
 }

@@ -73,6 +73,8 @@ pub struct Receiver {
     unanswered_since: Option<Time>,
     /// Lines about sessions that were found and lost again.
     lines: Lines,
+    /// Lines about senders that are heard and do not answer.
+    unheard: Lines,
     /// Senders with another key, or without one.
     strangers: Strangers,
     /// The number of the next datagram, in whatever session: none is used twice, in the same session neither.
@@ -98,7 +100,7 @@ pub struct Summary {
     pub key: Option<KeyId>,
     /// When it was found.
     pub found: Time,
-    /// When data began to flow.
+    /// When data began to flow for this receiver: the sender had admitted it.
     pub started: Option<Time>,
     /// When it was over.
     pub finished: Option<Time>,
@@ -126,6 +128,8 @@ struct Hints {
     /// The first stream of another label, and where it came from.
     label: Option<(Label, SocketAddr)>,
     buffer: bool,
+    /// Why a sender with a key did not answer though it was heard.
+    unheard: Option<String>,
     /// A sender that was heard, and then no more.
     silent: Option<SocketAddr>,
 }
@@ -133,6 +137,9 @@ struct Hints {
 impl Receiver {
     /// Lines about sessions that are found and lost again. Whoever can announce sessions could otherwise fill a log.
     const MOST_LINES: u32 = 64;
+
+    /// Lines about senders that are heard and do not answer: each is an error, and those of recordings are worth nothing.
+    const MOST_UNHEARD: u32 = 8;
 
     /// A receiver that listens from `now` on.
     pub fn new(config: Config, now: Time) -> Self {
@@ -146,6 +153,7 @@ impl Receiver {
             asking,
             unanswered_since: None,
             lines: Lines::at_most(Self::MOST_LINES),
+            unheard: Lines::at_most(Self::MOST_UNHEARD),
             launched: now,
             rng,
             stats: WireStats::default(),
@@ -281,6 +289,13 @@ impl Receiver {
     /// Takes over what the membership has come to.
     fn check_membership(&mut self, now: Time) {
         let State::Member(member) = &mut self.state else { return };
+        if let Some(unheard) = member.take_unheard(now) {
+            if self.unheard.show() {
+                // The stream of this night passes by.
+                tracing::error!("{unheard}");
+            }
+            self.hinted.unheard = Some(unheard);
+        }
         match member.verdict(now) {
             membership::Verdict::Stay => {}
             membership::Verdict::SearchOn => {
@@ -331,7 +346,7 @@ impl Endpoint for Receiver {
         }
         match header.kind {
             Kind::Announce => self.handle_stranger(now, from, &header, datagram),
-            Kind::Roster => self.handle_answer(from, &header, datagram),
+            Kind::Roster => self.handle_answer(now, from, &header, datagram),
             _ => {}
         }
     }
@@ -387,7 +402,7 @@ impl Endpoint for Receiver {
 
     fn poll_timeout(&mut self) -> Option<Time> {
         let give_up = self.config.start_timeout.map(|timeout| self.launched + timeout);
-        let asking = Some(self.asking.due());
+        let asking = Some(self.question_due());
         match &mut self.state {
             State::Searching => [Some(self.seeking.due()), asking, give_up].into_iter().flatten().min(),
             State::Member(member) if member.has_started() => member.poll_timeout(),
@@ -478,6 +493,36 @@ mod tests {
         let origin = Origin::just(Time::ZERO, (SENDER, 7767).into());
         receiver.handle_datagram(Time::ZERO, origin, &mut datagram);
         receiver.handle_timeout(Time::ZERO);
+    }
+
+    /// A datagram of a session with the key that `keyed` receivers have.
+    fn hear_sealed(receiver: &mut Receiver, number: u64, message: &Message<'_>) {
+        let mut datagram = Vec::new();
+        message.write(SessionId([0; 16]), DatagramNumber(number), &mut datagram);
+        let seal = seal::Seal::Aead(key());
+        seal.sealer(SessionId([0; 16]), seal::Party::Sender).seal_appended(&mut datagram, 0);
+        let origin = Origin::just(Time::ZERO, (SENDER, 7767).into());
+        receiver.handle_datagram(Time::ZERO, origin, &mut datagram);
+        receiver.handle_timeout(Time::ZERO);
+    }
+
+    fn key() -> seal::GroupKey {
+        seal::GroupKey::new(&seal::Secret::new([7; seal::KEY_LEN]))
+    }
+
+    #[test]
+    fn signal_ends_a_receiver_though_an_abort_waits_for_its_proof() {
+        let mut receiver =
+            Receiver::new(Config { accept: Accept::Aead(vec![key()]), ..config() }, Time::ZERO);
+        hear_sealed(&mut receiver, 0, &Message::Announce(announce(Duration::ZERO)));
+        let text = crate::wire::Text::truncated("stopped");
+        let reason = crate::wire::AbortReason::Stopped;
+        hear_sealed(&mut receiver, 1, &Message::Abort(crate::wire::Abort { reason, text }));
+        receiver.fail(Time::ZERO, Exit::Signal(15), "stopped by signal 15".to_owned());
+        let entries = [(ReceiverId(1), crate::wire::Standing::Left)];
+        let roster = crate::wire::Roster { entries: crate::wire::Entries::Given(&entries) };
+        hear_sealed(&mut receiver, 2, &Message::Roster(roster));
+        assert_eq!(receiver.ended().map(|ended| ended.exit), Some(Exit::Signal(15)));
     }
 
     #[test]

@@ -51,11 +51,17 @@ impl Receiver {
     }
 
     /// What may be the answer to a question whether a sender is there.
-    pub(super) fn handle_answer(&mut self, from: SocketAddr, header: &Header, datagram: &mut [u8]) {
+    pub(super) fn handle_answer(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        header: &Header,
+        datagram: &mut [u8],
+    ) {
         let Some(mut opener) = self.asking.opener(header.session) else { return };
         let length = datagram.len();
         let Some(content) = opener.open(datagram) else { return self.drop_malformed(from, length) };
-        if self.asking.handle_roster(header.session, content) {
+        if self.asking.handle_roster(now, header.session, content) {
             tracing::debug!(session = %header.session, %from, "another sender has answered");
         }
     }
@@ -69,14 +75,19 @@ impl Receiver {
         }
     }
 
-    /// Makes a question ready, unless something else waits for room in the network.
-    pub(super) fn prepare_question(&mut self, now: Time) {
+    /// When a question is to be sent; never while something else waits for room in the network.
+    pub(super) fn question_due(&self) -> Time {
         let waits = match &self.state {
             State::Searching => self.seeking.is_prepared(),
             State::Member(member) => member.is_prepared(),
             State::Ended(_) => true,
         };
-        if waits || self.asking.due() > now {
+        if waits { Time::NEVER } else { self.asking.due() }
+    }
+
+    /// Makes a question ready if one is due.
+    pub(super) fn prepare_question(&mut self, now: Time) {
+        if self.question_due() > now {
             return;
         }
         if !self.looks_on(now) {
@@ -139,12 +150,13 @@ impl Receiver {
             }
             return;
         }
-        let is_proven = found.is_there || self.asking.take_proof(session);
+        let is_proven = found.is_there || self.asking.take_proof(now, session);
         if matches!(self.state, State::Member(_)) && !is_proven {
             // The one that has been joined may be as little there as this one.
             let delay = announce.join_spread.mul_f64(self.rng.f64());
             return self.asking.ask(now, session, from, found.seal, delay);
         }
+        let is_keyed = found.seal.key().is_some();
         let number = self.take_back_number();
         let found = Found { is_there: is_proven, ..found };
         let Some(mut member) = Membership::new(&self.config, now, found, number, self.rng.fork()) else {
@@ -159,7 +171,8 @@ impl Receiver {
             return;
         };
         let phase = if announce.phase == Phase::Started { "started" } else { "waiting" };
-        if self.lines.show() {
+        // With a key nobody can fill a log with sessions that are proven, nor keep such a line from being shown.
+        if is_proven && is_keyed || self.lines.show() {
             let name = announce.name.map(tracing::field::display);
             tracing::info!(label = %announce.label, name, sender = %from, %session, phase, "session found");
         }
@@ -188,6 +201,14 @@ impl Receiver {
             return;
         };
         let seconds = timeout.as_secs_f64();
+        if let State::Member(member) = &self.state
+            && member.may_be_recorded()
+            && !member.has_started()
+        {
+            // A recording must not decide how the search ends.
+            self.hinted.unheard = Some(member.why_not_started());
+            self.leave_session();
+        }
         match &mut self.state {
             State::Searching => {
                 let exit =
@@ -228,6 +249,7 @@ impl Receiver {
                 "a sender was heard that speaks another version of the protocol; use the same mcast on all hosts"
                     .to_owned()
             }
+            (Hints { unheard: Some(unheard), .. }, _) => unheard.clone(),
             (Hints { silent: Some(from), .. }, _) => format!(
                 "the sender {} was heard, and then no more; it ended, or a switch stopped to let the group through (IGMP \
                  snooping needs a querier)",

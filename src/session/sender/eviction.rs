@@ -69,12 +69,10 @@ impl Sender {
         for &id in receivers {
             let Some(member) = self.members.get_mut(id) else { continue };
             let (name, address) = (&member.name, member.address);
-            match why {
-                _ if !self.outsiders.tells() => {}
-                MemberState::Stalled(most) => {
+            if self.outsiders.tells() {
+                if let MemberState::Stalled(most) = why {
                     tracing::warn!(%name, %address, max_stall = ?most, "receiver's sink takes nothing, evicted");
-                }
-                _ => {
+                } else {
                     tracing::warn!(%name, %address, timeout = ?self.config.peer_timeout, "receiver is silent, evicted");
                 }
             }

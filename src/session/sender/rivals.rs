@@ -3,6 +3,7 @@
 //! Two senders with one label must not be told apart by luck: the older prevails. With a key, an announce may be a
 //! recording, which must not make a sender yield. So a rival is asked whether it is there ([`Asking`]).
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub(super) struct Outsiders {
     pub(super) rivals: Asking,
     /// The number of the next question to a rival.
     question: DatagramNumber,
+    /// With a key, the highest number of each one's questions to this sender.
+    asked: BTreeMap<ReceiverId, DatagramNumber>,
     /// The seek that the next announce answers.
     echo: ReceiverId,
     /// Lines about receivers that came or went.
@@ -40,6 +43,7 @@ impl Outsiders {
             strangers: Strangers::new(),
             rivals: Asking::new(id, name),
             question: DatagramNumber(0),
+            asked: BTreeMap::new(),
             echo: ReceiverId(0),
             lines: Lines::at_most(Self::MOST_LINES),
         }
@@ -52,6 +56,18 @@ impl Outsiders {
     /// Whether the operator is told that another receiver came or went.
     pub(super) fn tells(&mut self) -> bool {
         self.lines.show()
+    }
+
+    /// Whether a question with this number, sealed with the key, has not been heard yet: any other is a recording.
+    fn is_news(&mut self, receiver: ReceiverId, number: DatagramNumber) -> bool {
+        if self.asked.get(&receiver).is_some_and(|before| number <= *before) {
+            return false;
+        }
+        if self.asked.len() >= MAX_RECEIVERS && !self.asked.contains_key(&receiver) {
+            self.asked.pop_first();
+        }
+        self.asked.insert(receiver, number);
+        true
     }
 
     /// What the announce that is being made answers.
@@ -80,6 +96,10 @@ impl Sender {
         };
         let to_us = header.session == self.config.session;
         if !(waiting || to_us && matches!(self.state, State::Streaming | State::Aborting { .. })) {
+            return;
+        }
+        let is_keyed = self.config.seal.key().is_some();
+        if to_us && is_keyed && !self.outsiders.is_news(seek.receiver, header.number) {
             return;
         }
         tracing::debug!(name = seek.name.as_str(), %from, "somebody looks for a session");
@@ -146,7 +166,7 @@ impl Sender {
                 let Some(mut opener) = self.outsiders.rivals.opener(header.session) else { return };
                 match opener.open(datagram) {
                     Some(content) => {
-                        self.outsiders.rivals.handle_roster(header.session, content);
+                        self.outsiders.rivals.handle_roster(now, header.session, content);
                     }
                     None => self.drop_malformed(from, length),
                 }
@@ -173,7 +193,7 @@ impl Sender {
         }
         let rivals = &mut self.outsiders.rivals;
         let is_there =
-            self.config.seal.key().is_none() || rival.echo == rivals.id() || rivals.take_proof(session);
+            self.config.seal.key().is_none() || rival.echo == rivals.id() || rivals.take_proof(now, session);
         if !is_there {
             return rivals.ask(now, session, from, self.config.seal.clone(), Duration::ZERO);
         }

@@ -78,11 +78,15 @@ impl Membership {
                     return;
                 }
                 *asked += 1;
+                let asked = *asked;
                 let most = match self.started {
                     Some(_) => Self::ASK_STARTED.max(spacing(self.group_size)),
                     None => Self::ASK_MAX,
                 };
-                let pause = backoff(*asked, Self::ASK_MIN.max(self.grtt * 2)).min(self.heartbeat).min(most);
+                let usual = backoff(asked, Self::ASK_MIN.max(self.grtt * 2)).min(self.heartbeat).min(most);
+                // Whoever plays back a recording chooses where joins go.
+                let pause =
+                    self.doubtful_for(now).map_or(usual, |doubt| doubt.clamp(usual, Self::ASK_LONGEST));
                 self.ask_due = now + pause.mul_f64(0.75 + 0.5 * self.rng.f64());
                 self.prepare_join();
             }

@@ -171,7 +171,7 @@ impl Membership {
     }
 
     fn handle_standing(&mut self, now: Time, standing: Standing) {
-        self.proven = true;
+        (self.proven, self.named) = (true, true);
         if let Some((_, reason, text)) = self.aborted.take() {
             return self.end_by_abort(now, reason, &text);
         }
@@ -257,7 +257,7 @@ impl Membership {
             // our business.
             Step::Confirming { .. } | Step::Leaving { .. } | Step::Abandoned | Step::Ended(_) => {}
             Step::Joining { .. } | Step::Admitted | Step::Receiving | Step::Verifying => {
-                if self.has_key() && !self.proven {
+                if self.has_key() && !self.named {
                     // It may be a recording that speaks. A sender that is there answers the next join.
                     if self.aborted.is_none() {
                         self.aborted = Some((now, abort.reason, abort.text.as_str().to_owned()));

@@ -30,6 +30,14 @@ impl Membership {
         let moved = now >= self.sender_heard + Self::SENDER_MOVED || self.elsewhere >= Self::ELSEWHERE;
         if moved || !self.admitted {
             (self.sender, self.sender_heard, self.elsewhere) = (from, now, 0);
+            if let Step::Joining { asked } = &mut self.step
+                && *asked > 0
+            {
+                // The joins so far went elsewhere. A crowd has noticed at the same moment.
+                *asked = 0;
+                let spread = Duration::from_millis(u64::from(self.group_size / 10)).mul_f64(self.rng.f64());
+                self.ask_due = self.ask_due.min(now + spread);
+            }
         }
     }
 
@@ -116,6 +124,14 @@ impl Membership {
         self.excluded_at.filter(|_| !self.has_key())
     }
 
+    /// For how long a sender with a key has been asked that may be a recording, once that is longer than a sender that is
+    /// there needs for its answer. The time counts anew when data begins to flow; an abort has to be settled soon.
+    pub(super) fn doubtful_for(&self, now: Time) -> Option<Duration> {
+        let since = self.started.map_or(self.asking_since, |started| started.max(self.asking_since));
+        let is_doubtful = self.has_key() && !self.named && self.aborted.is_none();
+        (is_doubtful && now >= since + Self::ASK_AT_PACE).then(|| now.since(self.asking_since))
+    }
+
     /// How long a join may go unanswered once the session has started.
     fn answer_patience(&self) -> Duration {
         self.peer_timeout.max(Self::EXCLUDED_PATIENCE)
@@ -130,6 +146,27 @@ impl Membership {
             self.last_heard.since(self.found).as_secs_f64(),
             self.sender.port()
         )
+    }
+
+    /// With a key, a sender that goes on and answers no join does not end this receiver, as it may be a recording. What the
+    /// operator has to know is told here, once.
+    pub(in crate::session::receiver) fn take_unheard(&mut self, now: Time) -> Option<String> {
+        if now < self.unheard_at() {
+            return None;
+        }
+        self.told_unheard = true;
+        Some(self.unheard())
+    }
+
+    /// When there will be something to tell.
+    fn unheard_at(&self) -> Time {
+        let is_mute = matches!(self.step, Step::Joining { .. }) && self.has_key() && !self.told_unheard;
+        self.excluded_at.filter(|_| is_mute).map_or(Time::NEVER, |since| since + self.answer_patience())
+    }
+
+    /// Whether all that was heard may be the recording of a session with a key.
+    pub(in crate::session::receiver) fn may_be_recorded(&self) -> bool {
+        self.has_key() && !self.proven
     }
 
     /// The session did not start in time: why, as far as this receiver knows.
@@ -177,7 +214,8 @@ impl Membership {
         let maturing = self.horizon.next().unwrap_or(Time::NEVER);
         let own = match &self.step {
             Step::Joining { .. } | Step::Admitted => {
-                silent.min(self.excluded_at().map_or(Time::NEVER, |since| since + self.answer_patience()))
+                let excluded = self.excluded_at().map_or(Time::NEVER, |since| since + self.answer_patience());
+                silent.min(excluded).min(self.unheard_at())
             }
             Step::Receiving => {
                 let missed =
