@@ -22,6 +22,7 @@ use rustix::process::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::OwnedReadHalf;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 
 use super::wires::{self, News, RELEASE};
 
@@ -195,7 +196,7 @@ impl From<ExitStatus> for News {
 /// nobody is left, or when this user may not kill who is: then that one keeps its input open until it ends by itself.
 async fn kill_all(leader: Pid, held: &Held, survives: impl FnOnce()) {
     let mut survives = Some(survives);
-    let mut looks = 0;
+    let began = Instant::now();
     let mut group_has_ended = false;
     loop {
         // Once the group has ended, its number may become that of another one.
@@ -211,8 +212,8 @@ async fn kill_all(leader: Pid, held: &Held, survives: impl FnOnce()) {
         if children.is_empty() && group_has_ended {
             return;
         }
-        looks += 1;
-        if looks >= KILL_LOOKS {
+        let is_overdue = began.elapsed() >= KILL_PATIENCE;
+        if is_overdue {
             if let Some(survives) = survives.take() {
                 survives();
             }
@@ -220,7 +221,7 @@ async fn kill_all(leader: Pid, held: &Held, survives: impl FnOnce()) {
                 return;
             }
         }
-        tokio::time::sleep(if looks < KILL_LOOKS { KILL_LOOK } else { LOOK }).await;
+        tokio::time::sleep(if is_overdue { LOOK } else { KILL_LOOK }).await;
     }
 }
 
@@ -252,5 +253,6 @@ fn children() -> Vec<Pid> {
 const LOOK: Duration = Duration::from_millis(20);
 /// How often it is looked whether who was killed has gone.
 const KILL_LOOK: Duration = Duration::from_millis(2);
-/// Looks until somebody counts as a survivor: a second, which the programs have for their own end.
-const KILL_LOOKS: u32 = 500;
+/// Time after which a process that was killed counts as a survivor. It is measured, since a pause of 2 ms takes longer than
+/// that, and it leaves the guard half a second to say so before the program kills it (`GUARD_PATIENCE`).
+const KILL_PATIENCE: Duration = Duration::from_millis(700);

@@ -244,3 +244,31 @@ fn command_has_not_ended_while_another_user_has_a_process_in_its_group() {
     receiver.must_exit(&[0], PATIENCE);
     sender.must_exit(&[0], PATIENCE);
 }
+
+/// `sudo` in small: the command becomes a process of another user and closes all descriptors that it does not know, so only
+/// the guard keeps its input open.
+#[test]
+fn command_of_another_user_that_survives_sees_no_end_of_its_input() {
+    let lab = Lab::up(2);
+    let script = "head -c 4194304 >/dev/null; touch $D/reading
+        exec setpriv --reuid=1 --clear-groups bash -c 'for fd in /proc/$$/fd/*; do fd=${fd##*/}; ((fd < 3)) || eval \"exec $fd>&-\"; done
+        while read x; do :; done; echo end' survivor >$D/said";
+    let mut receiver = lab.host(1).recv_under(&["setpriv", "--bounding-set=-kill"], "r1");
+    receiver = receiver.args(HASTY).runs(script);
+    let mut receiver = receiver.start();
+    let sender = lab.sender().send().args(&["-n", "1"]).args(HASTY);
+    let mut sender = sender.source(Source::new(1, 4 * MIB + 1000)).start();
+    sender.feed_to(4 * MIB);
+    assert!(comes_true(PATIENCE, || receiver.file("reading").exists()));
+    let survivor = receiver.processes().must_have("bash -c", PATIENCE);
+    sender.kill();
+    receiver.must_exit(&[5], PATIENCE);
+    let said = receiver.stderr();
+    assert!(said.contains("cannot be killed by this user"), "{said}");
+    // Its guard waits with it.
+    receiver.processes().must_have("mcast-guard ", Duration::ZERO);
+    receiver.processes().must_have("bash -c", Duration::ZERO);
+    kill_process(survivor, Signal::KILL).unwrap();
+    receiver.processes().must_be_gone(PATIENCE);
+    assert_eq!(std::fs::read_to_string(receiver.file("said")).unwrap(), "");
+}
