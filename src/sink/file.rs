@@ -1,5 +1,6 @@
 //! A file that appears under its name once it is complete.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -200,7 +201,7 @@ fn target(path: &Path, existing: Existing) -> io::Result<PathBuf> {
     let other = |text: &str| Err(io::Error::other(text.to_owned()));
     if names_a_descriptor(path) {
         return other(
-            "it names a descriptor of this program; redirect standard output, and give -o - or no -o",
+            "it names a descriptor that is open already; redirect standard output, and give -o - or no -o",
         );
     }
     match kind_of(path) {
@@ -225,11 +226,24 @@ fn target(path: &Path, existing: Existing) -> io::Result<PathBuf> {
     }
 }
 
-/// `/dev/stdout`, `/dev/fd/1`, `/proc/self/fd/1`: whatever is behind it was opened by another program.
+/// `/dev/stdout`, `/dev/fd/1`, `/proc/self/fd/1`, `/proc/1/fd/1`: whatever is behind it was opened by another program.
 pub(crate) fn names_a_descriptor(path: &Path) -> bool {
     let standard = ["/dev/stdin", "/dev/stdout", "/dev/stderr"].map(Path::new);
-    let directories = ["/dev/fd", "/proc/self/fd", "/proc/thread-self/fd"];
-    standard.contains(&path) || directories.iter().any(|directory| path.starts_with(directory))
+    standard.contains(&path) || path.starts_with("/dev/fd") || is_in_proc(path)
+}
+
+/// Whether the path leads to a descriptor of a process or a thread, this one or another.
+fn is_in_proc(path: &Path) -> bool {
+    let Ok(rest) = path.strip_prefix("/proc") else { return false };
+    let parts: Vec<_> = rest.iter().map(OsStr::as_encoded_bytes).collect();
+    let is_number = |part: &[u8]| part.iter().all(u8::is_ascii_digit);
+    match parts.as_slice() {
+        [b"self" | b"thread-self", b"fd", ..] => true,
+        [b"self", b"task", thread, b"fd", ..] => is_number(thread),
+        [process, b"fd", ..] => is_number(process),
+        [process, b"task", thread, b"fd", ..] => is_number(process) && is_number(thread),
+        _ => false,
+    }
 }
 
 pub(super) fn parent(path: &Path) -> &Path {
@@ -452,7 +466,11 @@ mod tests {
         assert!(message(directory.path()).contains("directory"));
         assert!(message(Path::new("/dev/null")).contains("device"));
         assert!(message(Path::new("/dev/stdout")).contains("-o -"));
-        assert!(message(Path::new("/proc/self/fd/1")).contains("-o -"));
+        for descriptor in ["/proc/self/fd/1", "/proc/1/fd/1", "/proc/self/task/7/fd/1", "/proc/1/task/1/fd/1"]
+        {
+            assert!(message(Path::new(descriptor)).contains("-o -"), "{descriptor}");
+        }
+        assert!(!names_a_descriptor(Path::new("/proc/sys/fd/1")));
         let link = |to: &str| {
             let link = directory.path().join(format!("to-{to}"));
             symlink(format!("to-{to}").replace("nothing", "nowhere"), &link).unwrap();
