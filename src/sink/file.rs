@@ -258,7 +258,7 @@ mod tests {
     use std::ffi::OsString;
     use std::fs::{OpenOptions, Permissions};
     use std::os::fd::AsFd;
-    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 
     use super::super::unfinished::remove_those;
     use super::super::write_all;
@@ -439,6 +439,24 @@ mod tests {
             assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
             let written = fs::metadata(&path).unwrap();
             assert_eq!((written.permissions().mode() & 0o777, written.len()), (usual, 0));
+        }
+    }
+
+    /// Only root can do this, as in the tests on real hosts. For others this shows nothing.
+    #[test]
+    fn file_in_its_owners_own_directory_keeps_owner_and_mode_when_root_replaces_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        for (open, expected) in [(0o700, (12_345, 0o640)), (0o755, (12_345, 0o640)), (0o775, (0, 0o600))] {
+            fs::write(&path, "old").unwrap();
+            if [&path, directory.path()].iter().any(|path| chown(path, Some(12_345), Some(12_345)).is_err()) {
+                return;
+            }
+            fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+            fs::set_permissions(directory.path(), Permissions::from_mode(open)).unwrap();
+            OutputFile::create(&path, Existing::Replace).unwrap().commit(&KEPT).unwrap();
+            let written = fs::metadata(&path).unwrap();
+            assert_eq!((written.uid(), written.permissions().mode() & 0o777), expected, "{open:o}");
         }
     }
 
