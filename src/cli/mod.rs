@@ -55,11 +55,20 @@ pub(crate) struct Ended<R> {
     pub(crate) result: Result<(), Failure>,
 }
 
+/// What a program writes besides what it was asked for.
+struct Outputs {
+    config: OutputConfig,
+    /// Standard output carries the stream, and must carry nothing else.
+    stream_on_stdout: bool,
+    /// Session follows session. The report is that of the last one, also across restarts.
+    repeats: bool,
+}
+
 /// A program from command line to exit code.
 fn run<C, R: Report>(
     program: &str,
     config: impl FnOnce(ArgsOs, &Environment) -> Result<Asked<C>, Failure>,
-    output: impl FnOnce(&C) -> (OutputConfig, bool),
+    output: impl FnOnce(&C) -> Outputs,
     work: impl FnMut(&C, &Console) -> Ended<R>,
     again: impl Fn(&C, &Ended<R>) -> bool,
 ) -> ExitCode {
@@ -72,7 +81,7 @@ fn run<C, R: Report>(
 fn run_caught<C, R: Report>(
     program: &str,
     config: impl FnOnce(ArgsOs, &Environment) -> Result<Asked<C>, Failure>,
-    output: impl FnOnce(&C) -> (OutputConfig, bool),
+    output: impl FnOnce(&C) -> Outputs,
     mut work: impl FnMut(&C, &Console) -> Ended<R>,
     again: impl Fn(&C, &Ended<R>) -> bool,
 ) -> ExitCode {
@@ -81,17 +90,17 @@ fn run_caught<C, R: Report>(
         Asked::Print(text) => Ok(Asked::Print(text)),
         Asked::Run(config) => {
             check_processor()?;
-            let (output, stream_on_stdout) = output(&config);
-            if let Some(path) = &output.report {
-                report_file::check(path, stream_on_stdout)?;
+            let outputs = output(&config);
+            if let Some(path) = &outputs.config.report {
+                report_file::check(path, outputs.stream_on_stdout)?;
             }
-            let console = Console::start(&output)?;
+            let console = Console::start(&outputs.config)?;
             panics::log_in_one_line(&console);
             environment.tell_what_is_ignored(&[send::variables(), recv::variables()].concat());
-            Ok(Asked::Run((config, output, console)))
+            Ok(Asked::Run((config, outputs, console)))
         }
     });
-    let (config, output, console) = match prepared {
+    let (config, Outputs { config: output, repeats, .. }, console) = match prepared {
         Ok(Asked::Run(run)) => run,
         Ok(Asked::Print(text)) => {
             // Help into a closed pipe is no failure.
@@ -105,14 +114,16 @@ fn run_caught<C, R: Report>(
     };
     let tell = |failure: &Failure| say(&console, &output, program, failure);
     if let Some(path) = &output.report
-        && let Err(failure) = report_file::clear(path)
+        && let Err(failure) = if repeats { report_file::look(path) } else { report_file::clear(path) }
     {
         tell(&Failure { message: format!("{failure}; the session takes place all the same"), ..failure });
     }
     let exit = loop {
         let ended = work(&config, &console);
         let again = again(&config, &ended);
-        let exit = conclude(ended, output.report.as_deref(), tell);
+        // A service that is stopped while it waits leaves the report of its last session alone.
+        let has_report = !repeats || ended.report.has_session();
+        let exit = conclude(ended, output.report.as_deref().filter(|_| has_report), tell);
         if !again {
             break exit;
         }

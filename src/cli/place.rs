@@ -130,7 +130,7 @@ pub(super) fn wait_for<T>(
                 tracing::error!("{error}; waiting for that, no session until then");
                 service.waiting_for_network();
             }
-            service.not_yet_ready(LOOK_AGAIN * 20);
+            service.not_yet_ready(now);
         }
         service.alive(now);
         let ready = sleeper.wait([Watch::readable(&*signals)], clock, now + BREATH, || true);

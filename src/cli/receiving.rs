@@ -68,14 +68,13 @@ impl Receiving {
                 Ok(Some(sinks)) => return Ok(sinks),
                 Ok(None) => return Err(self.stopped()),
                 Err(failure) => {
-                    let waited = clock.now().since(Time::ZERO);
-                    let is_in_time = config.start_timeout.is_none_or(|limit| waited < limit);
                     let may_come_back = failure.exit == Exit::SinkFailed && self.service.is_ready();
-                    if !(config.repeat && may_come_back && is_in_time) {
+                    if !(may_come_back && waits_for_its_disk(config, clock.now())) {
                         return Err(failure);
                     }
                     if !std::mem::replace(&mut is_told, true) {
-                        tracing::warn!("{failure}; no session until that works again");
+                        // An error, so that it is shown with -q, too: a person has to do something.
+                        tracing::error!("{failure}; no session until that works again");
                     }
                 }
             }
@@ -93,9 +92,11 @@ impl Receiving {
         }
     }
 
-    /// Feeds the watchdog. False once a signal has come, where they are caught.
+    /// Feeds the watchdog, and asks for more time before the program is ready. False once a signal has come, where they
+    /// are caught.
     fn is_to_go_on(&mut self, now: Time) -> bool {
         self.service.alive(now);
+        self.service.not_yet_ready(now);
         !self.signals.as_ref().is_some_and(Signals::are_pending)
     }
 
@@ -135,6 +136,8 @@ struct Work<'a> {
     /// There was too little room in the archive, when it was last looked at, and the next look is then.
     is_full: bool,
     look_for_room: Time,
+    /// Time of the next sweep of an archive that has too little room.
+    sweep: Time,
 }
 
 impl<'a> Work<'a> {
@@ -183,6 +186,7 @@ impl<'a> Work<'a> {
             sinks,
             is_full: false,
             look_for_room: Time::ZERO,
+            sweep: Time::ZERO,
         })
     }
 
@@ -265,16 +269,24 @@ impl<'a> Work<'a> {
         };
         self.look_for_room = now + LOOK_FOR_ROOM;
         let was_full = self.is_full;
-        match archiving.check_room() {
+        let (lasting, clock) = (&mut *self.lasting, self.clock);
+        let mut go_on = || lasting.is_to_go_on(clock.now());
+        if was_full && now >= self.sweep {
+            self.sweep = now + SWEEP_WHILE_FULL;
+            archiving.sweep(&mut go_on);
+        }
+        match archiving.check_room(&mut go_on) {
             Ok(()) if was_full => {
                 tracing::info!("room again, waiting for a sender");
                 self.is_full = false;
             }
             Ok(()) => {}
             // A sender that counts on this receiver has to be told; nobody else can end a service.
-            Err(failure) if config.repeat && !self.receiver.is_admitted() => {
+            Err(failure) if waits_for_its_disk(config, now) && !self.receiver.is_admitted() => {
                 if !was_full {
-                    tracing::warn!("{failure}; no session until then");
+                    // An error, so that it is shown with -q, too: a person has to make room.
+                    tracing::error!("{failure}; no session until then");
+                    self.sweep = now + SWEEP_WHILE_FULL;
                 }
                 self.is_full = true;
             }
@@ -337,7 +349,8 @@ impl<'a> Work<'a> {
                     tracing::info!("receiving");
                     let Some(session) = self.receiver.summary() else { continue };
                     self.lasting.service.receiving(session.label.as_str());
-                    match self.sinks.plans(&session) {
+                    let (lasting, clock) = (&mut *self.lasting, self.clock);
+                    match self.sinks.plans(&session, &mut || lasting.is_to_go_on(clock.now())) {
                         Ok(plans) => self.writer.open(plans),
                         Err(failure) => self.receiver.fail(now, failure.exit, failure.message),
                     }
@@ -452,6 +465,11 @@ impl<'a> Work<'a> {
     }
 }
 
+/// Whether a receiver waits on for a disk that it cannot use: a service does, as long as it would wait for a sender.
+fn waits_for_its_disk(config: &RecvConfig, now: Time) -> bool {
+    config.repeat && config.start_timeout.is_none_or(|limit| now.since(Time::ZERO) < limit)
+}
+
 /// A signal that came when a session had just ended, or was about to, ends the service all the same.
 fn stopped_between(signal: u8, result: Result<(), Failure>) -> Result<(), Failure> {
     if signal == 0 || matches!(&result, Err(Failure { exit: Exit::Signal(_), .. })) {
@@ -508,6 +526,9 @@ fn warn_of_commands(config: &RecvConfig) {
 
 /// How often to look for room in an archive while no session runs: sessions take as long to start.
 const LOOK_FOR_ROOM: Duration = Duration::from_secs(1);
+/// Pause between two sweeps of an archive that has too little room: what another boot has left may be removed 20 hours after
+/// its last change.
+const SWEEP_WHILE_FULL: Duration = Duration::from_secs(3_600);
 /// How often the watchdog is fed while a service waits that long for its disk.
 const LOOKS_AT_WATCHDOG: u32 = 10;
 /// Sessions that are remembered as over. A sender announces for some seconds after the end at most, and a group and port
@@ -515,34 +536,4 @@ const LOOKS_AT_WATCHDOG: u32 = 10;
 const MOST_OVER: usize = 64;
 
 #[cfg(test)]
-mod tests {
-    use super::super::sending;
-    use super::super::together::{alone, receiver, sender, stream};
-    use super::*;
-
-    #[test]
-    fn sink_thread_that_dies_ends_the_receiver_with_1_and_the_sender_is_told() {
-        const NAME: &str =
-            "cli::receiving::tests::sink_thread_that_dies_ends_the_receiver_with_1_and_the_sender_is_told";
-        if !alone(NAME) {
-            return;
-        }
-        let directory = tempfile::tempdir().unwrap();
-        let (file, copy) = (stream(directory.path()), directory.path().join("copy"));
-        let (send, recv) = (sender("47133", &file), receiver("47133", &copy));
-        let console = Console::start(&recv.output).unwrap();
-        let far = console.clone();
-        let sender = std::thread::spawn(move || sending::work(&send, &far));
-        let mut lasting = Receiving::default();
-        let mut work = Work::prepare(&recv, &mut lasting).unwrap();
-        work.writer = Writer::start(None, || panic!("this test has it so")).unwrap();
-        let failure = work.run(&recv, &console).result.unwrap_err();
-        assert_eq!(failure.exit, Exit::Internal);
-        assert!(failure.message.contains("sink thread"), "{failure}");
-        let sent = sender.join().unwrap();
-        assert!(sent.result.is_err());
-        let told: Vec<_> = sent.report.receivers.iter().map(|receiver| receiver.exit_code).collect();
-        assert_eq!(told, [Exit::Internal.code()]);
-        assert!(!copy.exists());
-    }
-}
+mod tests;

@@ -19,6 +19,7 @@ use super::keys::KeyArgs;
 use super::receiving::Receiving;
 use super::template::Template;
 use super::values::{self, ForEver};
+use super::{Outputs, run};
 use crate::command::CommandLine;
 use crate::sink::then;
 
@@ -149,10 +150,14 @@ Examples:
 /// The program.
 pub fn main() -> ExitCode {
     let mut receiving = Receiving::default();
-    super::run(
+    run(
         "mcast-recv",
         |args, environment| config(args, environment, io::stdout().is_terminal()),
-        |config| (config.output.clone(), config.sinks.contains(&SinkConfig::Stdout)),
+        |config| Outputs {
+            config: config.output.clone(),
+            stream_on_stdout: config.sinks.contains(&SinkConfig::Stdout),
+            repeats: config.repeat,
+        },
         |config, console| receiving.work(config, console),
         Receiving::goes_on,
     )

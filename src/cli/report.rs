@@ -237,6 +237,9 @@ impl ReceiverReport {
 pub trait Report: Serialize {
     /// Enters how it ended, and derives the goodput from bytes and time.
     fn end(&mut self, result: Result<(), &Failure>);
+
+    /// Whether there was a session to report.
+    fn has_session(&self) -> bool;
 }
 
 macro_rules! report {
@@ -248,6 +251,10 @@ macro_rules! report {
                 self.exit_code = exit.code();
                 self.error = result.err().map(ToString::to_string);
                 self.goodput_bps = goodput(self.bytes, self.elapsed_s.0);
+            }
+
+            fn has_session(&self) -> bool {
+                self.session.is_some()
             }
         }
     };

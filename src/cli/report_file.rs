@@ -65,6 +65,14 @@ pub(super) fn check(path: &Path, stream_on_stdout: bool) -> Result<(), Failure> 
     }
 }
 
+/// Whether a report can have this name now, as far as [`check`] leaves that open.
+///
+/// # Errors
+/// With exit code 10, when something has its name that is no report of ours.
+pub(super) fn look(path: &Path) -> Result<(), Failure> {
+    find(path).map(drop).map_err(|error| failed(path, error))
+}
+
 /// Removes the report of an earlier session, so that it cannot be taken for this one's if this one is killed.
 ///
 /// # Errors
@@ -210,6 +218,8 @@ const MOST_LINKS: usize = 40;
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
     use std::os::unix::fs::symlink;
 
     use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -270,7 +280,22 @@ mod tests {
         fs::set_permissions(directory.path(), Permissions::from_mode(0o1777)).unwrap();
         check(&path, false).unwrap();
         assert!(clear(&path).unwrap_err().message.contains("directory"));
+        assert!(look(&path).unwrap_err().message.contains("directory"));
         assert!(write(&path, &SenderReport::new("prod"), false).is_err());
+    }
+
+    #[test]
+    fn descriptor_of_another_process_is_written_to_and_neither_cleared_nor_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        fs::write(&log, "a line\n").unwrap();
+        let open = File::options().append(true).open(&log).unwrap();
+        let path = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), open.as_raw_fd()));
+        check(&path, false).unwrap();
+        clear(&path).unwrap();
+        write(&path, &SenderReport::new("prod"), false).unwrap();
+        let text = fs::read_to_string(&log).unwrap();
+        assert!(text.starts_with("a line\n{") && text.contains("prod"), "{text}");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::error::Failure;
 use super::keys::KeyArgs;
 use super::sending;
 use super::values::{self, ForEver};
+use super::{Outputs, run};
 use crate::wire::Announce;
 
 /// Multicast a stream of bytes to any number of hosts at once, verified at each.
@@ -130,10 +131,10 @@ Examples:
 
 /// The program.
 pub fn main() -> ExitCode {
-    super::run(
+    run(
         "mcast-send",
         |args, environment| config(args, environment, io::stdin().is_terminal()),
-        |config| (config.output.clone(), false),
+        |config| Outputs { config: config.output.clone(), stream_on_stdout: false, repeats: false },
         sending::work,
         |_, _| false,
     )

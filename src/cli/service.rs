@@ -15,6 +15,8 @@ pub(super) struct Service {
     /// How often it wants to hear that this process is alive.
     watchdog: Option<Duration>,
     alive_due: Time,
+    /// When to ask the manager for more time, until this process is ready.
+    extend_due: Time,
     ready: bool,
 }
 
@@ -28,13 +30,22 @@ impl Service {
             // Twice as often as it is needed, as sd_watchdog_enabled(3) recommends.
             watchdog: variable("WATCHDOG_USEC").filter(|_| ours).map(|usec| Duration::from_micros(usec) / 2),
             alive_due: Time::ZERO,
+            extend_due: Time::ZERO,
             ready: false,
         }
+    }
+
+    /// One that speaks to the manager at this socket.
+    #[cfg(test)]
+    pub(super) fn at(socket: &std::path::Path) -> Self {
+        let manager = connect(socket.as_os_str());
+        Self { manager, watchdog: None, alive_due: Time::ZERO, extend_due: Time::ZERO, ready: false }
     }
 
     /// A session is prepared. Its clock starts at zero.
     pub(super) const fn begin(&mut self) {
         self.alive_due = Time::ZERO;
+        self.extend_due = Time::ZERO;
     }
 
     /// A receiver listens.
@@ -50,10 +61,11 @@ impl Service {
         self.say("STATUS=waiting for a network");
     }
 
-    /// A manager that still waits for the start is asked to wait for so much longer.
-    pub(super) fn not_yet_ready(&self, longer: Duration) {
-        if !self.ready {
-            self.say(&format!("EXTEND_TIMEOUT_USEC={}", longer.as_micros()));
+    /// A manager that still waits for the start is asked for more time; to be called often.
+    pub(super) fn not_yet_ready(&mut self, now: Time) {
+        if !self.ready && now >= self.extend_due {
+            self.extend_due = now + EXTEND_EVERY;
+            self.say(&format!("EXTEND_TIMEOUT_USEC={}", EXTENSION.as_micros()));
         }
     }
 
@@ -89,6 +101,11 @@ impl Service {
         }
     }
 }
+
+/// Pause between two requests for more time.
+const EXTEND_EVERY: Duration = Duration::from_secs(1);
+/// Time that each request asks for, counted from the request, so that the manager can miss some of them.
+const EXTENSION: Duration = Duration::from_secs(20);
 
 /// A name that begins with @ is no file's.
 fn connect(name: &OsStr) -> Option<(UnixDatagram, SocketAddr)> {

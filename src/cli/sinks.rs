@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::{Timestamp, Zoned};
 
 use super::archive::Archiving;
+use super::busy::while_busy;
 use super::config::{ArchiveConfig, RecvConfig, SinkConfig};
 use super::error::Failure;
 use super::{launch, report_file};
@@ -15,6 +16,7 @@ use crate::archive::manifest::Heading;
 use crate::command::Commands;
 use crate::exit::Exit;
 use crate::session::receiver::Summary;
+use crate::sink::SinkError;
 use crate::sink::archive::ArchivePlan;
 use crate::sink::file::{Existing, OutputFile};
 use crate::sink::pipe::OutputPipe;
@@ -47,16 +49,10 @@ impl SinkPlans {
             matches!(sink, SinkConfig::Command(_) | SinkConfig::File { then: Some(_), .. })
                 || matches!(sink, SinkConfig::Archive(archive) if archive_then(archive))
         };
-        for sink in &config.sinks {
-            if let SinkConfig::File { path, overwrite, .. } = sink {
-                let existing = existing(*overwrite);
-                // Neither leaves anything behind.
-                match (path.fixed(), path.directory()) {
-                    (Some(path), _) => drop(OutputFile::create(path, existing)?),
-                    (None, Some(directory)) => OutputFile::try_directory(&directory, existing)?,
-                    (None, None) => {}
-                }
-            }
+        let sinks = config.sinks.clone();
+        match while_busy(move || try_files(&sinks), go_on)? {
+            Some(tried) => tried?,
+            None => return Ok(None),
         }
         let archive = config.sinks.iter().find_map(|sink| match sink {
             SinkConfig::Archive(archive) => Some(archive),
@@ -80,7 +76,12 @@ impl SinkPlans {
     }
 
     /// What to open for this session, now.
-    pub(super) fn plans(&mut self, session: &Summary) -> Result<Vec<Plan>, Failure> {
+    /// `go_on` is called while an archive does not say how much room it has.
+    pub(super) fn plans(
+        &mut self,
+        session: &Summary,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<Plan>, Failure> {
         // With --repeat, the last session's is there until now. If this session is killed, it must not be taken for its.
         if let Some(Err(failure)) = self.report.as_deref().map(report_file::clear) {
             tracing::warn!("{failure}");
@@ -100,7 +101,7 @@ impl SinkPlans {
                 }
                 (SinkConfig::Archive(archive), commands) => {
                     let Some(archiving) = &self.archiving else { continue };
-                    archiving.check_room()?;
+                    archiving.check_room(go_on)?;
                     let then = self.then(archive.then.as_ref(), commands.as_ref())?;
                     plans.push(Plan::Archive(Box::new(ArchivePlan {
                         archive: archiving.archive().clone(),
@@ -168,6 +169,21 @@ impl SinkPlans {
         };
         copy.map_err(launch::no_resource)
     }
+}
+
+/// Tries what the files will need, and leaves nothing behind.
+fn try_files(sinks: &[SinkConfig]) -> Result<(), SinkError> {
+    for sink in sinks {
+        if let SinkConfig::File { path, overwrite, .. } = sink {
+            let existing = existing(*overwrite);
+            match (path.fixed(), path.directory()) {
+                (Some(path), _) => drop(OutputFile::create(path, existing)?),
+                (None, Some(directory)) => OutputFile::try_directory(&directory, existing)?,
+                (None, None) => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Exact enough to tell which of two sessions came first.

@@ -40,8 +40,9 @@ pub trait Disk: Clone + Debug {
     /// When there is no space, the quota is used up, or the device fails.
     fn write_all(&self, file: &Self::File, slices: &mut [IoSlice<'_>]) -> io::Result<()>;
 
-    /// Gives the file owner and mode of the one at `path`, if there is one, and if no other user can have put it there: it
-    /// is this user's, or nobody else may write to its directory. If the owner cannot be given, group and others get
+    /// Gives the file owner and mode of the one at `path`, if there is one, and if its owner is this user, or its directory
+    /// is one that only this user may write to, or only the file's owner. Any other file may have been put there so that the
+    /// new one can be read. If the owner cannot be given, group and others get
     /// nothing. Else only this user may read the file.
     ///
     /// # Errors
@@ -113,12 +114,13 @@ impl Disk for Kernel {
     fn take_after(&self, file: &File, path: &Path) -> io::Result<()> {
         let Ok(there) = fs::symlink_metadata(path) else { return Ok(()) };
         let user = geteuid().as_raw();
-        let is_ours_alone =
-            |directory: &fs::Metadata| directory.uid() == user && directory.mode() & 0o022 == 0;
+        let is_private = |directory: &fs::Metadata| {
+            [user, there.uid()].contains(&directory.uid()) && directory.mode() & 0o022 == 0
+        };
         let directory =
             path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let is_safe = there.is_file()
-            && (there.uid() == user || fs::metadata(directory).is_ok_and(|there| is_ours_alone(&there)));
+            && (there.uid() == user || fs::metadata(directory).is_ok_and(|directory| is_private(&directory)));
         if !is_safe {
             return Ok(());
         }

@@ -1,5 +1,6 @@
 //! A file that appears under its name once it is complete.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -200,7 +201,7 @@ fn target(path: &Path, existing: Existing) -> io::Result<PathBuf> {
     let other = |text: &str| Err(io::Error::other(text.to_owned()));
     if names_a_descriptor(path) {
         return other(
-            "it names a descriptor of this program; redirect standard output, and give -o - or no -o",
+            "it names a descriptor that is open already; redirect standard output, and give -o - or no -o",
         );
     }
     match kind_of(path) {
@@ -225,11 +226,24 @@ fn target(path: &Path, existing: Existing) -> io::Result<PathBuf> {
     }
 }
 
-/// `/dev/stdout`, `/dev/fd/1`, `/proc/self/fd/1`: whatever is behind it was opened by another program.
+/// `/dev/stdout`, `/dev/fd/1`, `/proc/self/fd/1`, `/proc/1/fd/1`: whatever is behind it was opened by another program.
 pub(crate) fn names_a_descriptor(path: &Path) -> bool {
     let standard = ["/dev/stdin", "/dev/stdout", "/dev/stderr"].map(Path::new);
-    let directories = ["/dev/fd", "/proc/self/fd", "/proc/thread-self/fd"];
-    standard.contains(&path) || directories.iter().any(|directory| path.starts_with(directory))
+    standard.contains(&path) || path.starts_with("/dev/fd") || is_in_proc(path)
+}
+
+/// Whether the path leads to a descriptor of a process or a thread, this one or another.
+fn is_in_proc(path: &Path) -> bool {
+    let Ok(rest) = path.strip_prefix("/proc") else { return false };
+    let parts: Vec<_> = rest.iter().map(OsStr::as_encoded_bytes).collect();
+    let is_number = |part: &[u8]| part.iter().all(u8::is_ascii_digit);
+    match parts.as_slice() {
+        [b"self" | b"thread-self", b"fd", ..] => true,
+        [b"self", b"task", thread, b"fd", ..] => is_number(thread),
+        [process, b"fd", ..] => is_number(process),
+        [process, b"task", thread, b"fd", ..] => is_number(process) && is_number(thread),
+        _ => false,
+    }
 }
 
 pub(super) fn parent(path: &Path) -> &Path {
@@ -244,7 +258,7 @@ mod tests {
     use std::ffi::OsString;
     use std::fs::{OpenOptions, Permissions};
     use std::os::fd::AsFd;
-    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 
     use super::super::unfinished::remove_those;
     use super::super::write_all;
@@ -428,6 +442,24 @@ mod tests {
         }
     }
 
+    /// Only root can do this, as in the tests on real hosts. For others this shows nothing.
+    #[test]
+    fn file_in_its_owners_own_directory_keeps_owner_and_mode_when_root_replaces_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        for (open, expected) in [(0o700, (12_345, 0o640)), (0o755, (12_345, 0o640)), (0o775, (0, 0o600))] {
+            fs::write(&path, "old").unwrap();
+            if [&path, directory.path()].iter().any(|path| chown(path, Some(12_345), Some(12_345)).is_err()) {
+                return;
+            }
+            fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+            fs::set_permissions(directory.path(), Permissions::from_mode(open)).unwrap();
+            OutputFile::create(&path, Existing::Replace).unwrap().commit(&KEPT).unwrap();
+            let written = fs::metadata(&path).unwrap();
+            assert_eq!((written.uid(), written.permissions().mode() & 0o777), expected, "{open:o}");
+        }
+    }
+
     /// Only root can make a file of another user, which the tests on real hosts are. For others this shows nothing.
     #[test]
     fn file_of_another_user_gives_its_mode_only_where_others_may_not_put_files() {
@@ -452,7 +484,11 @@ mod tests {
         assert!(message(directory.path()).contains("directory"));
         assert!(message(Path::new("/dev/null")).contains("device"));
         assert!(message(Path::new("/dev/stdout")).contains("-o -"));
-        assert!(message(Path::new("/proc/self/fd/1")).contains("-o -"));
+        for descriptor in ["/proc/self/fd/1", "/proc/1/fd/1", "/proc/self/task/7/fd/1", "/proc/1/task/1/fd/1"]
+        {
+            assert!(message(Path::new(descriptor)).contains("-o -"), "{descriptor}");
+        }
+        assert!(!names_a_descriptor(Path::new("/proc/sys/fd/1")));
         let link = |to: &str| {
             let link = directory.path().join(format!("to-{to}"));
             symlink(format!("to-{to}").replace("nothing", "nowhere"), &link).unwrap();

@@ -31,17 +31,16 @@ impl Then {
 /// Any other path never becomes part of the line: `{file}` becomes `"$1"`, so the shell cannot take it for anything but a path.
 ///
 /// # Errors
-/// When `{file}` stands between single quotes, where nothing can stand for a path with other characters; the text names
-/// the remedy, and not the line.
+/// When `{file}` stands between single quotes, where nothing can stand for a path with other characters, or between
+/// backquotes, where the shell reads quotes twice; the text names the remedy, and not the line.
 pub fn command(line: &str, path: &Path) -> Result<CommandLine, String> {
     // So that no file's name is taken for an option.
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let line = match path.to_str().filter(|text| text.bytes().all(is_ordinary)) {
         Some(text) => line.replace(PLACE, text),
-        None => with_argument(line).ok_or_else(|| {
+        None => with_argument(line).map_err(|(quotes, remedy)| {
             format!(
-                "{PLACE} stands between single quotes, which cannot hold the path \"{}\" safely; take the \
-                 quotes away, or write \"$1\" outside them, as in sh -c '… \"$1\"' sh {PLACE}",
+                "{PLACE} stands between {quotes}, which cannot hold the path \"{}\" safely; {remedy}",
                 path.display()
             )
         })?,
@@ -52,9 +51,11 @@ pub fn command(line: &str, path: &Path) -> Result<CommandLine, String> {
     })
 }
 
-/// The line with a reference to the first argument in each place, quoted as it must be there; `None` if one stands between
-/// single quotes.
-fn with_argument(line: &str) -> Option<String> {
+/// The line with a reference to the first argument in each place, quoted as it must be there.
+///
+/// # Errors
+/// When one stands between quotes that can hold no reference: their name, and the remedy.
+fn with_argument(line: &str) -> Result<String, (&'static str, &'static str)> {
     let mut out = String::with_capacity(line.len());
     let mut within = vec![Within::Words];
     let mut rest = line;
@@ -62,7 +63,13 @@ fn with_argument(line: &str) -> Option<String> {
         let now = within.last().copied().unwrap_or(Within::Words);
         if let Some(after) = rest.strip_prefix(PLACE) {
             out.push_str(match now {
-                Within::SingleQuotes => return None,
+                Within::SingleQuotes => {
+                    return Err((
+                        "single quotes",
+                        "take the quotes away, or write \"$1\" outside them, as in sh -c '… \"$1\"' sh {file}",
+                    ));
+                }
+                Within::Backquotes => return Err(("backquotes", "write $(…) instead of `…`")),
                 Within::DoubleQuotes => "${1}",
                 Within::Words | Within::Parentheses => "\"$1\"",
             });
@@ -71,7 +78,10 @@ fn with_argument(line: &str) -> Option<String> {
         }
         let mut length = c.len_utf8();
         match (now, c) {
-            (Within::SingleQuotes, '\'') | (Within::DoubleQuotes, '"') | (Within::Parentheses, ')') => {
+            (Within::SingleQuotes, '\'')
+            | (Within::DoubleQuotes, '"')
+            | (Within::Backquotes, '`')
+            | (Within::Parentheses, ')') => {
                 within.pop();
             }
             (Within::SingleQuotes, _) => {}
@@ -81,17 +91,21 @@ fn with_argument(line: &str) -> Option<String> {
                 within.push(Within::Parentheses);
                 length += 1;
             }
-            (Within::DoubleQuotes, _) => {}
+            // The first backquote after it is the end, whatever quotes stand between.
+            (Within::Words | Within::DoubleQuotes | Within::Parentheses, '`') => {
+                within.push(Within::Backquotes);
+            }
+            (Within::DoubleQuotes | Within::Backquotes, _) => {}
             (_, '\'') => within.push(Within::SingleQuotes),
             (_, '"') => within.push(Within::DoubleQuotes),
             (_, '(') => within.push(Within::Parentheses),
             _ => {}
         }
-        let (taken, after) = rest.split_at_checked(length)?;
+        let (taken, after) = rest.split_at_checked(length).unwrap_or((rest, ""));
         out.push_str(taken);
         rest = after;
     }
-    Some(out)
+    Ok(out)
 }
 
 /// Surroundings of a character in a shell's line.
@@ -100,6 +114,7 @@ enum Within {
     Words,
     SingleQuotes,
     DoubleQuotes,
+    Backquotes,
     /// A subshell, or `$(…)`: words again, whatever stands around it.
     Parentheses,
 }
@@ -145,6 +160,21 @@ mod tests {
         assert_eq!(line_for(line, "/srv/shop-2026.dump"), "sh -c 'printf %s /srv/shop-2026.dump'");
         let error = command(line, Path::new("/srv/my dumps/a")).unwrap_err();
         assert!(error.contains("my dumps") && error.contains("single quotes"), "{error}");
+    }
+
+    #[test]
+    fn place_between_backquotes_takes_ordinary_paths_only() {
+        for line in ["x \"`y {file}`\"", "x `y {file}`", "x \"$(y `z '` {file})\"", "x `y \\`z {file}\\``"] {
+            let ordinary = line.replace("{file}", "/srv/a");
+            assert_eq!(line_for(line, "/srv/a"), ordinary);
+            let answer = command(line, Path::new("/srv/my dumps/a"));
+            let is_outside = line.contains("'` {file}");
+            assert_eq!(answer.is_ok(), is_outside, "{line}");
+            if let Err(error) = answer {
+                assert!(error.contains("backquotes") && error.contains("$(…)"), "{error}");
+            }
+        }
+        assert_eq!(line_for("x `y` {file} \\` {file}", "/a b"), "x `y` \"$1\" \\` \"$1\"");
     }
 
     #[test]

@@ -53,9 +53,13 @@ fn service_without_room_joins_nobody_and_goes_on_when_there_is_some() {
     let mut receiver = lab
         .host(1)
         .recv_under(&wrapper, "files")
-        .args(&["--archive", "/mnt/archive", "--repeat", "--min-free", "4M"])
+        .args(&["--archive", "/mnt/archive", "--repeat", "--min-free", "4M", "--log-format", "json"])
         .start();
     receiver.must_say("less than --min-free", PATIENCE);
+    // With -q too, a person learns of it.
+    let said = receiver.stderr_so_far();
+    let line = said.lines().find(|line| line.contains("less than --min-free")).unwrap();
+    assert!(line.contains("\"ERROR\""), "{line}");
     let source = Source::new(21, MIB);
     let mut sender = lab.sender().send().args(&["-n", "1"]).source(source).start();
     sender.must_say("waiting for receivers", PATIENCE);
@@ -65,9 +69,20 @@ fn service_without_room_joins_nobody_and_goes_on_when_there_is_some() {
     assert_eq!(fs::read_dir(format!("{root}/archive")).unwrap().count(), 0);
     fs::remove_file(format!("{root}/other")).unwrap();
     sender.must_exit(&[0], PATIENCE);
-    assert!(!receiver.stderr_so_far().contains("error"));
+    assert_eq!(receiver.stderr_so_far().matches("less than --min-free").count(), 1);
     receiver.signal(Signal::TERM);
     receiver.must_exit(&[143], PATIENCE);
+}
+
+#[test]
+fn service_waits_for_room_no_longer_than_its_start_timeout() {
+    let lab = Lab::up(1);
+    let archive = Archive::new();
+    let limits = ["--repeat", "--start-timeout", "2s", "--min-free", "1000T"];
+    let mut receiver = archive.recv(lab.host(1)).args(&limits).start();
+    receiver.must_exit(&[9], PATIENCE);
+    let said = receiver.stderr();
+    assert!(said.contains("no session until then"), "{said}");
 }
 
 /// Fault 68: room is looked at while the stream is written too.

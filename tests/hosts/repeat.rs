@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Signal, kill_process};
 
 use crate::support::wait::comes_true;
 use crate::support::{AT_ONCE, Host, Lab, MIB, PATIENCE, Program, Source};
@@ -41,6 +41,32 @@ fn session_follows_session_until_a_signal() {
     assert!(comes_true(PATIENCE, || receiver.file("report.json").exists()));
     receiver.signal(Signal::TERM);
     receiver.must_exit(&[143], AT_ONCE);
+}
+
+#[test]
+fn report_of_the_last_session_outlives_stop_and_restart_of_a_service() {
+    let lab = Lab::up(1);
+    let wrapper = ["sh", "-c", "\"$@\"; exec \"$@\"", "sh"];
+    let launch = lab.host(1).recv_under(&wrapper, "r1").args(HASTY).args(&["--repeat", "-o"]);
+    let path = launch.file("{label}.dump");
+    let mut receiver = launch.arg(path).start();
+    let mut sender = sends(&lab, "shop", Source::new(20, MIB));
+    sender.finish();
+    sender.must_exit(&[0], PATIENCE);
+    let must_wait_again = |receiver: &Program, times| {
+        let waits = || receiver.stderr_so_far().matches("waiting for a sender").count() == times;
+        assert!(comes_true(PATIENCE, waits), "{}", receiver.stderr_so_far());
+    };
+    must_wait_again(&receiver, 2);
+    let report = receiver.report();
+    assert_eq!(report["outcome"], "complete");
+    kill_process(receiver.processes().must_have(env!("CARGO_BIN_EXE_mcast-recv"), PATIENCE), Signal::TERM)
+        .unwrap();
+    must_wait_again(&receiver, 3);
+    assert_eq!(receiver.report(), report);
+    receiver.signal(Signal::TERM);
+    receiver.must_exit(&[143], AT_ONCE);
+    assert_eq!(receiver.report(), report);
 }
 
 /// Sessions that complete, are aborted, and fail at the command.

@@ -52,15 +52,15 @@ impl Archiving {
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<Option<Self>, Failure> {
         let cannot = |error: String| Failure::new(Exit::SinkFailed, format!("--archive: {error}"));
-        let archive = Directory::open(&config.directory).map_err(|error| cannot(error.to_string()))?;
-        let place = archive.clone();
-        let Some((swept, tried)) = while_busy(move || (place.sweep(), place.try_out()), go_on)? else {
-            return Ok(None);
+        let directory = config.directory.clone();
+        let look = move || {
+            let archive = Directory::open(&directory)?;
+            let (swept, tried) = (archive.sweep(), archive.try_out());
+            Ok::<_, Error>((archive, swept, tried))
         };
-        match swept {
-            Ok(swept) => tell(&swept),
-            Err(error) => tracing::error!("cannot clean up the archive: {}", visible(&error.to_string())),
-        }
+        let Some(opened) = while_busy(look, go_on)? else { return Ok(None) };
+        let (archive, swept, tried) = opened.map_err(|error| cannot(error.to_string()))?;
+        tell(swept);
         match tried {
             // How much room there must be is looked at later, and again and again.
             Err(error) if error.kind() == io::ErrorKind::StorageFull && config.min_free.is_some() => {}
@@ -76,14 +76,28 @@ impl Archiving {
         Ok(Some(Self { archive, config: config.clone(), report }))
     }
 
-    /// Whether there is as much room as is asked for.
+    /// Clears away what sessions have left whose processes have died. `go_on` is called while that lasts; once it says no,
+    /// the sweep is no longer waited for.
+    pub(in crate::cli) fn sweep(&self, go_on: &mut dyn FnMut() -> bool) {
+        let archive = self.archive.clone();
+        match while_busy(move || archive.sweep(), go_on) {
+            Ok(Some(swept)) => tell(swept),
+            Ok(None) => {}
+            Err(failure) => tracing::error!("cannot clean up the archive: {failure}"),
+        }
+    }
+
+    /// Whether there is as much room as is asked for. `go_on` is called while the disk does not say; once it says no,
+    /// the disk is no longer asked.
     ///
     /// # Errors
     /// With exit code 9, when there is not.
-    pub(in crate::cli) fn check_room(&self) -> Result<(), Failure> {
+    pub(in crate::cli) fn check_room(&self, go_on: &mut dyn FnMut() -> bool) -> Result<(), Failure> {
         let Some(wanted) = self.config.min_free else { return Ok(()) };
         let path = self.archive.path().display();
-        let free = self.archive.free().map_err(|error| {
+        let archive = self.archive.clone();
+        let Some(free) = while_busy(move || archive.free(), go_on)? else { return Ok(()) };
+        let free = free.map_err(|error| {
             Failure::new(
                 Exit::SinkFailed,
                 format!("--min-free: cannot tell what is free in \"{path}\": {error}"),
@@ -197,7 +211,14 @@ impl Pruned {
 }
 
 /// Says what a sweep has found.
-fn tell(swept: &Swept) {
+fn tell(swept: Result<Swept, Error>) {
+    let swept = match swept {
+        Ok(swept) => swept,
+        Err(error) => {
+            tracing::error!("cannot clean up the archive: {}", visible(&error.to_string()));
+            return;
+        }
+    };
     if swept.removed > 0 {
         tracing::info!(swept = swept.removed, "removed what dead sessions had left in the archive");
     }
