@@ -167,7 +167,7 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             let mut now = Time::ZERO;
             for _ in 0..1_000 {
-                now = now + Duration::from_millis(250);
+                now += Duration::from_millis(250);
                 membership.keep(&sockets.group, now, Some(Duration::from_secs(3)));
             }
         });
