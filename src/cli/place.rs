@@ -85,6 +85,10 @@ impl Place {
             return Ok(());
         }
         let venue = choose(config)?;
+        if venue.is_same_place(&self.venue) {
+            // An address that the network is being renumbered away from, and there is no other yet.
+            return Ok(());
+        }
         let (new, old) = (&venue.interface, &self.venue.interface);
         let fits = new.name == old.name && (new.address == old.address || self.has_key);
         if has_started && !fits {
@@ -222,6 +226,25 @@ mod tests {
                 assert_ne!(look(&mut place, &config, false), format!("veth-a {address}"));
             },
         );
+    }
+
+    #[test]
+    fn place_is_kept_where_its_old_address_is_the_only_one() {
+        in_a_namespace("cli::place::tests::place_is_kept_where_its_old_address_is_the_only_one", || {
+            let group = "ff15::4d43".parse().unwrap();
+            let config = NetworkConfig { interface: Some("veth-a".to_owned()), group, ..config() };
+            run("ip address add fd77::1/64 dev veth-a nodad preferred_lft 0");
+            // The link-local address does not suit the group.
+            let mut place = Place::choose(&config, false).unwrap();
+            let mut moves = 0;
+            for _ in 0..3 {
+                place.follow(place.look, &config, false, |_| {
+                    moves += 1;
+                    Ok(())
+                });
+            }
+            assert_eq!((moves, place.venue.interface.address), (0, "fd77::1".parse().unwrap()));
+        });
     }
 
     #[test]

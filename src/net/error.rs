@@ -81,7 +81,7 @@ pub enum Error {
         name: String,
     },
     /// The place of a session that has started is not there any more.
-    #[error("interface {name} has lost the address {address}, which this session needs; give it back")]
+    #[error("interface {name} with address {address}, which this session needs, is gone or down")]
     Gone {
         /// Name of the interface.
         name: String,

@@ -45,7 +45,8 @@ impl Interface {
     }
 
     /// Whether the kernel still has this interface, up and able to do what it could, with this address, and this
-    /// broadcast address. An address that the network is being renumbered away from has gone. A privacy address has not, as long as the kernel keeps it.
+    /// broadcast address. An address that the network is being renumbered away from has gone. A privacy address has not,
+    /// as long as the kernel keeps it.
     ///
     /// # Errors
     /// When the kernel does not tell.

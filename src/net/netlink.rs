@@ -154,7 +154,7 @@ impl Netlink {
     }
 }
 
-/// What the messages of an answer are worth.
+/// Whether an answer can be relied on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     Whole,
@@ -333,7 +333,7 @@ fn ip(content: &[u8]) -> Option<IpAddr> {
 /// The kernel answers in pieces of 32 KiB at most; one link of a network card with many virtual functions can fill one.
 const LARGEST_ANSWER: usize = 1 << 16;
 
-/// So often is the kernel asked again in a row. A host where links change faster than that is told to wait.
+/// The kernel is asked again so many times. Where links change faster than they can be read, the answer is then an error.
 const MOST_TRIES: u32 = 20;
 
 // linux/netlink.h

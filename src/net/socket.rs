@@ -56,6 +56,15 @@ impl Venue {
         Ok(Self { interface, destination, port, broadcast })
     }
 
+    /// Interface, address and destination are the same; what they carry may be another.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        let place = |venue: &Self| {
+            let interface = &venue.interface;
+            (interface.name.clone(), interface.index, interface.address, venue.target())
+        };
+        place(self) == place(other)
+    }
+
     /// Whether a session can still take place here: the interface is up and has its address, whatever else there is.
     ///
     /// # Errors

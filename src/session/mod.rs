@@ -99,7 +99,7 @@ impl Origin {
 /// Datagrams of one origin that arrived as a batch, one after the other.
 #[derive(Clone, Copy, Debug)]
 pub struct Landed {
-    /// Which of the rooms that were offered they lie in, counted from 0.
+    /// The number of their room, among those that were offered, from 0.
     pub room: usize,
     /// Where from, and when.
     pub origin: Origin,
