@@ -497,13 +497,22 @@ mod tests {
 
     /// A datagram of a session with the key that `keyed` receivers have.
     fn hear_sealed(receiver: &mut Receiver, number: u64, message: &Message<'_>) {
+        hear_sealed_from(receiver, Time::ZERO, SENDER, number, message);
+    }
+
+    fn hear_sealed_from(
+        receiver: &mut Receiver,
+        now: Time,
+        host: std::net::Ipv4Addr,
+        number: u64,
+        message: &Message<'_>,
+    ) {
         let mut datagram = Vec::new();
         message.write(SessionId([0; 16]), DatagramNumber(number), &mut datagram);
         let seal = seal::Seal::Aead(key());
         seal.sealer(SessionId([0; 16]), seal::Party::Sender).seal_appended(&mut datagram, 0);
-        let origin = Origin::just(Time::ZERO, (SENDER, 7767).into());
-        receiver.handle_datagram(Time::ZERO, origin, &mut datagram);
-        receiver.handle_timeout(Time::ZERO);
+        receiver.handle_datagram(now, Origin::just(now, (host, 7767).into()), &mut datagram);
+        receiver.handle_timeout(now);
     }
 
     fn key() -> seal::GroupKey {
@@ -523,6 +532,26 @@ mod tests {
         let roster = crate::wire::Roster { entries: crate::wire::Entries::Given(&entries) };
         hear_sealed(&mut receiver, 2, &Message::Roster(roster));
         assert_eq!(receiver.ended().map(|ended| ended.exit), Some(Exit::Signal(15)));
+    }
+
+    #[test]
+    fn joins_that_went_elsewhere_are_followed_at_once_by_one_to_the_sender() {
+        let mut receiver =
+            Receiver::new(Config { accept: Accept::Aead(vec![key()]), ..config() }, Time::ZERO);
+        let message = Message::Announce(announce(Duration::ZERO));
+        hear_sealed_from(&mut receiver, Time::ZERO, std::net::Ipv4Addr::new(10, 0, 0, 9), 0, &message);
+        let mut now = Time::ZERO;
+        while now < Time::ZERO + Duration::from_secs(4) {
+            receiver.handle_timeout(now);
+            while receiver.poll_transmit(now).is_some() {
+                receiver.handle_transmitted(now);
+            }
+            now = receiver.poll_timeout().unwrap();
+        }
+        let now = Time::ZERO + Duration::from_secs(4);
+        hear_sealed_from(&mut receiver, now, SENDER, 1, &message);
+        let to = receiver.poll_transmit(now).map(|transmit| transmit.to);
+        assert_eq!(to, Some(Destination::Peer((SENDER, 7767).into())));
     }
 
     #[test]

@@ -50,8 +50,9 @@ impl Membership {
     }
 
     /// The sender has not answered, and had time to. Sessions have been joined without an answer since `since`, this one
-    /// or others before it: the time for the first answer is given once, not to each.
+    /// or others before it: the time for the first answer is given once, not to each, and counts from the first join.
     pub(in crate::session::receiver) fn is_unanswered(&self, now: Time, since: Time) -> bool {
+        let since = if self.found <= since { since.max(self.asking_since) } else { since };
         let patience_ends =
             if self.proven { self.asking_since + Self::UNANSWERED_PROVEN } else { since + Self::UNANSWERED };
         !self.admitted && matches!(self.step, Step::Joining { .. }) && now >= patience_ends
