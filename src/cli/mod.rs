@@ -55,7 +55,7 @@ pub(crate) struct Ended<R> {
     pub(crate) result: Result<(), Failure>,
 }
 
-/// What a program writes besides what it was asked for.
+/// Log, report and standard output of a program, as its command line wants them.
 struct Outputs {
     config: OutputConfig,
     /// Standard output carries the stream, and must carry nothing else.
