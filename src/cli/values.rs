@@ -11,7 +11,10 @@ use crate::session::Rate;
 /// # Errors
 /// When the text is no duration, or is longer than ten years.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let remedy = "write a duration such as 500ms, 5s, 2m, 1h or 7d (a bare number is seconds)";
+    with_remedy(text, "write a duration such as 500ms, 5s, 2m, 1h or 7d (a bare number is seconds)")
+}
+
+fn with_remedy(text: &str, remedy: &str) -> Result<Duration, String> {
     let nanos = scaled(text, |unit| match unit {
         "ms" => Some(1_000_000),
         "" | "s" => Some(1_000_000_000),
@@ -74,6 +77,23 @@ pub fn max_stall(text: &str) -> Result<Duration, String> {
         return Err("too short to tell a sink that takes nothing from a busy one; give at least 1s, or leave it out to wait for every sink".to_owned());
     }
     Ok(duration)
+}
+
+/// An age that entries of an archive reach before they may go: a duration with its unit. A slip there removes backups, so a
+/// bare number is refused, and a moment too.
+///
+/// # Errors
+/// As for [`duration`], and without a unit or when shorter than an hour.
+pub fn keep_within(text: &str) -> Result<Duration, String> {
+    let remedy = "write an age of at least an hour with its unit, such as 36h or 7d";
+    let age = with_remedy(text, remedy)?;
+    if text.ends_with(|last: char| last.is_ascii_digit()) {
+        return Err(format!("has no unit; {remedy}"));
+    }
+    if age < SHORTEST_KEEP_WITHIN {
+        return Err(format!("too short to keep anything; {remedy}"));
+    }
+    Ok(age)
 }
 
 /// `64K`, `16M`, `2G` or `2GiB`, powers of 1024; a bare number is bytes.
@@ -257,6 +277,8 @@ const LEAST_RATE: u64 = Rate::MIN.bits_per_second();
 const MOST_RATE: u64 = 1_000_000_000_000;
 const LONGEST_NAME: usize = 64;
 /// Enough for the largest bound in the smallest unit; keeps every product far from overflow.
+/// Shorter than the pause between two backups, an age keeps none but the newest.
+const SHORTEST_KEEP_WITHIN: Duration = Duration::from_secs(3_600);
 const MOST_DIGITS: usize = 24;
 
 #[cfg(test)]
@@ -294,6 +316,17 @@ mod tests {
         assert_eq!(rate("900M"), Ok(900_000_000));
         assert_eq!(rate("2.5G"), Ok(2_500_000_000));
         assert_eq!(rate("900mbit"), rate("900M"));
+    #[test]
+    fn age_to_keep_needs_its_unit_and_an_hour_at_least() {
+        assert_eq!(keep_within("7d"), duration("7d"));
+        assert_eq!(keep_within("1h"), Ok(Duration::from_secs(3_600)));
+        for wrong in ["7", "0", "604800", "1.5", "0d", "0.01d", "59m", "3599s", "soon", "", "7 d"] {
+            let error = keep_within(wrong).unwrap_err();
+            assert!(error.contains("7d") && !error.contains("bare"), "{wrong}: {error}");
+        }
+        assert!(keep_within("99999999h").is_err());
+    }
+
         for wrong in ["10X", "10MB", "G", "-5", "16 M", "0x10", "9999999999T"] {
             assert!(size(wrong).is_err(), "{wrong}");
             assert!(rate(wrong).is_err(), "{wrong}");
@@ -332,7 +365,7 @@ mod tests {
         #[test]
         fn no_text_makes_a_parser_panic(text in "\\PC{0,30}|[0-9.]{0,60}[a-zA-Z]{0,3}") {
             let _ = (duration(&text), size(&text), rate(&text), memory(&text));
-            let _ = (peer_timeout(&text), max_stall(&text));
+            let _ = (peer_timeout(&text), max_stall(&text), keep_within(&text));
             let _ = (label(&text), group(&text), interface(&text));
             prop_assert!(name(&to_name(&text)).is_ok());
         }
