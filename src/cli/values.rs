@@ -202,6 +202,15 @@ pub fn host_name() -> String {
     to_name(&gethostname::gethostname().to_string_lossy())
 }
 
+/// The name by which others can tell this host; `None` for `localhost` and its kin, which every host without a name has.
+pub fn distinct_host_name() -> Option<String> {
+    Some(host_name()).filter(|name| tells_hosts_apart(name))
+}
+
+fn tells_hosts_apart(name: &str) -> bool {
+    !name.to_ascii_lowercase().starts_with("localhost") && name != UNNAMED
+}
+
 /// A multicast group of either family.
 ///
 /// # Errors
@@ -245,7 +254,7 @@ fn safe_in_a_name(byte: u8) -> bool {
 fn to_name(text: &str) -> String {
     let safe = |byte: u8| if safe_in_a_name(byte) { char::from(byte) } else { '_' };
     let name: String = text.bytes().take(LONGEST_NAME).map(safe).collect();
-    if name.is_empty() { "unnamed".to_owned() } else { name }
+    if name.is_empty() { UNNAMED.to_owned() } else { name }
 }
 
 /// A decimal number with a unit, in whole units of the smallest kind, rounded down. `None` where the form is wrong;
@@ -268,6 +277,8 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 const SHORTEST_PEER_TIMEOUT: Duration = Duration::from_millis(500);
 /// A receiver that has nothing new to tell reports once a second.
 const SHORTEST_MAX_STALL: Duration = Duration::from_secs(1);
+/// Shorter than the pause between two backups, an age keeps none but the newest.
+const SHORTEST_KEEP_WITHIN: Duration = Duration::from_secs(3_600);
 const LARGEST_SIZE: u64 = 1 << 63;
 /// Each piece is a file, which costs a sync and a line of the manifest.
 const SMALLEST_PIECE: u64 = 1 << 20;
@@ -275,10 +286,10 @@ const LEAST_MEMORY: u64 = 1 << 20;
 const MOST_MEMORY: u64 = 64 << 30;
 const LEAST_RATE: u64 = Rate::MIN.bits_per_second();
 const MOST_RATE: u64 = 1_000_000_000_000;
+/// Of a host whose name is empty.
+const UNNAMED: &str = "unnamed";
 const LONGEST_NAME: usize = 64;
 /// Enough for the largest bound in the smallest unit; keeps every product far from overflow.
-/// Shorter than the pause between two backups, an age keeps none but the newest.
-const SHORTEST_KEEP_WITHIN: Duration = Duration::from_secs(3_600);
 const MOST_DIGITS: usize = 24;
 
 #[cfg(test)]
@@ -306,17 +317,6 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_powers_of_1024_and_rates_of_1000() {
-        assert_eq!(size("64K"), Ok(65_536));
-        assert_eq!(size("16M"), Ok(16_777_216));
-        assert_eq!(size("2G"), Ok(2_147_483_648));
-        assert_eq!(size("7"), Ok(7));
-        assert_eq!(size("1.5k"), Ok(1536));
-        assert_eq!(size("16MiB"), size("16M"));
-        assert_eq!(rate("900M"), Ok(900_000_000));
-        assert_eq!(rate("2.5G"), Ok(2_500_000_000));
-        assert_eq!(rate("900mbit"), rate("900M"));
-    #[test]
     fn age_to_keep_needs_its_unit_and_an_hour_at_least() {
         assert_eq!(keep_within("7d"), duration("7d"));
         assert_eq!(keep_within("1h"), Ok(Duration::from_secs(3_600)));
@@ -327,6 +327,17 @@ mod tests {
         assert!(keep_within("99999999h").is_err());
     }
 
+    #[test]
+    fn sizes_are_powers_of_1024_and_rates_of_1000() {
+        assert_eq!(size("64K"), Ok(65_536));
+        assert_eq!(size("16M"), Ok(16_777_216));
+        assert_eq!(size("2G"), Ok(2_147_483_648));
+        assert_eq!(size("7"), Ok(7));
+        assert_eq!(size("1.5k"), Ok(1536));
+        assert_eq!(size("16MiB"), size("16M"));
+        assert_eq!(rate("900M"), Ok(900_000_000));
+        assert_eq!(rate("2.5G"), Ok(2_500_000_000));
+        assert_eq!(rate("900mbit"), rate("900M"));
         for wrong in ["10X", "10MB", "G", "-5", "16 M", "0x10", "9999999999T"] {
             assert!(size(wrong).is_err(), "{wrong}");
             assert!(rate(wrong).is_err(), "{wrong}");
@@ -348,6 +359,14 @@ mod tests {
         assert!(name("db2:5433").is_ok() && name("a,b").is_err() && name("\u{1b}").is_err());
         assert_eq!(to_name("höst,1"), "h__st_1");
         assert_eq!(to_name(""), "unnamed");
+    }
+
+    #[test]
+    fn name_that_every_host_without_one_has_tells_none_apart() {
+        for name in ["localhost", "localhost.localdomain", "localhost4", "Localhost", &to_name("")] {
+            assert!(!tells_hosts_apart(name), "{name}");
+        }
+        assert!(["db1", "my-localhost", "local"].iter().all(|name| tells_hosts_apart(name)));
     }
 
     #[test]
