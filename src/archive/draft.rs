@@ -233,6 +233,10 @@ impl<D: Folders> Draft for DirectoryDraft<D> {
         names: impl Iterator<Item = EntryName>,
         manifest: &[u8],
         given_up: &AtomicBool,
+    fn sync(&mut self) -> io::Result<()> {
+        self.end_object()
+    }
+
     ) -> io::Result<EntryName> {
         self.complete(manifest)?;
         let mut names = names.peekable();
