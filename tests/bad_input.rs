@@ -217,6 +217,24 @@ fn variables_decide_nothing_about_mcast_itself() {
     assert!(output.status.code() == Some(2) && text.contains("--keep-"), "{text}");
 }
 
+/// Seven seconds would be an archive of one entry.
+#[test]
+fn age_without_a_unit_is_refused_in_the_variable_and_by_prune() {
+    let directory = tempfile::tempdir().unwrap();
+    let says = |command: &mut Command| {
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains("such as 36h or 7d"), "{text}");
+        text
+    };
+    let mut recv = program("mcast-recv");
+    recv.arg("--archive").arg(directory.path()).env("MCAST_KEEP_WITHIN", "7");
+    let text = says(&mut recv);
+    assert!(text.contains("MCAST_KEEP_WITHIN=7"), "{text}");
+    says(program("mcast").args(["archive", "prune", "--keep-within", "0d"]).arg(directory.path()));
+}
+
 #[test]
 fn a_failure_is_in_the_report_too() {
     let directory = tempfile::tempdir().unwrap();

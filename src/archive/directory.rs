@@ -89,6 +89,9 @@ impl Directory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(Error::Missing(name.to_string()));
             }
+            Err(error) if is_refusal(&error) => {
+                return Err(Error::system(format!("cannot open {MANIFEST} of entry \"{name}\""))(error));
+            }
             Err(error) => return Err(Error::damaged(name, format!("{MANIFEST}: {error}"))),
         };
         match flock(&manifest, operation) {
@@ -312,15 +315,18 @@ fn lock(draft: &OwnedFd, operation: FlockOperation) -> Locked {
     }
 }
 
+/// The system says something of rights or of the mount, and nothing of the file.
+pub(super) fn is_refusal(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
 /// Opens a manifest for this lock. On NFS an exclusive one needs a file that is open for writing.
 fn open_to_lock(directory: &OwnedFd, operation: FlockOperation) -> io::Result<File> {
     let exclusive = operation == FlockOperation::NonBlockingLockExclusive;
     let access = if exclusive { OFlags::RDWR } else { OFlags::RDONLY };
     match open_object(directory, MANIFEST, access) {
-        // The mode of the file forbids writing. Only on NFS does the lock depend on that.
-        Err(error) if exclusive && error.kind() == io::ErrorKind::PermissionDenied => {
-            open_object(directory, MANIFEST, OFlags::RDONLY)
-        }
+        // The mode of the file or the mount forbids writing. Only on NFS does the lock depend on that.
+        Err(error) if exclusive && is_refusal(&error) => open_object(directory, MANIFEST, OFlags::RDONLY),
         opened => opened,
     }
     .map(|(manifest, _)| manifest)

@@ -156,7 +156,7 @@ impl<D: Folders> DirectoryDraft<D> {
             let error = during(NO_SYNC, error);
             return Err(match self.disk.rename_folder(&self.archive, name.as_str(), &self.name) {
                 Ok(()) => Unnamed::Refused(error),
-                Err(_) => Unnamed::Lost(error),
+                Err(_) => Unnamed::Uncertain(name, error),
             });
         }
         unfinished.retain(|draft| draft.number != self.number);
@@ -164,22 +164,27 @@ impl<D: Folders> DirectoryDraft<D> {
     }
 
     /// The stream is whole and on the disk but its folder gets no name: keeps it, marked, so that no sweep takes it, and
-    /// says where it is. A stream that cannot be marked is removed.
+    /// says where it is. A folder that cannot be marked stays too, and the message says how long.
     fn keep(&mut self, first: Option<EntryName>, error: io::Error) -> io::Error {
         let path = self.place.join(&self.name);
-        let marked = self.disk.create_file(&self.folder, KEPT).and_then(|file| {
-            self.objects.push(KEPT.to_owned());
-            self.disk.write_all(&file, &mut [IoSlice::new(format!("{error}\n").as_bytes())])?;
-            self.disk.sync(&file)?;
-            self.disk.sync_folder(&self.folder)
+        // The mark counts, and the reason in it only helps: a full disk may have no room for that.
+        let marked = self.disk.create_file(&self.folder, KEPT).map(|file| {
+            let reason = format!("{error}\n");
+            let written = self.disk.write_all(&file, &mut [IoSlice::new(reason.as_bytes())]);
+            let _ = written
+                .and_then(|()| self.disk.sync(&file))
+                .and_then(|()| self.disk.sync_folder(&self.folder));
         });
-        if marked.is_err() {
-            return error;
-        }
+        let in_time = match marked {
+            Ok(()) => String::new(),
+            Err(why) => {
+                format!(" before the next session of this archive removes it (it could not be marked: {why})")
+            }
+        };
         self.stays = true;
         let entry = first.map_or_else(|| self.place.clone(), |name| self.place.join(name.as_str()));
         let remedy = format!(
-            "the verified stream is kept in \"{}\"; mv it to \"{}\" to make it an entry",
+            "the verified stream is kept in \"{}\"; mv it to \"{}\" to make it an entry{in_time}",
             path.display(),
             entry.display()
         );
@@ -228,6 +233,10 @@ impl<D: Folders> Draft for DirectoryDraft<D> {
         self.disk.write_all(file, slices)
     }
 
+    fn sync(&mut self) -> io::Result<()> {
+        self.end_object()
+    }
+
     fn finish(
         mut self,
         names: impl Iterator<Item = EntryName>,
@@ -243,7 +252,15 @@ impl<D: Folders> Draft for DirectoryDraft<D> {
                 Ok(name)
             }
             Err(Unnamed::GivenUp) => Err(io::Error::other("the stream was given up")),
-            Err(Unnamed::Lost(error)) => Err(error),
+            Err(Unnamed::Uncertain(name, error)) => {
+                self.stays = true;
+                let path = self.place.join(name.as_str());
+                let text = format!(
+                    "{error}; the verified stream is in \"{}\", but a power cut may take that name away",
+                    path.display()
+                );
+                Err(io::Error::new(error.kind(), text))
+            }
             Err(Unnamed::Refused(error)) => Err(self.keep(first, error)),
         }
     }
@@ -265,8 +282,8 @@ enum Unnamed {
     GivenUp,
     /// The file system refuses the name; the draft has its old one.
     Refused(io::Error),
-    /// The name did not reach the disk, and could not be taken back.
-    Lost(io::Error),
+    /// The name may not have reached the disk, and could not be taken back.
+    Uncertain(EntryName, io::Error),
 }
 
 /// `error`, with what was done when it came in front.

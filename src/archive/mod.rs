@@ -36,7 +36,7 @@ pub mod reader;
 pub mod retention;
 mod sha256;
 #[cfg(test)]
-mod sharing;
+pub(crate) mod sharing;
 pub mod shelf;
 pub mod sources;
 pub mod store;

@@ -144,3 +144,28 @@ fn a_step_that_fails_leaves_no_entry_and_nothing_beside_it_or_the_whole_stream_k
         assert_eq!(kept, 6);
     });
 }
+
+/// A disk that is full or read-only refuses the mark too.
+#[test]
+fn whole_stream_that_can_be_neither_named_nor_marked_is_left_and_the_message_says_where() {
+    every_way(|piece_size, steps| {
+        for fails_from in [steps - 2, steps - 1] {
+            let disk = Frail::new(true);
+            disk.fails_from(fails_from, io::ErrorKind::StorageFull);
+            let error = archive(&disk, piece_size).unwrap_err().to_string();
+            let (directory, items) = inspect(&disk.now());
+            let archive = Directory::open(directory.path()).unwrap();
+            let to = EntryName::new("shop-20260301T010304Z").unwrap();
+            if fails_from == steps - 2 {
+                let draft = archive.drafts().unwrap().remove(0);
+                let told = format!("kept in \"{ROOT}/{}\"; mv it to \"{ROOT}/{to}\"", draft.name);
+                assert!(error.contains(&told) && error.contains("before the next session"), "{error}");
+                fs::rename(directory.path().join(&draft.name), directory.path().join(to.as_str())).unwrap();
+            } else {
+                // It has its name, which could not be taken back.
+                assert!(items.len() == 1 && error.contains(&format!("{ROOT}/{to}")), "{error}");
+            }
+            assert_eq!(content(&archive, &to), STREAM.concat());
+        }
+    });
+}

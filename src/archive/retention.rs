@@ -3,9 +3,9 @@
 //! The rules are those of `restic forget`, applied to the entries of each label and source by themselves. `last` keeps the newest N.
 //! `daily` goes back from the newest, and keeps the newest entry of each day that has one, for N such days; `weekly` (weeks
 //! begin on Monday) and `monthly` do the same. An entry that any rule keeps is kept, and counts for every rule that wants
-//! it. `within` keeps every entry that is younger than so long: whatever a sender that is misused sends, it moves none of
-//! them. The newest of a label and source stays in any case. (`borg prune` lets an entry count for one rule only, and so keeps more.) Days without an entry do not count: a
-//! host that was off for a month loses nothing.
+//! it. `within` keeps every entry that is less than so long older than the newest of its label and source: whatever a sender
+//! that is misused sends, it moves none of them, and a host that was off for a month loses nothing. The newest of a label and source stays in any case. (`borg prune` lets an entry count for one rule only, and so keeps more.) Days without an entry do not
+//! count either.
 //!
 //! Days begin at midnight in the time zone that is handed in, the host's own: a backup "of Tuesday, two o'clock" is
 //! Tuesday's to those who ask for it, and two that are made at the same hour of two days never share one, which in UTC
@@ -32,7 +32,7 @@ pub struct Policy {
     pub weekly: Option<u32>,
     /// One a month.
     pub monthly: Option<u32>,
-    /// Every one that is not older than this.
+    /// Every one that is less than this older than the newest.
     pub within: Option<Duration>,
 }
 
@@ -117,11 +117,17 @@ pub fn judge(items: &[Item], policy: Policy, now: Timestamp, zone: &TimeZone) ->
     };
     for of_source in counted.chunk_by(is_same) {
         let mut rules = Rule::of(policy);
+        // Clocks of hosts differ by minutes, and an entry that is a little ahead brings no other closer to its end.
+        let newest = of_source
+            .iter()
+            .map(|(manifest, _, _)| moment(manifest))
+            .max()
+            .map_or(now, |newest| newest.min(now));
         for (place, (manifest, _, index)) in of_source.iter().enumerate() {
             let Some(reasons) = reasons.get_mut(*index) else { continue };
             let day = manifest.started.to_zoned(zone.clone()).date();
             reasons.extend(rules.iter_mut().filter_map(|rule| rule.takes(day)));
-            let age = now.duration_since(manifest.started.max(manifest.finished));
+            let age = newest.duration_since(moment(manifest));
             let is_young = |within| age < SignedDuration::try_from(within).unwrap_or(SignedDuration::MAX);
             if policy.within.is_some_and(is_young) {
                 reasons.push(Reason::Within);
@@ -135,6 +141,11 @@ pub fn judge(items: &[Item], policy: Policy, now: Timestamp, zone: &TimeZone) ->
         .into_iter()
         .map(|reasons| if reasons.is_empty() { Verdict::Remove } else { Verdict::Keep(reasons) })
         .collect()
+}
+
+/// The later one of an entry's two times, from which its age is counted.
+fn moment(manifest: &Manifest) -> Timestamp {
+    manifest.started.max(manifest.finished)
 }
 
 /// An entry that the rules are about, and where it is among all items.
@@ -324,9 +335,23 @@ mod tests {
         let floor = Policy { within: Some(Duration::from_secs(7 * 86_400)), ..last };
         let stays = kept(&all, floor, NOW);
         assert_eq!((stays.len(), stays[0].as_str()), (61, "2026-05-30T01:00:00Z"));
-        // The floor alone keeps the newest of each source, however old.
-        let alone = Policy { last: None, ..floor };
-        assert_eq!(kept(&all, alone, "2027-01-01T00:00:00Z"), ["2026-05-31T23:00:59Z"]);
+    }
+
+    /// As with `restic forget`: a source that has sent nothing for a year keeps the days before its last entry.
+    #[test]
+    fn floor_is_counted_back_from_the_newest_entry_of_each_source() {
+        let mut all = items(&["2026-03-01T01:00:00Z", "2026-03-08T02:00:00Z", "2026-03-09T01:00:00Z"]);
+        all.push(item("crm", "2026-05-31T01:00:00Z".parse().unwrap()));
+        let floor = Policy { within: Some(Duration::from_secs(7 * 86_400)), ..Policy::default() };
+        for now in [NOW, "2028-01-01T00:00:00Z"] {
+            assert_eq!(
+                kept(&all, floor, now),
+                ["2026-03-08T02:00:00Z", "2026-03-09T01:00:00Z", "2026-05-31T01:00:00Z"]
+            );
+        }
+        // An entry of a clock that is four minutes ahead does not bring the others closer to their end.
+        let ahead = items(&["2026-05-25T00:02:00Z", "2026-06-01T00:04:00Z"]);
+        assert_eq!(kept(&ahead, floor, NOW).len(), 2);
     }
 
     /// Entries within a few months, some of them renamed, damaged, or of another label or source.
@@ -392,7 +417,8 @@ mod tests {
         };
         let day = |time: Timestamp| time.to_zoned(berlin()).date();
         let is_last = |most: u32| of_label.iter().filter(|other| **other > started).count() < most as usize;
-        let age = now.as_second() - started.as_second();
+        let newest = of_label.iter().map(|other| other.as_second()).max().unwrap().min(now.as_second());
+        let age = newest - started.as_second();
         of_label.iter().all(|other| *other <= started)
             || policy.within.is_some_and(|within| age < within.as_secs() as i64)
             || policy.last.is_some_and(is_last)

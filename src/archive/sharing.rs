@@ -32,7 +32,7 @@ fn begin(archive: &Directory, label: &str, started: i64) -> EntryWriter<super::d
 }
 
 /// An entry of this stream.
-pub(super) fn add(archive: &Directory, label: &str, started: i64, stream: &[u8]) -> EntryName {
+pub(crate) fn add(archive: &Directory, label: &str, started: i64, stream: &[u8]) -> EntryName {
     let mut writer = begin(archive, label, started);
     writer.write_all(&mut [IoSlice::new(stream)]).unwrap();
     let mut digest = StreamDigest::default();

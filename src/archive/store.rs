@@ -80,6 +80,12 @@ pub trait Draft: Debug {
     /// When there is no space, or the place fails.
     fn write_all(&mut self, slices: &mut [IoSlice<'_>]) -> io::Result<()>;
 
+    /// Brings what was put so far to the disk, so that all of its room is taken. The object that was put last is ended.
+    ///
+    /// # Errors
+    /// When the place fails.
+    fn sync(&mut self) -> io::Result<()>;
+
     /// Makes an entry of what was put and of this manifest, under the first name that is free. Once this returns, the
     /// entry is there even if the power fails; before, it is whole or not there.
     ///

@@ -84,6 +84,14 @@ impl<D: Draft> EntryWriter<D> {
         self.draft.finish(names, &json, given_up)
     }
 
+    /// Brings the whole stream to the disk; nothing can be written after this.
+    ///
+    /// # Errors
+    /// When there is no space, or the store fails.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.draft.sync()
+    }
+
     /// Bytes that the piece still takes. The last one that there may be takes all.
     fn room(&self) -> u64 {
         match self.piece_size {

@@ -335,6 +335,17 @@ mod tests {
         for line in ["--max-size lots", "--archive /a --keep-within soon", "--keep-within 7d -o a"] {
             assert!(asked(line, false).is_err_and(|failure| failure.exit == Exit::Usage), "{line}");
         }
+        // Seven seconds would be an archive of one entry.
+        for value in ["7", "0", "0d"] {
+            let Err(failure) = asked(&format!("--archive /a --keep-within {value}"), false) else {
+                panic!("{value}")
+            };
+            let text = failure.to_string();
+            assert!(
+                text.contains(&format!("--keep-within {value}: ")) && text.contains("such as 36h or 7d"),
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -209,7 +209,8 @@ fn sender_name(given: Option<String>, label: &str) -> Result<String, Failure> {
             Announce::NAMES_LEN
         ))),
         Some(name) => Ok(name),
-        None => Ok(values::host_name()),
+        // Without a name the sender's address stands for it.
+        None => Ok(values::distinct_host_name().unwrap_or_default()),
     }
 }
 

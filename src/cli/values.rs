@@ -11,7 +11,10 @@ use crate::session::Rate;
 /// # Errors
 /// When the text is no duration, or is longer than ten years.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let remedy = "write a duration such as 500ms, 5s, 2m, 1h or 7d (a bare number is seconds)";
+    with_remedy(text, "write a duration such as 500ms, 5s, 2m, 1h or 7d (a bare number is seconds)")
+}
+
+fn with_remedy(text: &str, remedy: &str) -> Result<Duration, String> {
     let nanos = scaled(text, |unit| match unit {
         "ms" => Some(1_000_000),
         "" | "s" => Some(1_000_000_000),
@@ -74,6 +77,23 @@ pub fn max_stall(text: &str) -> Result<Duration, String> {
         return Err("too short to tell a sink that takes nothing from a busy one; give at least 1s, or leave it out to wait for every sink".to_owned());
     }
     Ok(duration)
+}
+
+/// An age that entries of an archive reach before they may go: a duration with its unit. A slip there removes backups, so a
+/// bare number is refused, and a moment too.
+///
+/// # Errors
+/// As for [`duration`], and without a unit or when shorter than an hour.
+pub fn keep_within(text: &str) -> Result<Duration, String> {
+    let remedy = "write an age of at least an hour with its unit, such as 36h or 7d";
+    let age = with_remedy(text, remedy)?;
+    if text.ends_with(|last: char| last.is_ascii_digit()) {
+        return Err(format!("has no unit; {remedy}"));
+    }
+    if age < SHORTEST_KEEP_WITHIN {
+        return Err(format!("too short to keep anything; {remedy}"));
+    }
+    Ok(age)
 }
 
 /// `64K`, `16M`, `2G` or `2GiB`, powers of 1024; a bare number is bytes.
@@ -182,6 +202,15 @@ pub fn host_name() -> String {
     to_name(&gethostname::gethostname().to_string_lossy())
 }
 
+/// The name by which others can tell this host; `None` for `localhost` and its kin, which every host without a name has.
+pub fn distinct_host_name() -> Option<String> {
+    Some(host_name()).filter(|name| tells_hosts_apart(name))
+}
+
+fn tells_hosts_apart(name: &str) -> bool {
+    !name.to_ascii_lowercase().starts_with("localhost") && name != UNNAMED
+}
+
 /// A multicast group of either family.
 ///
 /// # Errors
@@ -225,7 +254,7 @@ fn safe_in_a_name(byte: u8) -> bool {
 fn to_name(text: &str) -> String {
     let safe = |byte: u8| if safe_in_a_name(byte) { char::from(byte) } else { '_' };
     let name: String = text.bytes().take(LONGEST_NAME).map(safe).collect();
-    if name.is_empty() { "unnamed".to_owned() } else { name }
+    if name.is_empty() { UNNAMED.to_owned() } else { name }
 }
 
 /// A decimal number with a unit, in whole units of the smallest kind, rounded down. `None` where the form is wrong;
@@ -248,6 +277,8 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 const SHORTEST_PEER_TIMEOUT: Duration = Duration::from_millis(500);
 /// A receiver that has nothing new to tell reports once a second.
 const SHORTEST_MAX_STALL: Duration = Duration::from_secs(1);
+/// Shorter than the pause between two backups, an age keeps none but the newest.
+const SHORTEST_KEEP_WITHIN: Duration = Duration::from_secs(3_600);
 const LARGEST_SIZE: u64 = 1 << 63;
 /// Each piece is a file, which costs a sync and a line of the manifest.
 const SMALLEST_PIECE: u64 = 1 << 20;
@@ -255,6 +286,8 @@ const LEAST_MEMORY: u64 = 1 << 20;
 const MOST_MEMORY: u64 = 64 << 30;
 const LEAST_RATE: u64 = Rate::MIN.bits_per_second();
 const MOST_RATE: u64 = 1_000_000_000_000;
+/// Of a host whose name is empty.
+const UNNAMED: &str = "unnamed";
 const LONGEST_NAME: usize = 64;
 /// Enough for the largest bound in the smallest unit; keeps every product far from overflow.
 const MOST_DIGITS: usize = 24;
@@ -281,6 +314,17 @@ mod tests {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
         assert!(peer_timeout("100ms").unwrap_err().contains("500ms"));
+    }
+
+    #[test]
+    fn age_to_keep_needs_its_unit_and_an_hour_at_least() {
+        assert_eq!(keep_within("7d"), duration("7d"));
+        assert_eq!(keep_within("1h"), Ok(Duration::from_secs(3_600)));
+        for wrong in ["7", "0", "604800", "1.5", "0d", "0.01d", "59m", "3599s", "soon", "", "7 d"] {
+            let error = keep_within(wrong).unwrap_err();
+            assert!(error.contains("7d") && !error.contains("bare"), "{wrong}: {error}");
+        }
+        assert!(keep_within("99999999h").is_err());
     }
 
     #[test]
@@ -318,6 +362,14 @@ mod tests {
     }
 
     #[test]
+    fn name_that_every_host_without_one_has_tells_none_apart() {
+        for name in ["localhost", "localhost.localdomain", "localhost4", "Localhost", &to_name("")] {
+            assert!(!tells_hosts_apart(name), "{name}");
+        }
+        assert!(["db1", "my-localhost", "local"].iter().all(|name| tells_hosts_apart(name)));
+    }
+
+    #[test]
     fn a_group_is_a_multicast_address_that_is_free_to_use() {
         for right in ["239.255.77.67", "232.1.2.3", "ff15::4d43", "ff02::1234", "ff12::1"] {
             assert!(group(right).is_ok(), "{right}");
@@ -332,7 +384,7 @@ mod tests {
         #[test]
         fn no_text_makes_a_parser_panic(text in "\\PC{0,30}|[0-9.]{0,60}[a-zA-Z]{0,3}") {
             let _ = (duration(&text), size(&text), rate(&text), memory(&text));
-            let _ = (peer_timeout(&text), max_stall(&text));
+            let _ = (peer_timeout(&text), max_stall(&text), keep_within(&text));
             let _ = (label(&text), group(&text), interface(&text));
             prop_assert!(name(&to_name(&text)).is_ok());
         }

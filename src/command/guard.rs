@@ -22,7 +22,6 @@ use rustix::process::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::OwnedReadHalf;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::Instant;
 
 use super::wires::{self, News, RELEASE};
 
@@ -196,7 +195,9 @@ impl From<ExitStatus> for News {
 /// nobody is left, or when this user may not kill who is: then that one keeps its input open until it ends by itself.
 async fn kill_all(leader: Pid, held: &Held, survives: impl FnOnce()) {
     let mut survives = Some(survives);
-    let began = Instant::now();
+    let patience = tokio::time::sleep(KILL_PATIENCE);
+    tokio::pin!(patience);
+    let mut is_overdue = false;
     let mut group_has_ended = false;
     loop {
         // Once the group has ended, its number may become that of another one.
@@ -212,7 +213,6 @@ async fn kill_all(leader: Pid, held: &Held, survives: impl FnOnce()) {
         if children.is_empty() && group_has_ended {
             return;
         }
-        let is_overdue = began.elapsed() >= KILL_PATIENCE;
         if is_overdue {
             if let Some(survives) = survives.take() {
                 survives();
@@ -221,7 +221,11 @@ async fn kill_all(leader: Pid, held: &Held, survives: impl FnOnce()) {
                 return;
             }
         }
-        tokio::time::sleep(if is_overdue { LOOK } else { KILL_LOOK }).await;
+        tokio::select! {
+            biased;
+            () = &mut patience, if !is_overdue => is_overdue = true,
+            () = tokio::time::sleep(if is_overdue { LOOK } else { KILL_LOOK }) => {}
+        }
     }
 }
 

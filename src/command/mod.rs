@@ -75,6 +75,9 @@ impl CommandLine {
             })?
         };
         match interpreter(&found) {
+            Some(interpreter) if interpreter.as_os_str().as_encoded_bytes().ends_with(b"\r") => Err(format!(
+                "program \"{shown}\" is a script whose first line ends with CR LF, as on Windows, so Linux does not find its interpreter; convert it (dos2unix)"
+            )),
             Some(interpreter) if !is_runnable(&interpreter) => Err(format!(
                 "program \"{shown}\" is a script for \"{}\", which cannot be run; install that, or mend its first line",
                 interpreter.display()
@@ -94,7 +97,8 @@ fn interpreter(path: &Path) -> Option<PathBuf> {
     let mut start = Vec::new();
     File::open(path).ok()?.take(LONGEST_FIRST_LINE).read_to_end(&mut start).ok()?;
     let line = start.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    let name = std::str::from_utf8(line).ok()?.split_whitespace().next()?;
+    // Linux takes a carriage return for a part of the name.
+    let name = std::str::from_utf8(line).ok()?.split([' ', '\t']).find(|word| !word.is_empty())?;
     Some(name.into())
 }
 
@@ -115,14 +119,18 @@ fn first_word(line: &str) -> Option<&str> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._/+-".contains(c);
     for word in line.split_whitespace() {
         if let Some((name, value)) = word.split_once('=') {
-            let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-            if is_name && !value.contains(['\'', '"', '\\', '$', '`', '(']) {
+            let is_name = name.starts_with(|c: char| !c.is_ascii_digit())
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            // An operator in the value ends the assignment, and the next word may be an argument.
+            let is_doubtful = value.contains(['\'', '"', '\\', '$', '`', '(']) || value.contains(OPERATORS);
+            if is_name && !is_doubtful {
                 continue;
             }
         }
-        let end = word.find([';', '|', '&', '<', '>']).unwrap_or(word.len());
-        let name =
-            word.get(..end).filter(|name| name.len() <= LONGEST_SHOWN && name.chars().all(is_plain))?;
+        let end = word.find(OPERATORS).unwrap_or(word.len());
+        let is_program =
+            |name: &&str| name.len() <= LONGEST_SHOWN && !name.starts_with('-') && name.chars().all(is_plain);
+        let name = word.get(..end).filter(is_program)?;
         return name.rsplit('/').next().filter(|name| !name.is_empty());
     }
     None
@@ -156,6 +164,8 @@ impl fmt::Display for Status {
     }
 }
 
+/// Characters that end a word of a shell's line.
+const OPERATORS: [char; 5] = [';', '|', '&', '<', '>'];
 /// A reason on the wire has 200 bytes, and the command's name is not all that it says.
 const LONGEST_SHOWN: usize = 40;
 /// Bytes of a script's first line that Linux reads.
@@ -192,6 +202,12 @@ mod tests {
             line(path.to_str().unwrap()).check(None)
         };
         assert!(script("good", "#!/bin/sh -e\ntrue\n").is_ok() && script("plain", "true\n").is_ok());
+        // CR after an argument is the interpreter's business, and a shell gets along with it or says so.
+        assert!(script("dos-argument", "#!/bin/sh -\r\ntrue\r\n").is_ok());
+        for text in ["#!/bin/sh\r\ntrue\r\n", "#! \t/bin/sh\r\n", "#!/bin/sh\r"] {
+            let error = script("dos", text).unwrap_err();
+            assert!(error.contains("CR LF") && error.contains("dos2unix"), "{error}");
+        }
         let error = script("bad", "#!/no/such/interpreter -x\n").unwrap_err();
         assert!(error.contains("bad") && error.contains("/no/such/interpreter"), "{error}");
     }
@@ -210,6 +226,15 @@ mod tests {
             "é",
             "",
             "A=hunter2",
+            "PGUSER=x;mysql -phunter2 db",
+            "A=b|c hunter2",
+            "A=b&c hunter2",
+            "A=b>c hunter2",
+            "A=b<c hunter2",
+            "1=b hunter2",
+            "=b hunter2",
+            "-phunter2 db",
+            "A=b -phunter2",
         ] {
             assert_eq!(shown(doubtful), "command \"sh\"", "{doubtful}");
         }

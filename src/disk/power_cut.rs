@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
+use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -26,8 +27,8 @@ struct State {
     steps: u32,
     /// This step and all after it do nothing: the power is off.
     off_at: Option<u32>,
-    /// This step fails.
-    fails_at: Option<(u32, io::ErrorKind)>,
+    /// These steps fail.
+    fails: Option<(RangeInclusive<u32>, io::ErrorKind)>,
     /// It knows files without a name.
     knows_unnamed: bool,
     nodes: Vec<Node>,
@@ -172,7 +173,7 @@ impl Frail {
         Self(Rc::new(RefCell::new(State {
             steps: 0,
             off_at: None,
-            fails_at: None,
+            fails: None,
             knows_unnamed,
             nodes: vec![Node::DIRECTORY],
         })))
@@ -187,7 +188,13 @@ impl Frail {
     /// Forgets the steps so far, and fails at this one.
     pub(crate) fn fails_at(&self, step: u32, kind: io::ErrorKind) {
         let mut state = self.0.borrow_mut();
-        (state.steps, state.fails_at) = (0, Some((step, kind)));
+        (state.steps, state.fails) = (0, Some((step..=step, kind)));
+    }
+
+    /// Forgets the steps so far, and fails at this one and all that follow.
+    pub(crate) fn fails_from(&self, step: u32, kind: io::ErrorKind) {
+        let mut state = self.0.borrow_mut();
+        (state.steps, state.fails) = (0, Some((step..=u32::MAX, kind)));
     }
 
     /// Steps that were asked for so far.
@@ -227,8 +234,8 @@ impl Frail {
         if state.off_at.is_some_and(|off| step >= off) {
             return Err(io::Error::other("no power"));
         }
-        match state.fails_at {
-            Some((at, kind)) if at == step => Err(kind.into()),
+        match &state.fails {
+            Some((steps, kind)) if steps.contains(&step) => Err((*kind).into()),
             _ => act(&mut state),
         }
     }

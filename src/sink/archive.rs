@@ -84,17 +84,19 @@ impl ArchiveSink {
     /// Makes it an entry, durably, tells its name, and runs what is to be run then.
     ///
     /// # Errors
-    /// When the archive cannot be written to, or `given_up` is set before the entry has its name: then there is none. Also
+    /// When the archive cannot be written to, or less room is left than asked for, or `given_up` is set before the entry has its name: then there is none. Also
     /// when the command fails; then the entry stays.
     pub fn finish(
-        self,
+        mut self,
         end: StreamEnd,
         given_up: &AtomicBool,
         tell: &mut dyn FnMut(EntryName),
     ) -> Result<(), SinkError> {
+        // Only what is on the disk has taken its room, and a short stream was not looked at before.
+        let room = self.writer.sync().and_then(|()| self.check_room());
         let Self { archive, writer, then, clock, .. } = self;
-        let name = writer
-            .finish(end, clock(), given_up)
+        let name = room
+            .and_then(|()| writer.finish(end, clock(), given_up))
             .map_err(|error| failed("cannot finish an entry in archive", &archive, error))?;
         let data: PathBuf = archive.path().join(name.as_str()).join(data_object(None));
         tell(name);

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use crate::support::archive::{Archive, damage, entry_of, must_be, sends};
@@ -165,4 +166,29 @@ fn line_for_later_finds_the_stream_of_the_entry() {
     sender.must_exit(&[0], PATIENCE);
     receiver.must_exit(&[0], PATIENCE);
     must_be(&fs::read(copy).unwrap(), source);
+}
+
+/// Without its capabilities root obeys modes, as an ordinary user does.
+const OBEYS_MODES: &[&str] = &["setpriv", "--bounding-set=-all", "--inh-caps=-all"];
+
+#[test]
+fn entry_that_cannot_be_read_does_not_keep_the_others_from_being_verified() {
+    let lab = Lab::up(1);
+    let archive = Archive::new();
+    let [closed, shut, whole] = [40, 41, 42].map(|seed| archive.fill(&lab, Source::new(seed, 1000), &[]));
+    let close = |path: std::path::PathBuf| fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+    close(archive.path().join(&closed));
+    close(archive.path().join(&shut).join("manifest.json"));
+    let verify = |code| {
+        let output = archive.ask_under(OBEYS_MODES, "verify", &["--json"], code);
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let verified = verify(10);
+    assert_eq!((&verified["damaged"], &verified["unreadable"]), (&0.into(), &2.into()), "{verified}");
+    assert_eq!(verified["entries"].as_array().unwrap().len(), 3, "{verified}");
+    damage(&archive.path().join(&whole));
+    let verified = verify(6);
+    assert_eq!((&verified["damaged"], &verified["unreadable"]), (&1.into(), &2.into()), "{verified}");
+    let text = String::from_utf8(archive.ask_under(OBEYS_MODES, "verify", &[], 6).stdout).unwrap();
+    assert!(text.contains(&format!("{closed}: not read: ")) && text.contains("ermission denied"), "{text}");
 }

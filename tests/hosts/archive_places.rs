@@ -82,3 +82,24 @@ fn archive_without_locks_can_be_read_and_says_why_nothing_is_removed() {
     }
     assert_eq!(archive.states(), ["complete", "complete"]);
 }
+
+/// A snapshot or a disk with errors is mounted so; it does not make an entry damaged.
+#[test]
+fn archive_on_a_read_only_mount_can_be_read_and_rm_says_why_not() {
+    let lab = Lab::up(1);
+    let archive = Archive::new();
+    let name = archive.fill(&lab, Source::new(52, 1000), &[]);
+    archive.fill(&lab, Source::new(53, 1000), &[]);
+    let path = archive.path().to_str().unwrap();
+    let mount = format!("mount --bind {path} {path} && mount -o remount,ro,bind {path} && exec \"$@\"");
+    let ask = |task: &str, rest: &[&str], code| {
+        archive.ask_under(&["unshare", "--mount", "sh", "-c", &mount, "sh"], task, rest, code)
+    };
+    ask("verify", &[], 0);
+    must_be(&ask("cat", &[&name], 0).stdout, Source::new(52, 1000));
+    for (task, rest) in [("rm", [name.as_str()]), ("prune", ["--keep-last=1"])] {
+        let said = String::from_utf8(ask(task, &rest, 10).stderr).unwrap();
+        assert!(said.contains("ead-only file system") && !said.contains("damaged"), "{task}: {said}");
+    }
+    assert_eq!(archive.states(), ["complete", "complete"]);
+}

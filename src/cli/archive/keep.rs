@@ -25,8 +25,8 @@ pub(in crate::cli) struct KeepArgs {
     #[arg(long, env = "MCAST_KEEP_MONTHLY", value_name = "N", value_parser = value_parser!(u32).range(1..))]
     keep_monthly: Option<u32>,
 
-    /// Keep every entry that is younger than this, whatever other rules say
-    #[arg(long, env = "MCAST_KEEP_WITHIN", value_name = "DUR", value_parser = super::super::values::duration)]
+    /// Keep every entry less than this older than the newest, such as 7d
+    #[arg(long, env = "MCAST_KEEP_WITHIN", value_name = "DUR", value_parser = super::super::values::keep_within)]
     keep_within: Option<Duration>,
 }
 

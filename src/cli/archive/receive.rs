@@ -145,7 +145,7 @@ impl Archiving {
                 self.report.removed = pruned.removed;
                 self.report.prune_error = pruned.error;
             }
-            Ok(None) => self.report.prune_error = Some("it was interrupted".to_owned()),
+            Ok(None) => self.report.prune_error = Some(INTERRUPTED.to_owned()),
             Err(failure) => {
                 tracing::error!("the stream is archived, but the archive could not be pruned: {failure}");
                 self.report.prune_error = Some(failure.message);
@@ -178,6 +178,8 @@ impl Pruned {
         };
         for name in doomed.iter().filter(|name| name.as_str() != kept) {
             if stop.load(Ordering::SeqCst) {
+                tracing::warn!("pruning was interrupted; the next session goes on with it");
+                pruned.error.get_or_insert_with(|| INTERRUPTED.to_owned());
                 break;
             }
             match archive.remove(name) {
@@ -255,5 +257,25 @@ fn doomed(archive: &Directory, policy: Policy) -> Result<Vec<EntryName>, Error> 
     Ok(doomed.map(|(item, _)| item.name).collect())
 }
 
+/// Reason in the report for entries that are still there after a signal.
+const INTERRUPTED: &str = "it was interrupted";
 /// Senders with one label. More than these are taken for one whose name changes, as that of a container does.
 const USUAL_SOURCES: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::sharing::add;
+
+    #[test]
+    fn pruning_that_is_interrupted_says_so_and_removes_nothing_more() {
+        let directory = tempfile::tempdir().unwrap();
+        let archive = Directory::open(directory.path()).unwrap();
+        let [old, new] = [0, 86_400].map(|started| add(&archive, "shop", started, b"x"));
+        let policy = Policy { last: Some(1), ..Policy::default() };
+        let pruned = Pruned::of(&archive, policy, new.as_str(), &AtomicBool::new(true));
+        assert_eq!((pruned.removed.len(), pruned.error.as_deref()), (0, Some(INTERRUPTED)));
+        let pruned = Pruned::of(&archive, policy, new.as_str(), &AtomicBool::new(false));
+        assert_eq!((pruned.removed, pruned.error), (vec![old.to_string()], None));
+    }
+}

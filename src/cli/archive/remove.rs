@@ -13,7 +13,7 @@ use crate::archive::directory::Directory;
 use crate::archive::name::EntryName;
 use crate::archive::retention::{Reason, Verdict, judge};
 use crate::archive::shelf::Item;
-use crate::archive::store::Store;
+use crate::archive::store::{Removed, Store};
 use crate::exit::Exit;
 
 #[derive(Args, Debug)]
@@ -78,16 +78,32 @@ impl Outcome {
         }
     }
 
-    fn remove(&mut self, archive: &Directory, name: &EntryName) {
-        if self.dry_run {
-            return self.removed.push(name.to_string());
-        }
-        match archive.remove(name) {
+    fn has_removed(&mut self, name: &EntryName, result: Result<Removed, Error>) {
+        match result {
             Ok(removed) => {
                 self.removed.push(name.to_string());
                 self.remains.extend(removed.remains);
             }
             Err(error) => self.errors.push(error.to_string()),
+        }
+    }
+
+    /// Does what the verdicts on these items say.
+    fn prune(&mut self, archive: &Directory, items: &[Item], verdicts: Vec<Verdict>) {
+        for (item, verdict) in items.iter().zip(verdicts) {
+            let name = &item.name;
+            match verdict {
+                Verdict::Remove if self.dry_run => self.removed.push(name.to_string()),
+                Verdict::Remove => match archive.remove(name) {
+                    // A receiver that prunes at the same time was faster.
+                    Err(Error::Missing(_)) => {}
+                    removed => self.has_removed(name, removed),
+                },
+                Verdict::Keep(reasons) => self.kept.push(Kept {
+                    name: name.to_string(),
+                    reasons: reasons.into_iter().map(Reason::in_a_word).collect(),
+                }),
+            }
         }
     }
 
@@ -128,7 +144,7 @@ pub(super) fn remove(args: RemoveArgs) -> Result<Printed, Failure> {
         return Err(missing.into());
     }
     let mut outcome = Outcome::new(&archive, false);
-    names.iter().for_each(|name| outcome.remove(&archive, name));
+    names.iter().for_each(|name| outcome.has_removed(name, archive.remove(name)));
     outcome.print(args.place.json)
 }
 
@@ -148,14 +164,25 @@ pub(super) fn prune(args: PruneArgs) -> Result<Printed, Failure> {
     let mut items = Item::all(&archive)?;
     items.retain(|item| args.of.wants(item));
     let verdicts = judge(&items, policy, Timestamp::now(), &TimeZone::system());
-    for (item, verdict) in items.iter().zip(verdicts) {
-        match verdict {
-            Verdict::Remove => outcome.remove(&archive, &item.name),
-            Verdict::Keep(reasons) => outcome.kept.push(Kept {
-                name: item.name.to_string(),
-                reasons: reasons.into_iter().map(Reason::in_a_word).collect(),
-            }),
-        }
-    }
+    outcome.prune(&archive, &items, verdicts);
     outcome.print(args.place.json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::shelf::State;
+
+    #[test]
+    fn entry_that_another_process_has_pruned_is_no_error_of_prune_and_one_of_rm() {
+        let directory = tempfile::tempdir().unwrap();
+        let archive = Directory::open(directory.path()).unwrap();
+        let name = EntryName::new("shop-20260301T010304Z").unwrap();
+        let item = Item { name: name.clone(), state: State::InUse, source: None };
+        let mut outcome = Outcome::new(&archive, false);
+        outcome.prune(&archive, &[item], vec![Verdict::Remove]);
+        assert_eq!((outcome.removed.len(), outcome.errors.len()), (0, 0));
+        outcome.has_removed(&name, archive.remove(&name));
+        assert_eq!((outcome.removed.len(), outcome.errors.len()), (0, 1));
+    }
 }

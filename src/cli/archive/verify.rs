@@ -39,6 +39,8 @@ struct Verified {
     pieces_read: usize,
     /// What is wrong; `None` if nothing is.
     error: Option<String>,
+    /// The system did not let it be read, so nothing is known about its content.
+    unreadable: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -47,6 +49,13 @@ struct Verification<'a> {
     archive: String,
     entries: &'a [Verified],
     damaged: usize,
+    unreadable: usize,
+}
+
+impl Verified {
+    fn failed(name: &EntryName, error: String, unreadable: bool) -> Self {
+        Self { name: name.to_string(), bytes: 0, pieces: 0, pieces_read: 0, error: Some(error), unreadable }
+    }
 }
 
 pub(super) fn run(args: VerifyArgs) -> Result<Printed, Failure> {
@@ -63,33 +72,41 @@ pub(super) fn run(args: VerifyArgs) -> Result<Printed, Failure> {
             Ok(verified) => entries.push(verified),
             // It has been removed in the meantime.
             Err(Error::Missing(_) | Error::InUse(_)) if !is_asked_for => {}
-            Err(Error::Damaged { reason, .. }) => entries.push(Verified {
-                name: name.to_string(),
-                bytes: 0,
-                pieces: 0,
-                pieces_read: 0,
-                error: Some(reason),
-            }),
+            Err(Error::Damaged { reason, .. }) => entries.push(Verified::failed(&name, reason, false)),
+            // One entry that this user may not read, or of a bad sector, does not keep the others from being read.
+            Err(Error::System { action, source }) => {
+                entries.push(Verified::failed(&name, format!("{action}: {source}"), true));
+            }
             Err(error) => return Err(error.into()),
         }
     }
-    let damaged = entries.iter().filter(|entry| entry.error.is_some()).count();
+    let unreadable = entries.iter().filter(|entry| entry.unreadable).count();
+    let damaged = entries.iter().filter(|entry| entry.error.is_some()).count() - unreadable;
     let mut printed = if args.place.json {
         shown::document(&Verification {
             schema: SCHEMA,
             archive: archive.path().display().to_string(),
             entries: &entries,
             damaged,
+            unreadable,
         })?
     } else {
         Printed::text(text(&entries))
     };
+    let count = entries.len();
+    let unread = format!(
+        "{unreadable} of {count} entries could not be read, for the reasons above; verify them as a user that may read them"
+    );
     if damaged > 0 {
-        let message = format!(
-            "{damaged} of {} entries damaged; fetch what you need of them from another copy, then mcast archive rm them",
-            entries.len()
+        let mut message = format!(
+            "{damaged} of {count} entries damaged; fetch what you need of them from another copy, then mcast archive rm them"
         );
+        if unreadable > 0 {
+            message = format!("{message}; {unread}");
+        }
         printed.result = Err(Failure::new(Exit::Integrity, message));
+    } else if unreadable > 0 {
+        printed.result = Err(Failure::new(Exit::LocalResource, unread));
     }
     Ok(printed)
 }
@@ -97,8 +114,14 @@ pub(super) fn run(args: VerifyArgs) -> Result<Printed, Failure> {
 fn verify(archive: &Directory, name: &EntryName, sample: &mut Sample) -> Result<Verified, Error> {
     let entry: Entry<Directory> = Entry::open(archive, name)?;
     let pieces = &entry.manifest().pieces;
-    let mut verified =
-        Verified { name: name.to_string(), bytes: 0, pieces: pieces.len(), pieces_read: 0, error: None };
+    let mut verified = Verified {
+        name: name.to_string(),
+        bytes: 0,
+        pieces: pieces.len(),
+        pieces_read: 0,
+        error: None,
+        unreadable: false,
+    };
     if sample.is_all() {
         // The digest of the whole too.
         entry.copy(|_| Ok(()))?;
@@ -126,7 +149,10 @@ fn text(entries: &[Verified]) -> String {
                 "{}: complete, {} of {} pieces read and right ({bytes})\n",
                 entry.name, entry.pieces_read, entry.pieces
             ),
-            Some(error) => format!("{}: damaged: {}\n", entry.name, super::super::error::visible(error)),
+            Some(error) => {
+                let what = if entry.unreadable { "not read" } else { "damaged" };
+                format!("{}: {what}: {}\n", entry.name, super::super::error::visible(error))
+            }
         });
     }
     if entries.is_empty() {
