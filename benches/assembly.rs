@@ -121,9 +121,11 @@ impl Session {
     fn in_place(&mut self) {
         let batch = batch_of(STRIDE) * STRIDE;
         let mut landed = Vec::new();
-        for (room, datagrams) in self.receiver.landing().into_iter().zip(self.wire.chunks(batch)) {
+        let rooms = self.receiver.landing().into_iter().zip(self.wire.chunks(batch));
+        for (number, (room, datagrams)) in rooms.enumerate() {
             room[..datagrams.len()].copy_from_slice(datagrams);
             landed.push(Landed {
+                room: number,
                 origin: Origin::just(self.now, sender()),
                 len: datagrams.len(),
                 segment: STRIDE,

@@ -176,7 +176,8 @@ fn entry_that_cannot_be_read_does_not_keep_the_others_from_being_verified() {
     let lab = Lab::up(1);
     let archive = Archive::new();
     let [closed, shut, whole] = [40, 41, 42].map(|seed| archive.fill(&lab, Source::new(seed, 1000), &[]));
-    let close = |path: std::path::PathBuf| fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+    let close =
+        |path: std::path::PathBuf| fs::set_permissions(path, fs::Permissions::from_mode(0o0)).unwrap();
     close(archive.path().join(&closed));
     close(archive.path().join(&shut).join("manifest.json"));
     let verify = |code| {

@@ -298,6 +298,7 @@ fn asked(seed: u64) -> (Scenario, History) {
 }
 
 /// The session that the sender of today announced.
+#[expect(clippy::expect_used, reason = "a helper of tests fails the test")]
 fn session_of(history: &History) -> mcast::wire::SessionId {
     let first = history.recorded.iter().find(|it| it.host == 0).expect("the sender has said something");
     Header::peek(&first.bytes).expect("a header").session
