@@ -1,4 +1,4 @@
-//! What must hold whatever recordings of other days somebody plays to a session with a key, and whenever. The fuzz target
+//! A session with a key keeps its promises whatever recordings of other days somebody plays to it, and whenever. The fuzz target
 //! runs it on what it invents, `tests/corpus.rs` on the corpus and on a sweep.
 
 use std::rc::Rc;

@@ -46,7 +46,7 @@ pub struct SendConfig {
     pub source: SourceConfig,
     /// Name of the stream.
     pub label: String,
-    /// What receivers call this sender.
+    /// Name of this sender in its announces.
     pub name: String,
     /// Whom to wait for, and how long.
     pub start: StartConfig,

@@ -1,4 +1,4 @@
-//! What a program finds around itself: the variables that it was started with, and the usual place of a key.
+//! The surroundings of a program: the variables that it was started with, and the usual place of a key.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

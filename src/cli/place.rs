@@ -1,4 +1,4 @@
-//! Where a session takes place, while networks come and go: waited for, followed, and told of once.
+//! The interface and address of a session: a program waits for them, follows them when they change, and says so once.
 
 use std::time::Duration;
 

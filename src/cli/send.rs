@@ -201,7 +201,7 @@ pub(super) fn config(
     }))
 }
 
-/// What the announce calls this sender. It has as much room as the label leaves.
+/// The name of this sender in its announces, which has as much room as the label leaves.
 fn sender_name(given: Option<String>, label: &str) -> Result<String, Failure> {
     match given {
         Some(name) if !Announce::has_room_for(label, &name) => Err(Failure::usage(format!(

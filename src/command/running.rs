@@ -376,6 +376,6 @@ impl<T> Signalled<T> {
 
 /// What a guard may take to start its command, on a machine that is nearly standing still.
 const LONGEST_START: Duration = Duration::from_secs(30);
-/// What a guard may take to kill, once it has been told, before it is killed itself. It needs milliseconds, or 700 of them
+/// Longest time that a guard gets to kill its command before it is killed itself. It needs milliseconds, or 700 of them
 /// to say that a command survives; and a program that got a signal owes its end within two seconds.
 const GUARD_PATIENCE: Duration = Duration::from_millis(1200);

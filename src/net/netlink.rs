@@ -1,4 +1,4 @@
-//! What the kernel's routing socket (rtnetlink(7)) tells of links, addresses and routes.
+//! Links, addresses and routes, as the kernel's routing socket (rtnetlink(7)) tells them.
 //!
 //! getifaddrs(3) would tell less: it names an address after its label, knows no alternative names, and no routes.
 
@@ -42,7 +42,7 @@ pub(super) struct Held {
     pub(super) temporary: bool,
 }
 
-/// Where datagrams to a destination leave.
+/// The device and the source address of datagrams to a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Route {
     /// Number of the link.

@@ -27,7 +27,7 @@ pub(super) struct Asking {
     prepared: Option<(SocketAddr, Vec<u8>)>,
 }
 
-/// What is known of a session.
+/// A session that was announced, and what its sender has answered.
 #[derive(Debug)]
 struct Heard {
     /// The highest number of its datagrams that has counted, with a key. Another copy of it, or anything older, is a

@@ -38,7 +38,7 @@ pub struct Announce {
     pub echo: ReceiverId,
     /// The name of the stream.
     pub label: Label,
-    /// What the sender calls itself; `None` if it has no name, or one that does not fit beside the label.
+    /// Name of the sender; `None` if it has none, or one that does not fit beside the label.
     pub name: Option<Name>,
 }
 

@@ -77,7 +77,7 @@ macro_rules! short_texts {
 short_texts! {
     /// The name of a stream, `[A-Za-z0-9._-]{1,64}`.
     Label, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    /// What a sender or a receiver calls itself: 1 to 64 bytes of printable ASCII without space, quotes or backslash.
+    /// Name of a sender or a receiver: 1 to 64 bytes of printable ASCII without space, quotes or backslash.
     Name, |byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\' | b'`');
 }
 

@@ -191,7 +191,7 @@ impl Membership {
     /// Time for an answer to the first join. After it, other sessions that are announced are asked whether they are
     /// there: what was joined may be a recording.
     const UNANSWERED: Duration = Duration::from_millis(100);
-    /// The same where the sender has proven to be there.
+    /// Time for an answer to a join where the sender has proved to be there.
     const UNANSWERED_PROVEN: Duration = Duration::from_secs(1);
     /// Time for a sender with a key that has aborted to prove that it was no recording.
     const ABORT_UNPROVEN: Duration = Duration::from_secs(1);
@@ -416,7 +416,7 @@ impl Membership {
         }
         tracing::debug!(%error, code = exit.code(), "leaving the session");
         self.finished.get_or_insert(now);
-        // What was not believed until now has no say any more.
+        // An abort that waits for its proof must not change why this receiver leaves.
         self.aborted = None;
         self.step = Step::Leaving { ended: Ended { exit, error: Some(error) }, until: now + patience };
         self.ask_due = now;

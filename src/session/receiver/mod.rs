@@ -94,7 +94,7 @@ pub struct Summary {
     pub label: Label,
     /// Its sender.
     pub sender: SocketAddr,
-    /// What the sender calls itself.
+    /// The name that the sender gives itself.
     pub sender_name: Option<Name>,
     /// The key that it is sealed with; `None` in plain mode.
     pub key: Option<KeyId>,
@@ -135,7 +135,7 @@ struct Hints {
 }
 
 impl Receiver {
-    /// Lines about sessions that are found and lost again. Whoever can announce sessions could otherwise fill a log.
+    /// Lines in the log about sessions that are found and lost again: a stranger who announces sessions must not fill it.
     const MOST_LINES: u32 = 64;
 
     /// Lines about senders that are heard and do not answer: each is an error, and those of recordings are worth nothing.

@@ -25,7 +25,7 @@ impl Receiver {
         };
         let is_keyed = seal.key().is_some();
         if is_keyed && self.asking.is_old(header.session, header.number) {
-            // Somebody plays back what he has recorded, or the network has doubled it.
+            // A copy: somebody plays back a recording, or the network has doubled the datagram.
             return;
         }
         let mut opener = seal.opener(header.session, Party::Sender);
@@ -182,7 +182,7 @@ impl Receiver {
         self.state = State::Member(Box::new(member));
     }
 
-    /// Leaves the present session, if there is one, and remembers what of it is no news any more.
+    /// Leaves the present session, if there is one, and remembers which of its datagrams have been heard.
     pub(super) fn leave_session(&mut self) {
         let State::Member(member) = &self.state else { return };
         self.next_number = member.next_number();

@@ -12,7 +12,7 @@ use crate::wire::{Label, Name, SessionId};
 pub struct Config {
     /// Name of the stream.
     pub label: Label,
-    /// What receivers call this sender; `None`: they know it by its address only.
+    /// Name of this sender in its announces; `None`: receivers know it by its address only.
     pub name: Option<Name>,
     /// 128 random bits.
     pub session: SessionId,

@@ -84,7 +84,7 @@ impl Membership {
                     None => Self::ASK_MAX,
                 };
                 let usual = backoff(asked, Self::ASK_MIN.max(self.grtt * 2)).min(self.heartbeat).min(most);
-                // Whoever plays back a recording chooses where joins go.
+                // A recording may bear any address, so joins to a sender that has not answered become rare.
                 let pause =
                     self.doubtful_for(now).map_or(usual, |doubt| doubt.clamp(usual, Self::ASK_LONGEST));
                 self.ask_due = now + pause.mul_f64(0.75 + 0.5 * self.rng.f64());

@@ -22,12 +22,12 @@ impl Membership {
         stats: &mut WireStats,
     ) {
         if self.has_key() && number <= self.floor {
-            // It was said before this receiver joined. What named it then, in this session, is no news.
+            // The datagram is older than the announce that was joined, so it proves nothing about the sender now.
             return;
         }
         let arrival = self.numbers.insert(number);
         if self.has_key() && matches!(arrival, Arrival::Duplicate | Arrival::Ancient) {
-            // Somebody plays back what he has recorded, or the network has doubled it.
+            // A copy: somebody plays back a recording, or the network has doubled the datagram.
             return;
         }
         // With a key, only what is newer than all before can come from nobody but the sender just now, and from there.

@@ -149,8 +149,8 @@ impl Membership {
         )
     }
 
-    /// With a key, a sender that goes on and answers no join does not end this receiver, as it may be a recording. What the
-    /// operator has to know is told here, once.
+    /// The warning that a sender with a key goes on and answers no join, once a session. It does not end this receiver, because
+    /// what it hears may be a recording.
     pub(in crate::session::receiver) fn take_unheard(&mut self, now: Time) -> Option<String> {
         if now < self.unheard_at() {
             return None;
