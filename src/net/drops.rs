@@ -23,7 +23,7 @@ impl DropCounter {
     ///
     /// `/proc/net/udp` has the counter, needs no permission, and shows the network namespace of who reads it. Reading
     /// takes a fifth of a millisecond on an idle host, and a hundred times as long on one with thousands of sockets: it is
-    /// left alone for [`DropCounter::REST`] times as long as it took to read. Then, and where the file cannot be read, the
+    /// left alone for `DropCounter::REST` times as long as it took to read. Then, and where the file cannot be read, the
     /// count stays what it was.
     pub fn read(&mut self, socket: &BatchSocket, clock: &Clock) -> u64 {
         let begun = clock.now();
