@@ -155,11 +155,11 @@ mod tests {
 
     use super::*;
     use crate::net::socket::ReceiverSockets;
-    use crate::net::socket::tests::GROUP_V4;
+    use crate::net::socket::tests::{GROUP_V4, free_port};
 
     #[test]
     fn sender_that_falls_silent_again_and_again_brings_few_lines_into_the_log() {
-        let venue = Venue::choose(Some("lo"), GROUP_V4, 47114, false).unwrap();
+        let venue = Venue::choose(Some("lo"), GROUP_V4, free_port(), false).unwrap();
         let sockets = ReceiverSockets::open(&venue, None, true).unwrap();
         let mut membership = GroupMembership::new(&venue, Duration::from_secs(10));
         let mut log = tempfile::tempfile().unwrap();

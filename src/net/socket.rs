@@ -404,6 +404,11 @@ pub(crate) mod tests {
         contents
     }
 
+    /// A port of loopback that nobody has, so that runs of these tests beside each other do not meet.
+    pub(crate) fn free_port() -> u16 {
+        std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    }
+
     pub(in crate::net) fn everybody_hears_each_other(venue: &Venue) {
         let sender = SenderSockets::open(venue, 1).unwrap();
         let mut receivers = [0, 1].map(|_| ReceiverSockets::open(venue, None, true).unwrap());
@@ -426,7 +431,7 @@ pub(crate) mod tests {
 
     #[test]
     fn two_receivers_on_one_host_hear_the_sender_and_are_heard() {
-        everybody_hears_each_other(&on_loopback(GROUP_V4, 47101));
+        everybody_hears_each_other(&on_loopback(GROUP_V4, free_port()));
     }
 
     #[test]
@@ -467,8 +472,9 @@ pub(crate) mod tests {
 
     #[test]
     fn a_socket_hears_its_own_group_only() {
-        let venue = on_loopback(GROUP_V4, 47104);
-        let other = on_loopback(IpAddr::V4(Ipv4Addr::new(239, 255, 77, 2)), 47104);
+        let port = free_port();
+        let venue = on_loopback(GROUP_V4, port);
+        let other = on_loopback(IpAddr::V4(Ipv4Addr::new(239, 255, 77, 2)), port);
         let receiver = ReceiverSockets::open(&venue, None, true).unwrap();
         let _neighbour = ReceiverSockets::open(&other, None, true).unwrap();
         let sender = SenderSockets::open(&venue, 1).unwrap();
@@ -480,7 +486,7 @@ pub(crate) mod tests {
 
     #[test]
     fn socket_that_is_never_read_keeps_no_more_than_a_few_datagrams() {
-        let venue = on_loopback(GROUP_V4, 47113);
+        let venue = on_loopback(GROUP_V4, free_port());
         let mut sockets = ReceiverSockets::open(&venue, None, false).unwrap();
         let seek = sockets.seek().unwrap().socket().recv_buffer_size().unwrap();
         let peer = sockets.connect(venue.own()).unwrap().socket().recv_buffer_size().unwrap();
@@ -489,16 +495,19 @@ pub(crate) mod tests {
 
     #[test]
     fn a_second_sender_on_one_port_is_told_what_to_do() {
-        let venue = on_loopback(GROUP_V4, 47105);
+        let venue = on_loopback(GROUP_V4, free_port());
         let _first = SenderSockets::open(&venue, 1).unwrap();
         let error = SenderSockets::open(&venue, 1).unwrap_err();
         assert!(matches!(error, Error::AddressInUse { .. }));
-        assert!(error.to_string().contains("127.0.0.1:47105") && error.to_string().contains("-p"), "{error}");
+        assert!(
+            error.to_string().contains(&venue.own().to_string()) && error.to_string().contains("-p"),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_sender_that_is_gone_is_noticed_by_its_receivers() {
-        let venue = on_loopback(GROUP_V4, 47106);
+        let venue = on_loopback(GROUP_V4, free_port());
         let mut receiver = ReceiverSockets::open(&venue, None, true).unwrap();
         let peer = receiver.connect(venue.own()).unwrap();
         peer.send(venue.own(), b"anybody there?", 100).unwrap();
@@ -510,7 +519,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_datagram_beyond_the_mtu_is_refused_and_the_remedy_named() {
-        let venue = on_loopback(GROUP_V4, 47107);
+        let venue = on_loopback(GROUP_V4, free_port());
         let sender = SenderSockets::open(&venue, 1).unwrap();
         let error = sender.data.send(venue.target(), &[0; 65_508], 65_508).unwrap_err();
         assert_eq!((error.trouble, error.sent), (Trouble::TooBig, 0));

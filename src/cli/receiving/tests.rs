@@ -7,6 +7,7 @@ use super::super::sending;
 use super::super::together::{alone, receiver, sender, stream};
 use super::*;
 use crate::archive::retention::Policy;
+use crate::net::socket::tests::free_port;
 
 #[test]
 fn service_asks_for_time_once_a_second_until_it_is_ready() {
@@ -39,7 +40,7 @@ fn archive_without_room_is_swept_once_an_hour() {
     let directory = tempfile::tempdir().unwrap();
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().replace('-', "");
     let draft = directory.path().join(format!(".mcast-{}-1-0.part", &boot[..12]));
-    let mut config = receiver("47135", &directory.path().join("copy"));
+    let mut config = receiver(&free_port().to_string(), &directory.path().join("copy"));
     (config.repeat, config.start_timeout) = (true, None);
     config.sinks = vec![SinkConfig::Archive(ArchiveConfig {
         directory: directory.path().to_owned(),
