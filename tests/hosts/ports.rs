@@ -1,11 +1,10 @@
 //! A receiver's port that is slower than the sender's, as a switch has it.
 //!
-//! How well the rate settles there is a matter of the simulator, which has no noise; what is asserted here is also held by a
-//! machine that is busy with other things.
+//! How well the rate settles there is a matter of the simulator, which has no noise. Beside many other sessions a starved sender
+//! overruns a shallow queue (fault 58, for the control of the rate), so `scripts/test` runs these tests one after the other.
 
 use std::time::Duration;
 
-use crate::support::keys::{self, Pass};
 use crate::support::{Lab, MIB, PATIENCE, Program, Source, all_exit, three_receivers};
 
 /// What a switch holds back for a port: little, and much.
@@ -47,10 +46,7 @@ fn settles(megabits: u64, queue: &str) {
     assert!(share >= 0.25, "{what}: {share:.3} of what it carries");
     let (carried, dropped) = (after.carried - before.carried, after.dropped - before.dropped);
     let lost = dropped as f64 / (carried + dropped) as f64;
-    // With a key, a busy machine, and a shallow queue the rate settles late and anew: up to 0.33 were lost beside other
-    // sessions. That is fault 58, which the issue on rate control mends; then the bound is one again.
-    let most = if keys::pass() == Pass::WithKey && queue == SHALLOW { 0.5 } else { 0.1 };
-    assert!(lost < most, "{what}: {lost:.4} of {carried} lost");
+    assert!(lost < 0.1, "{what}: {lost:.4} of {carried} lost");
 }
 
 #[test]
