@@ -17,8 +17,8 @@ has() {
     for command; do command -v "$command" >/dev/null 2>&1 || return 1; done
 }
 
-# forget_surroundings: what a user or a service manager has set for programs of mcast does not reach those of a script.
-# MCAST_BIN is for the scripts alone. Which key is used, the script has to say: one may be in /etc.
+# forget_surroundings: variables that a user or a service manager has set for mcast do not reach the programs of a script.
+# MCAST_BIN is for the scripts alone. The script itself must name a key or --no-key, since one may be in /etc.
 forget_surroundings() {
     local name
     for name in "${!MCAST_@}" CREDENTIALS_DIRECTORY NOTIFY_SOCKET WATCHDOG_USEC WATCHDOG_PID; do

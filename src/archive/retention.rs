@@ -1,11 +1,11 @@
 //! Which entries may go: a function of what is there, the rules and the time, and nothing else.
 //!
-//! The rules are those of `restic forget`, applied to the entries of each label and source by themselves. `last` keeps the newest N.
-//! `daily` goes back from the newest, and keeps the newest entry of each day that has one, for N such days; `weekly` (weeks
-//! begin on Monday) and `monthly` do the same. An entry that any rule keeps is kept, and counts for every rule that wants
-//! it. `within` keeps every entry that is less than so long older than the newest of its label and source: whatever a sender
-//! that is misused sends, it moves none of them, and a host that was off for a month loses nothing. The newest of a label and source stays in any case. (`borg prune` lets an entry count for one rule only, and so keeps more.) Days without an entry do not
-//! count either.
+//! The rules are those of `restic forget`, applied to the entries of each label and source by themselves. `last` keeps the
+//! newest N. `daily` goes back from the newest, and keeps the newest entry of each day that has one, for N such days; `weekly`
+//! (weeks begin on Monday) and `monthly` do the same. Days without an entry do not count. `within` keeps every entry that is
+//! less than that much older than the newest of its label and source: a misused sender can push none of them out, and a host
+//! that was off for a month loses nothing. An entry that any rule keeps is kept, and counts for every rule that wants it.
+//! (`borg prune` lets an entry count for one rule only, and so keeps more.) The newest of a label and source always stays.
 //!
 //! Days begin at midnight in the time zone that is handed in, the host's own: a backup "of Tuesday, two o'clock" is
 //! Tuesday's to those who ask for it, and two that are made at the same hour of two days never share one, which in UTC

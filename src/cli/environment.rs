@@ -154,9 +154,9 @@ fn shown(value: &OsStr) -> String {
 const PREFIX: &str = "MCAST_";
 const PORT: &str = "MCAST_PORT";
 const NAME: &str = "MCAST_NAME";
-/// What is logged, see `console`: a variable that belongs to no option.
+/// The filter of the log, see `console`. It belongs to no option.
 const LOG: &str = "MCAST_LOG";
-/// Of a variable, in bytes: longer ones resemble none of ours.
+/// Longest name of a variable that is compared with ours, in bytes: longer ones resemble none of them.
 const LONGEST_NAME: usize = 64;
 /// Of a value in a message, in characters.
 const LONGEST_VALUE: usize = 64;
@@ -209,7 +209,7 @@ mod tests {
         assert!(warned("MCAST_PORT=\"tcp://10.0.0.1:7767\"") && warned("MCAST_NAME=\"/backup/mcast\""));
         let quiet = remarks.iter().filter(|remark| matches!(remark, Ignored::Unknown(_))).count();
         assert_eq!((quiet, remarks.len()), (2, 4), "{remarks:?}");
-        // A user may have meant these, and is told by the option what is wrong with them.
+        // A user may have meant these values, so the option refuses them and names the remedy.
         let mistaken = environment(&[("MCAST_PORT", "http"), ("MCAST_NAME", "/backup/mcast")]);
         assert!(mistaken.get("MCAST_PORT").is_some() && mistaken.get("MCAST_NAME").is_some());
         assert!(mistaken.ignored(&known()).is_empty());

@@ -320,8 +320,8 @@ impl ReceiverNetwork {
     }
 }
 
-/// The level at which an error of sending to one peer is logged. A sender's peers may be of a stranger's choice, a receiver's peer is the
-/// sender.
+/// The level at which an error of sending to one peer is logged. A stranger may choose the peers of a sender, but the peer of
+/// a receiver is its sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
     Debug,

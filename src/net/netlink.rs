@@ -280,7 +280,7 @@ fn held(kind: u16, message: &[u8]) -> Option<Held> {
         Some(IpAddr::V4(broadcast)) if !broadcast.is_unspecified() => Some(broadcast),
         _ => None,
     };
-    // Where a link has two ends, the other attribute is the address of the other end.
+    // On a point-to-point link, IFA_LOCAL is this host's address and IFA_ADDRESS the peer's.
     let address = local.or(address)?;
     Some(Held {
         link,
@@ -333,7 +333,7 @@ fn ip(content: &[u8]) -> Option<IpAddr> {
 /// The kernel answers in pieces of 32 KiB at most; one link of a network card with many virtual functions can fill one.
 const LARGEST_ANSWER: usize = 1 << 16;
 
-/// The kernel is asked again so many times. Where links change faster than they can be read, the answer is then an error.
+/// Number of times that the kernel is asked. If the links change during each answer, the last one is an error.
 const MOST_TRIES: u32 = 20;
 
 // linux/netlink.h

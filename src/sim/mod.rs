@@ -166,7 +166,7 @@ pub struct ReceiverPlan {
     pub killed: Option<Duration>,
     /// It is told to stop then, as by a signal.
     pub stopped: Option<Duration>,
-    /// It is told at these times that nobody listens at its sender's address, as by an ICMP error.
+    /// Times at which an ICMP error says that nobody listens at the sender's address.
     pub unreachable: Vec<Duration>,
 }
 

@@ -1,4 +1,4 @@
-//! Somebody on the simulated network who has recorded sessions of another day, and plays them as it suits him.
+//! An attacker on the simulated network. He has recorded sessions, and plays their datagrams when he likes.
 
 use std::net::SocketAddr;
 use std::rc::Rc;

@@ -1,6 +1,6 @@
 //! A rehearsal of an output file: everything that its commit will ask of the directory, once, with one byte, and undone.
 //!
-//! A step that a directory refuses is told at launch in this way, and not after hours of receiving.
+//! So the program can say at launch which step a directory refuses, instead of after hours of receiving.
 
 use std::io::{self, IoSlice};
 use std::path::Path;

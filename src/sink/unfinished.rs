@@ -55,14 +55,14 @@ impl<D: Disk> Unfinished<D> {
         self.temporary.as_deref()
     }
 
-    /// By which the list knows it.
+    /// Number of this file in the list.
     #[cfg(test)]
     pub(super) const fn number(&self) -> u64 {
         self.number
     }
 
-    /// Runs `name`, which gives the file its last name, unless an exit has begun that has cleared the file away. That
-    /// exit, for its part, waits for nothing and leaves a file alone that is just getting its name.
+    /// Runs `name`, which gives the file its last name, unless an exit has begun that has cleared the file away. An exit that
+    /// begins meanwhile does not wait for `name`, and leaves the file alone.
     pub(super) fn settle<T>(&mut self, name: impl FnOnce(&mut Self) -> io::Result<T>) -> io::Result<T> {
         let mut list = list();
         if !list.entries.iter().any(|(number, _)| *number == self.number) {

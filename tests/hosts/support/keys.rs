@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use mcast::seal::{GroupKey, Secret};
 use tempfile::TempDir;
 
-/// Which of the two passes this is.
+/// One of the two passes of these tests.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pass {
     /// No program has a key.
