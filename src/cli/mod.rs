@@ -14,6 +14,7 @@ mod limits;
 mod panics;
 mod place;
 pub mod progress;
+mod quantities;
 mod receiving;
 pub mod recv;
 pub mod report;

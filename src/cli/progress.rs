@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::config::{OutputConfig, ProgressMode};
+use super::quantities;
 
 /// A session at one moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,7 +111,7 @@ fn style() -> ProgressStyle {
 
 /// All of it in one line, which is cut where the terminal ends: what matters most comes first.
 fn line(progress: &Progress) -> String {
-    let (receivers, amount) = (progress.receivers, DecimalBytes(progress.bytes));
+    let (receivers, amount) = (progress.receivers, quantities::size(progress.bytes));
     if progress.phase == Phase::Waiting {
         return match receivers {
             None => "waiting for a sender".to_owned(),
@@ -119,9 +120,9 @@ fn line(progress: &Progress) -> String {
     }
     let mut parts = vec![match progress.expected {
         Some(expected) => format!("{amount} ({} %)", percent(progress.bytes, expected)),
-        None => amount.to_string(),
+        None => amount,
     }];
-    parts.push(format!("{}/s", DecimalBytes(progress.rate)));
+    parts.push(quantities::rate(progress.rate));
     if let Some(Receivers { joined, ready, done }) = receivers {
         parts.push(format!("{ready}/{joined} ready, {done} done"));
     }
@@ -164,10 +165,10 @@ mod tests {
     fn one_line_tells_how_far_how_fast_who_and_why() {
         assert_eq!(
             line(&running()),
-            "1.23 GB (30 %) · 112.30 MB/s · 3/3 ready, 0 done · repair 1.2 % · limit: receiver db2 754 s"
+            "1.15 GiB (30 %) · 107.10 MiB/s · 3/3 ready, 0 done · repair 1.2 % · limit: receiver db2 754 s"
         );
         let at_receiver = Progress { receivers: None, expected: None, phase: Phase::Finishing, ..running() };
-        assert_eq!(line(&at_receiver), "1.23 GB · 112.30 MB/s · repair 1.2 % · waiting for the sink");
+        assert_eq!(line(&at_receiver), "1.15 GiB · 107.10 MiB/s · repair 1.2 % · waiting for the sink");
         let waiting = Progress { phase: Phase::Waiting, ..running() };
         assert_eq!(line(&waiting), "waiting for receivers, 3 joined");
         assert_eq!(line(&Progress { receivers: None, ..waiting }), "waiting for a sender");

@@ -5,7 +5,6 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use indicatif::DecimalBytes;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -13,6 +12,7 @@ use serde::Serialize;
 use super::super::busy::while_busy;
 use super::super::config::ArchiveConfig;
 use super::super::error::{Failure, visible};
+use super::super::quantities;
 use crate::archive::Error;
 use crate::archive::directory::Directory;
 use crate::archive::name::EntryName;
@@ -108,8 +108,8 @@ impl Archiving {
                 Exit::SinkFailed,
                 format!(
                     "{} free in \"{path}\", less than --min-free {}; make room (mcast archive prune)",
-                    DecimalBytes(free),
-                    DecimalBytes(wanted)
+                    quantities::size(free),
+                    quantities::size(wanted)
                 ),
             )),
             _ => Ok(()),

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::super::args::{command_line, path};
 use super::super::error::Failure;
 use super::super::launch;
+use super::super::quantities;
 use super::super::tool::Printed;
 use super::{Place, SCHEMA, Which, copy, shown};
 use crate::archive::directory::Directory;
@@ -87,7 +88,7 @@ pub(super) fn run(args: RestoreArgs) -> Result<Printed, Failure> {
         let restored = Restored { schema: SCHEMA, name: name.as_str(), bytes, digest, output };
         return Ok(Printed { to_stderr: commands.is_some(), ..shown::document(&restored)? });
     }
-    let text = format!("{name}: {} restored, verified\n", shown::size(bytes));
+    let text = format!("{name}: {} restored, verified\n", quantities::size(bytes));
     // What a command has printed stays by itself.
     Ok(Printed { to_stderr: commands.is_some(), ..Printed::text(text) })
 }

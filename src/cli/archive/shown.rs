@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use indicatif::DecimalBytes;
 use jiff::Timestamp;
-use jiff::fmt::strtime;
-use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::super::error::{Failure, visible};
+use super::super::quantities::{moment, size};
 use super::super::tool::Printed;
 use super::SCHEMA;
 use crate::archive::directory::Directory;
@@ -125,7 +123,7 @@ pub(super) fn table(items: &[Item], unfinished: &[Unfinished], free: Option<u64>
             Some(manifest) => {
                 bytes = bytes.saturating_add(manifest.bytes);
                 let age = now.duration_since(manifest.finished);
-                [local(manifest.started), since(age.try_into().unwrap_or_default()), size(manifest.bytes)]
+                [moment(manifest.started), since(age.try_into().unwrap_or_default()), size(manifest.bytes)]
             }
             None => [dash(), dash(), dash()],
         };
@@ -179,17 +177,6 @@ const fn draft_state(draft: &Unfinished) -> &'static str {
         DraftState::Kept => "kept: whole but without its name",
         DraftState::Unknown => "not known: locks or rights are missing",
     }
-}
-
-/// As the progress line writes it.
-pub(super) fn size(bytes: u64) -> String {
-    DecimalBytes(bytes).to_string()
-}
-
-/// In this host's time zone.
-fn local(time: Timestamp) -> String {
-    let zoned = time.to_zoned(TimeZone::system());
-    strtime::format("%Y-%m-%d %H:%M", &zoned).unwrap_or_else(|_| time.to_string())
 }
 
 /// In the largest unit of which there are two.

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::super::error::Failure;
 use super::super::launch;
+use super::super::quantities;
 use super::super::tool::Printed;
 use super::super::values;
 use super::{Place, SCHEMA, entry_name, shown};
@@ -142,7 +143,7 @@ fn verify(archive: &Directory, name: &EntryName, sample: &mut Sample) -> Result<
 fn text(entries: &[Verified]) -> String {
     let mut text = String::new();
     for entry in entries {
-        let bytes = shown::size(entry.bytes);
+        let bytes = quantities::size(entry.bytes);
         text.push_str(&match &entry.error {
             None if entry.pieces_read == entry.pieces => format!("{}: right, {bytes} read\n", entry.name),
             None => format!(
