@@ -17,6 +17,7 @@ mod archive_failures;
 mod archive_places;
 mod archive_room;
 mod archive_rules;
+mod archive_verify;
 mod bad_input;
 #[path = "../common/blind.rs"]
 mod blind;
