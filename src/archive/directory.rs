@@ -20,13 +20,14 @@ use super::name::EntryName;
 use super::objects::{Contents, contents, has_objects_of_an_entry, is_same, kind_of};
 use super::objects::{open_directory, open_object, size, wrong_object};
 use super::store::{DraftState, Held, KEPT, MANIFEST, MOST_ENTRIES, Removed, Store, Swept, Unfinished};
-use crate::disk::Kernel;
 use crate::disk::folders::Folders;
+use crate::disk::{FileMode, Kernel};
 
 /// A directory that has entries, and perhaps other things, which it leaves alone.
 #[derive(Clone, Debug)]
 pub struct Directory {
     path: PathBuf,
+    mode: Option<FileMode>,
 }
 
 impl Directory {
@@ -35,9 +36,15 @@ impl Directory {
     /// # Errors
     /// When it is not there, or no directory.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let directory = Self { path: path.to_owned() };
+        let directory = Self { path: path.to_owned(), mode: None };
         directory.handle()?;
         Ok(directory)
+    }
+
+    /// Gives new entries this mode. Without one, only their owner may read them.
+    #[must_use]
+    pub fn with_mode(self, mode: Option<FileMode>) -> Self {
+        Self { mode, ..self }
     }
 
     /// Where it is.
@@ -170,7 +177,7 @@ impl Directory {
 
     /// The time that the file system gives to what is written now, in seconds.
     fn time_there(&self) -> io::Result<i64> {
-        let draft = DirectoryDraft::begin(Kernel, &self.path)?;
+        let draft = DirectoryDraft::begin(Kernel, &self.path, None)?;
         draft.began()
     }
 }
@@ -180,7 +187,7 @@ impl Store for Directory {
     type Held = HeldDirectory;
 
     fn begin(&self) -> io::Result<DirectoryDraft> {
-        DirectoryDraft::begin(Kernel, &self.path)
+        DirectoryDraft::begin(Kernel, &self.path, self.mode)
     }
 
     fn try_out(&self) -> io::Result<()> {
@@ -198,7 +205,7 @@ impl Store for Directory {
                 ));
             }
         }
-        DirectoryDraft::begin(Kernel, &self.path)?.try_out()
+        DirectoryDraft::begin(Kernel, &self.path, self.mode)?.try_out()
     }
 
     fn entries(&self) -> Result<Vec<EntryName>, Error> {

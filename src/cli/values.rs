@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::disk::FileMode;
 use crate::session::Rate;
 
 /// `500ms`, `5s`, `2m`, `1h`, `7d`; a bare number is seconds.
@@ -162,6 +163,22 @@ pub fn max_age(text: &str) -> Result<Duration, String> {
         );
     }
     Ok(age)
+}
+
+/// The mode of files as `chmod` takes it: `0640` or `640`.
+///
+/// # Errors
+/// When the text is no octal number, has other bits than permissions, or takes the file from its owner.
+pub fn mode(text: &str) -> Result<FileMode, String> {
+    let is_octal = (3..=4).contains(&text.len()) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    let Some(bits) = is_octal.then(|| u32::from_str_radix(text, 8).ok()).flatten() else {
+        return Err("not a mode; write octal digits, such as 0640 or 0644".to_owned());
+    };
+    FileMode::new(bits).ok_or_else(|| match bits {
+        0..=0o777 => "takes reading or writing from the owner; give 0600 and more, such as 0640".to_owned(),
+        _ => "has bits that are not permissions (setuid, setgid or sticky); give up to 0777, such as 0640"
+            .to_owned(),
+    })
 }
 
 /// Memory for a window: a [`size`] within what a session can use.
@@ -350,6 +367,29 @@ mod tests {
             assert!(error.contains("7d") && !error.contains("bare"), "{wrong}: {error}");
         }
         assert!(keep_within("99999999h").is_err());
+    }
+
+    #[test]
+    fn mode_has_permissions_only_and_leaves_the_file_to_its_owner() {
+        for (text, bits) in [("0640", 0o640), ("644", 0o644), ("0600", 0o600), ("0777", 0o777)] {
+            assert_eq!(mode(text), Ok(FileMode::new(bits).unwrap()), "{text}");
+        }
+        for (wrong, words) in [
+            ("", "octal"),
+            ("rw", "octal"),
+            ("0o640", "octal"),
+            ("0680", "octal"),
+            ("64", "octal"),
+            ("+640", "octal"),
+            ("00640", "octal"),
+            ("4755", "setuid"),
+            ("1777", "sticky"),
+            ("0440", "owner"),
+            ("0240", "owner"),
+        ] {
+            let error = mode(wrong).unwrap_err();
+            assert!(error.contains(words) && error.contains("0640"), "{wrong}: {error}");
+        }
     }
 
     #[test]

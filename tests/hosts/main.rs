@@ -14,6 +14,7 @@
 
 mod archive;
 mod archive_failures;
+mod archive_modes;
 mod archive_places;
 mod archive_room;
 mod archive_rules;
