@@ -8,7 +8,9 @@ use clap::builder::{BoolishValueParser, PathBufValueParser, ValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Args, Parser, ValueEnum};
 
-use super::config::{DEFAULT_GROUP, DEFAULT_PORT, LogFormat, NetworkConfig, OutputConfig, ProgressMode};
+use super::config::{
+    ColorMode, DEFAULT_GROUP, DEFAULT_PORT, LogFormat, NetworkConfig, OutputConfig, ProgressMode,
+};
 use super::environment::Environment;
 use super::error::Failure;
 use super::values;
@@ -75,6 +77,17 @@ pub(super) struct OutputArgs {
     /// How log lines are written on stderr
     #[arg(long, env = "MCAST_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
+
+    /// When log lines have colours: auto is on a terminal, unless NO_COLOR is set or TERM is dumb
+    #[arg(
+        long,
+        env = "MCAST_COLOR",
+        value_name = "WHEN",
+        value_enum,
+        default_value = "auto",
+        hide_short_help = true
+    )]
+    color: ColorMode,
 }
 
 impl OutputArgs {
@@ -88,11 +101,26 @@ impl OutputArgs {
             quiet: self.quiet,
             verbose: self.verbose,
             log_format: self.log_format,
+            color: self.color,
         })
     }
 }
 
 impl ValueEnum for ProgressMode {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Auto, Self::Always, Self::Never]
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Never => "never",
+        }))
+    }
+}
+
+impl ValueEnum for ColorMode {
     fn value_variants<'a>() -> &'a [Self] {
         &[Self::Auto, Self::Always, Self::Never]
     }

@@ -186,6 +186,8 @@ pub struct OutputConfig {
     pub verbose: u8,
     /// How log lines are written.
     pub log_format: LogFormat,
+    /// When log lines have colours.
+    pub color: ColorMode,
 }
 
 /// When to show progress.
@@ -197,6 +199,18 @@ pub enum ProgressMode {
     /// A live line on a terminal, else a plain line every second.
     Always,
     /// None.
+    Never,
+}
+
+/// When log lines for people have colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ColorMode {
+    /// On a terminal, unless NO_COLOR or TERM=dumb speaks against it.
+    #[default]
+    Auto,
+    /// In files and pipes as well.
+    Always,
+    /// Nowhere.
     Never,
 }
 

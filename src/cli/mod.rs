@@ -11,6 +11,7 @@ mod keygen;
 pub mod keys;
 mod launch;
 mod limits;
+mod log_form;
 mod panics;
 mod place;
 pub mod progress;
