@@ -62,6 +62,10 @@ pub(super) struct OutputArgs {
     #[arg(long, env = "MCAST_REPORT", value_name = "PATH", value_parser = path())]
     report: Option<PathBuf>,
 
+    /// Append the same document there as one line after each session
+    #[arg(long, env = "MCAST_REPORT_LOG", value_name = "PATH", value_parser = path())]
+    report_log: Option<PathBuf>,
+
     /// Progress on stderr: auto is a live line on a terminal, else a line every 30 s; always is one every second there
     #[arg(long, env = "MCAST_PROGRESS", value_name = "WHEN", value_enum, default_value = "auto")]
     progress: ProgressMode,
@@ -95,8 +99,17 @@ impl OutputArgs {
         if self.quiet && self.verbose > 0 {
             return Err(Failure::usage("--quiet and --verbose exclude each other; leave out one of them"));
         }
+        if let (Some(report), Some(log)) = (&self.report, &self.report_log)
+            && report == log
+        {
+            return Err(Failure::usage(format!(
+                "--report and --report-log both name {}, which would lose the log; name two files",
+                log.display()
+            )));
+        }
         Ok(OutputConfig {
             report: self.report,
+            report_log: self.report_log,
             progress: self.progress,
             quiet: self.quiet,
             verbose: self.verbose,

@@ -1,10 +1,11 @@
 //! What the programs were asked to do, as plain values: no clap type, every bound already checked.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::keys::KeySource;
+use super::report_file::Keeps;
 use super::template::Template;
 use crate::archive::retention::Policy;
 use crate::command::CommandLine;
@@ -178,6 +179,8 @@ pub struct ArchiveConfig {
 pub struct OutputConfig {
     /// Where the report goes at exit.
     pub report: Option<PathBuf>,
+    /// Where the report of each session is appended.
+    pub report_log: Option<PathBuf>,
     /// When to show progress.
     pub progress: ProgressMode,
     /// Nothing but errors.
@@ -188,6 +191,14 @@ pub struct OutputConfig {
     pub log_format: LogFormat,
     /// When log lines have colours.
     pub color: ColorMode,
+}
+
+impl OutputConfig {
+    /// The places of reports.
+    pub(super) fn reports(&self) -> impl Iterator<Item = (Keeps, &Path)> {
+        let places = [(Keeps::Last, &self.report), (Keeps::All, &self.report_log)];
+        places.into_iter().filter_map(|(keeps, path)| Some((keeps, path.as_deref()?)))
+    }
 }
 
 /// When to show progress.

@@ -179,6 +179,7 @@ mod tests {
     fn without_a_terminal_a_line_comes_every_30_seconds_and_never_when_quiet() {
         let config = |progress, quiet| OutputConfig {
             report: None,
+            report_log: None,
             progress,
             quiet,
             verbose: 0,
