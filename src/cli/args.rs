@@ -8,7 +8,9 @@ use clap::builder::{BoolishValueParser, PathBufValueParser, ValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Args, Parser, ValueEnum};
 
-use super::config::{DEFAULT_GROUP, DEFAULT_PORT, LogFormat, NetworkConfig, OutputConfig, ProgressMode};
+use super::config::{
+    ColorMode, DEFAULT_GROUP, DEFAULT_PORT, LogFormat, NetworkConfig, OutputConfig, ProgressMode,
+};
 use super::environment::Environment;
 use super::error::Failure;
 use super::values;
@@ -60,6 +62,10 @@ pub(super) struct OutputArgs {
     #[arg(long, env = "MCAST_REPORT", value_name = "PATH", value_parser = path())]
     report: Option<PathBuf>,
 
+    /// Append the same document there as one line after each session
+    #[arg(long, env = "MCAST_REPORT_LOG", value_name = "PATH", value_parser = path())]
+    report_log: Option<PathBuf>,
+
     /// Progress on stderr: auto is a live line on a terminal, else a line every 30 s; always is one every second there
     #[arg(long, env = "MCAST_PROGRESS", value_name = "WHEN", value_enum, default_value = "auto")]
     progress: ProgressMode,
@@ -75,6 +81,17 @@ pub(super) struct OutputArgs {
     /// How log lines are written on stderr
     #[arg(long, env = "MCAST_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value = "text")]
     log_format: LogFormat,
+
+    /// When log lines have colours: auto is on a terminal, unless NO_COLOR is set or TERM is dumb
+    #[arg(
+        long,
+        env = "MCAST_COLOR",
+        value_name = "WHEN",
+        value_enum,
+        default_value = "auto",
+        hide_short_help = true
+    )]
+    color: ColorMode,
 }
 
 impl OutputArgs {
@@ -82,17 +99,41 @@ impl OutputArgs {
         if self.quiet && self.verbose > 0 {
             return Err(Failure::usage("--quiet and --verbose exclude each other; leave out one of them"));
         }
+        if let (Some(report), Some(log)) = (&self.report, &self.report_log)
+            && report == log
+        {
+            return Err(Failure::usage(format!(
+                "--report and --report-log both name {}, which would lose the log; name two files",
+                log.display()
+            )));
+        }
         Ok(OutputConfig {
             report: self.report,
+            report_log: self.report_log,
             progress: self.progress,
             quiet: self.quiet,
             verbose: self.verbose,
             log_format: self.log_format,
+            color: self.color,
         })
     }
 }
 
 impl ValueEnum for ProgressMode {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Auto, Self::Always, Self::Never]
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Never => "never",
+        }))
+    }
+}
+
+impl ValueEnum for ColorMode {
     fn value_variants<'a>() -> &'a [Self] {
         &[Self::Auto, Self::Always, Self::Never]
     }
