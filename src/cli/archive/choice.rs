@@ -99,9 +99,7 @@ pub(super) fn entry_name(archive: &Directory, text: &str, takes_latest: bool) ->
     let remedy = match suggestion(last, &Item::all(archive)?, takes_latest) {
         Some(suggestion) => format!("did you mean {suggestion}?"),
         None if last == LATEST => {
-            format!(
-                "cat and restore know {LATEST}, here the entry's own name is needed; see mcast archive list"
-            )
+            format!("only cat and restore know {LATEST}; name the entry as mcast archive list shows it")
         }
         None => "see mcast archive list".to_owned(),
     };
@@ -244,7 +242,7 @@ mod tests {
         add(&archive, "shop", 1, b"stream");
         assert!(refused(&archive, &name.as_str()[..10]).contains("see mcast"));
         let failure = entry_name(&archive, LATEST, false).unwrap_err();
-        assert!(failure.message.contains("cat and restore know latest"), "{failure}");
+        assert!(failure.message.contains("only cat and restore know latest"), "{failure}");
     }
 
     #[test]
