@@ -15,7 +15,7 @@ use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
-use super::config::{LogFormat, OutputConfig};
+use super::config::{LogFormat, OutputConfig, ProgressMode};
 use super::error::{Failure, visible};
 use super::progress::{Meter, Progress};
 use crate::exit::Exit;
@@ -40,7 +40,22 @@ impl Console {
     /// # Errors
     /// When MCAST_LOG makes no sense (exit code 2) or the system has no thread left.
     pub fn start(config: &OutputConfig) -> Result<Self, Failure> {
-        let filter = filter(config)?;
+        Self::with_filter(config, filter(config)?)
+    }
+
+    /// For a program that ends before it has read its configuration, and whose log is to be JSON.
+    pub(super) fn for_an_early_end() -> Result<Self, Failure> {
+        let config = OutputConfig {
+            report: None,
+            progress: ProgressMode::Never,
+            quiet: true,
+            verbose: 0,
+            log_format: LogFormat::Json,
+        };
+        Self::with_filter(&config, EnvFilter::new("error"))
+    }
+
+    fn with_filter(config: &OutputConfig, filter: EnvFilter) -> Result<Self, Failure> {
         let terminal = io::stderr().is_terminal();
         let meter = Meter::new(config, terminal);
         let (messages, inbox) = sync_channel(MOST_MESSAGES);
