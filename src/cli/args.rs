@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use clap::builder::{BoolishValueParser, PathBufValueParser, TypedValueParser, ValueParser};
 use clap::{ArgAction, Args, ValueEnum};
 
-use super::config::{DEFAULT_GROUP, DEFAULT_PORT, LogFormat, NetworkConfig, OutputConfig, ProgressMode};
+use super::config::{
+    ColorMode, DEFAULT_GROUP, DEFAULT_PORT, LogFormat, NetworkConfig, OutputConfig, ProgressMode,
+};
 use super::error::Failure;
 use super::values;
 use crate::command::CommandLine;
@@ -57,6 +59,10 @@ pub(super) struct OutputArgs {
     #[arg(long, env = "MCAST_REPORT", value_name = "PATH", value_parser = path())]
     report: Option<PathBuf>,
 
+    /// Append the same document there as one line after each session
+    #[arg(long, env = "MCAST_REPORT_LOG", hide_short_help = true, value_name = "PATH", value_parser = path())]
+    report_log: Option<PathBuf>,
+
     /// Progress on stderr: auto is a live line on a terminal, else a line every 30 s; always is one every second there
     #[arg(
         long,
@@ -86,6 +92,17 @@ pub(super) struct OutputArgs {
         default_value = "text"
     )]
     log_format: LogFormat,
+
+    /// When log lines have colours: auto is on a terminal, unless NO_COLOR is set or TERM is dumb
+    #[arg(
+        long,
+        env = "MCAST_COLOR",
+        value_name = "WHEN",
+        value_enum,
+        default_value = "auto",
+        hide_short_help = true
+    )]
+    color: ColorMode,
 }
 
 impl OutputArgs {
@@ -98,17 +115,41 @@ impl OutputArgs {
                 "--quiet and --progress always exclude each other; leave out one of them",
             ));
         }
+        if let (Some(report), Some(log)) = (&self.report, &self.report_log)
+            && report == log
+        {
+            return Err(Failure::usage(format!(
+                "--report and --report-log both name {}, which would lose the log; name two files",
+                log.display()
+            )));
+        }
         Ok(OutputConfig {
             report: self.report,
+            report_log: self.report_log,
             progress: self.progress,
             quiet: self.quiet,
             verbose: self.verbose,
             log_format: self.log_format,
+            color: self.color,
         })
     }
 }
 
 impl ValueEnum for ProgressMode {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Auto, Self::Always, Self::Never]
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Never => "never",
+        }))
+    }
+}
+
+impl ValueEnum for ColorMode {
     fn value_variants<'a>() -> &'a [Self] {
         &[Self::Auto, Self::Always, Self::Never]
     }

@@ -11,6 +11,7 @@ mod keygen;
 pub mod keys;
 mod launch;
 mod limits;
+mod log_form;
 mod panics;
 mod place;
 pub mod progress;
@@ -19,6 +20,7 @@ mod receiving;
 pub mod recv;
 pub mod report;
 mod report_file;
+mod report_log;
 pub mod send;
 mod sending;
 mod service;
@@ -36,11 +38,14 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use jiff::Timestamp;
+
 use config::{LogFormat, OutputConfig};
 use console::Console;
 use environment::Environment;
 use error::Failure;
 use report::Report;
+use report_file::Keeps;
 use usage::Asked;
 
 use crate::archive::draft;
@@ -96,8 +101,8 @@ fn run_caught<C, R: Report>(
         Asked::Run(config) => {
             check_processor()?;
             let outputs = output(&config);
-            if let Some(path) = &outputs.config.report {
-                report_file::check(path, outputs.stream_on_stdout)?;
+            for (keeps, path) in outputs.config.reports() {
+                report_file::check(keeps, path, outputs.stream_on_stdout)?;
             }
             let console = Console::start(&outputs.config)?;
             panics::log_in_one_line(&console);
@@ -114,17 +119,22 @@ fn run_caught<C, R: Report>(
         Err(failure) => return end_early(program, &failure, as_json),
     };
     let tell = |failure: &Failure| say(&console, &output, program, failure);
-    if let Some(path) = &output.report
-        && let Err(failure) = if repeats { report_file::look(path) } else { report_file::clear(path) }
-    {
-        tell(&Failure { message: format!("{failure}; the session takes place all the same"), ..failure });
+    for (keeps, path) in output.reports() {
+        let result = match keeps {
+            Keeps::Last if !repeats => report_file::clear(path),
+            _ => report_file::look(keeps, path),
+        };
+        if let Err(failure) = result {
+            tell(&Failure { message: format!("{failure}; the session takes place all the same"), ..failure });
+        }
     }
     let exit = loop {
+        let started = Timestamp::now();
         let ended = work(&config, &console);
         let again = again(&config, &ended);
-        // A service that is stopped while it waits leaves the report of its last session alone.
+        // A service that is stopped while it waits leaves the reports of its last sessions alone.
         let has_report = !repeats || ended.report.has_session();
-        let exit = conclude(ended, output.report.as_deref().filter(|_| has_report), tell);
+        let exit = conclude(ended, started, output.reports().filter(|_| has_report), tell);
         if !again {
             break exit;
         }
@@ -160,14 +170,19 @@ fn print(text: &str) -> Result<(), Failure> {
 }
 
 /// What is left to do when a session has ended: its report, and its last word.
-fn conclude<R: Report>(ended: Ended<R>, path: Option<&Path>, tell: impl Fn(&Failure)) -> Exit {
+fn conclude<'a, R: Report>(
+    ended: Ended<R>,
+    started: Timestamp,
+    places: impl Iterator<Item = (Keeps, &'a Path)>,
+    tell: impl Fn(&Failure),
+) -> Exit {
     let Ended { mut report, result } = ended;
     remove_unfinished_outputs();
-    report.end(result.as_ref().copied());
-    if let Some(path) = path {
-        let in_haste = matches!(&result, Err(Failure { exit: Exit::Signal(_), .. }));
+    report.end(result.as_ref().copied(), started, Timestamp::now());
+    let in_haste = matches!(&result, Err(Failure { exit: Exit::Signal(_), .. }));
+    for (keeps, path) in places {
         // The exit code tells what has become of the stream, and nothing of the report.
-        if let Err(failure) = report_file::write(path, &report, in_haste) {
+        if let Err(failure) = report_file::write(keeps, path, &report, in_haste) {
             tell(&failure);
         }
     }

@@ -372,6 +372,8 @@ mod tests {
             ("-b -g ff15::1", &["--broadcast", "--group ff15::1"]),
             ("-q -v", &["--quiet", "--verbose"]),
             ("--progress sometimes", &["--progress sometimes", "auto, always, never"]),
+            ("--report a --report-log a", &["--report-log", "name two files"]),
+            ("--color blue", &["--color blue", "auto, always, never"]),
             ("--lable x", &["--lable", "--label"]),
             ("pg_dump", &["\"pg_dump\""]),
             ("sh -c true", &["put -- before the command", "-- sh"]),
