@@ -23,7 +23,7 @@ pub(super) struct Of {
     #[arg(long, value_name = "LABEL", value_parser = values::label)]
     pub(super) label: Option<String>,
 
-    /// Only entries of the sender of this name, or of this address if it has none
+    /// Only entries of the sender of this name or address
     #[arg(long, value_name = "NAME", value_parser = values::name)]
     pub(super) source: Option<String>,
 }

@@ -45,7 +45,7 @@ pub(in crate::cli) struct RestoreArgs {
     #[arg(long, value_name = "OCTAL", value_parser = values::mode)]
     mode: Option<FileMode>,
 
-    /// Give it to this command, killed before its input ends if the entry turns out to be damaged; its status counts
+    /// Give it to this command: it is killed if the entry is damaged, and its exit status counts
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
@@ -67,7 +67,7 @@ pub(super) fn run(args: RestoreArgs) -> Result<Printed, Failure> {
     if args.output.is_none() {
         let lost = [("--overwrite", args.overwrite), ("--mode", args.mode.is_some())];
         if let Some((flag, _)) = lost.iter().find(|(_, given)| *given) {
-            return Err(Failure::usage(format!("{flag} is about a file; give -o too, or leave it out")));
+            return Err(Failure::usage(format!("{flag} needs a file; name it with -o, or leave out {flag}")));
         }
     }
     if let Some(warning) =

@@ -34,8 +34,8 @@ pub(in crate::cli) struct VerifyArgs {
     #[command(flatten)]
     of: Of,
 
-    /// Read so many per cent of all pieces, chosen anew each time, at least one of each entry; of the others, and with 0
-    /// of all, look only at manifests and lengths
+    /// Read only this share of all pieces, others each time, and at least one piece of each entry; of the rest, and with 0
+    /// of all, compare the lengths
     #[arg(long, value_name = "PERCENT", value_parser = values::sample)]
     sample: Option<u8>,
 
