@@ -18,7 +18,7 @@ pub(super) fn longer<'a>(
 }
 
 /// Letters to insert, remove or replace until one text is the other.
-fn distance(one: &str, other: &str) -> usize {
+pub(super) fn distance(one: &str, other: &str) -> usize {
     let other = other.as_bytes();
     let mut row: Vec<usize> = (0..=other.len()).collect();
     for (done, letter) in one.bytes().take(LONGEST_WORD).enumerate() {
