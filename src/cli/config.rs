@@ -170,8 +170,17 @@ pub struct ArchiveConfig {
     pub then: Option<String>,
     /// What is kept, once a session has succeeded.
     pub keep: Policy,
-    /// Take part in no session while fewer bytes are free, and fail one that leaves fewer.
-    pub min_free: Option<u64>,
+    /// Take part in no session while less is free, and fail one that leaves less.
+    pub min_free: Option<Room>,
+}
+
+/// Room in a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// So many bytes.
+    Bytes(u64),
+    /// So many per cent of its size.
+    Share(u8),
 }
 
 /// What people and programs are told about the session.

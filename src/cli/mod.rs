@@ -1,5 +1,6 @@
 //! The command line: arguments in, messages, progress and reports out. clap lives here and nowhere else.
 
+mod amounts;
 pub mod archive;
 mod args;
 mod busy;
