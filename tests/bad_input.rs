@@ -441,3 +441,24 @@ fn output_that_nobody_reads_is_no_failure_and_a_full_disk_is_one() {
         assert!(code == Some(9) && text.contains("No space left"), "{line:?}: {code:?} {text}");
     }
 }
+
+#[test]
+fn mistake_at_launch_is_told_without_a_warning_that_there_is_no_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("missing/a");
+    let missing = missing.to_str().unwrap();
+    for (name, args, code) in [
+        ("mcast-send", &["-f", missing][..], 8),
+        ("mcast-recv", &["-o", missing], 9),
+        ("mcast-send", &["-i", "eth99"], 10),
+        ("mcast-recv", &["-i", "eth99"], 10),
+    ] {
+        let output = program(name).args(args).write_stdin("").output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), text.lines().count()), (Some(code), 1), "{text}");
+    }
+    let mut plain = program("mcast-recv");
+    let output = plain.args(["-i", "lo", "--start-timeout", "1ms"]).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(4) && text.contains("no key: anyone"), "{text}");
+}

@@ -33,6 +33,7 @@ mod together;
 pub mod tool;
 mod usage;
 pub mod values;
+mod version;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

@@ -166,6 +166,7 @@ impl<'a> Work<'a> {
         };
         let venue = place.venue();
         let network = ReceiverNetwork::new(sockets, config.peer_timeout, clock);
+        config.keys.warn_if_plain();
         tracing::info!(interface = %venue.interface.name, group = %venue.target(), "waiting for a sender");
         let machine = receiver_config(config, accept, network.receive_buffer(), &lasting.over)?;
         let sleeper = Sleeper::new().map_err(launch::no_resource)?;

@@ -20,13 +20,14 @@ use super::receiving::Receiving;
 use super::template::Template;
 use super::usage::{self, Asked, parse};
 use super::values::{self, ForEver};
+use super::version;
 use super::{Outputs, run};
 use crate::command::CommandLine;
 use crate::sink::then;
 
 /// Receive a stream of bytes that mcast-send multicasts, verified.
 #[derive(Debug, Parser)]
-#[command(name = "mcast-recv", version, max_term_width = 100, help_template = super::HELP_TEMPLATE, before_help = EXAMPLES)]
+#[command(name = "mcast-recv", version = version::text(), max_term_width = 100, help_template = super::HELP_TEMPLATE, before_help = EXAMPLES)]
 struct RecvArgs {
     /// Write the stream to this file, which appears once it is verified
     #[arg(short, long, long_help = "Write the stream to this file, which appears once it is verified; {label}, {name} and {start:%Y-%m-%d} in its name are filled in; - is standard output", env = "MCAST_OUTPUT", value_name = "PATH", value_parser = path_or_stream())]
