@@ -208,6 +208,31 @@ pub fn percent(text: &str) -> Result<u8, String> {
         .ok_or_else(|| "not a share; give from 1% to 100%, such as 10%".to_owned())
 }
 
+/// The share of an archive that is read: a [`percent`], or none.
+///
+/// # Errors
+/// When the text is not a number from 0 to 100.
+pub fn sample(text: &str) -> Result<u8, String> {
+    match text.strip_suffix('%').unwrap_or(text) {
+        "0" => Ok(0),
+        _ => percent(text).map_err(|_| "not a share; give per cent from 0 to 100, such as 5%".to_owned()),
+    }
+}
+
+/// The age that the newest entry of an archive may reach: a [`duration`] that is not zero.
+///
+/// # Errors
+/// As for [`duration`], and when zero.
+pub fn max_age(text: &str) -> Result<Duration, String> {
+    let age = duration(text)?;
+    if age.is_zero() {
+        return Err(
+            "no entry is that young; give the time between two backups and some more, such as 26h".to_owned()
+        );
+    }
+    Ok(age)
+}
+
 /// Memory for a window: a [`size`] within what a session can use.
 ///
 /// # Errors
@@ -347,6 +372,16 @@ mod tests {
             assert!(error.contains("7d") && !error.contains("bare"), "{wrong}: {error}");
         }
         assert!(keep_within("99999999h").is_err());
+    }
+
+    #[test]
+    fn sample_is_a_share_or_none_and_an_age_is_not_zero() {
+        assert_eq!([sample("0"), sample("0%"), sample("5%"), sample("100")], [0, 0, 5, 100].map(Ok));
+        for wrong in ["", "%", "101", "-1", "half", "00"] {
+            assert!(sample(wrong).unwrap_err().contains("0 to 100"), "{wrong}");
+        }
+        assert_eq!(max_age("26h"), duration("26h"));
+        assert!(max_age("0").unwrap_err().contains("26h") && max_age("soon").is_err());
     }
 
     #[test]

@@ -4,9 +4,11 @@
 use std::net::IpAddr;
 
 pub use super::amounts::{
-    ForEver, duration, duration_or_for_ever, keep_within, max_size, max_stall, memory, min_free,
-    peer_timeout, percent, piece_size, rate, shown, size,
+    ForEver, duration, duration_or_for_ever, keep_within, max_age, max_size, max_stall, memory, min_free,
+    peer_timeout, percent, piece_size, rate, sample, shown, size,
 };
+
+use crate::disk::FileMode;
 
 /// A parser of whole numbers from `least` to `most`.
 pub fn whole<T: TryFrom<u64> + Send + Sync>(
@@ -27,6 +29,22 @@ pub fn whole<T: TryFrom<u64> + Send + Sync>(
             }
         })
     }
+}
+
+/// The mode of files as `chmod` takes it: `0640` or `640`.
+///
+/// # Errors
+/// When the text is not an octal number, has other bits than permissions, or takes the file from its owner.
+pub fn mode(text: &str) -> Result<FileMode, String> {
+    let is_octal = (3..=4).contains(&text.len()) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    let Some(bits) = is_octal.then(|| u32::from_str_radix(text, 8).ok()).flatten() else {
+        return Err("not a mode; give octal digits, such as 0640 or 0644".to_owned());
+    };
+    FileMode::new(bits).ok_or_else(|| match bits {
+        0..=0o777 => "takes reading or writing from the owner; give 0600 and more, such as 0640".to_owned(),
+        _ => "has bits that are not permissions (setuid, setgid or sticky); give up to 0777, such as 0640"
+            .to_owned(),
+    })
 }
 
 /// A stream's label: 1 to 64 of `A-Z a-z 0-9 . _ -`, and not dots alone, since labels become file names.
@@ -129,6 +147,29 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn mode_has_permissions_only_and_leaves_the_file_to_its_owner() {
+        for (text, bits) in [("0640", 0o640), ("644", 0o644), ("0600", 0o600), ("0777", 0o777)] {
+            assert_eq!(mode(text), Ok(FileMode::new(bits).unwrap()), "{text}");
+        }
+        for (wrong, words) in [
+            ("", "octal"),
+            ("rw", "octal"),
+            ("0o640", "octal"),
+            ("0680", "octal"),
+            ("64", "octal"),
+            ("+640", "octal"),
+            ("00640", "octal"),
+            ("4755", "setuid"),
+            ("1777", "sticky"),
+            ("0440", "owner"),
+            ("0240", "owner"),
+        ] {
+            let error = mode(wrong).unwrap_err();
+            assert!(error.contains(words) && error.contains("0640"), "{wrong}: {error}");
+        }
+    }
 
     #[test]
     fn whole_number_out_of_range_is_told_what_to_give() {
