@@ -4,6 +4,8 @@
 //! folder is; a debug build does not, or each commit would have everything compiled again. A build without a repository
 //! has no commit.
 
+#![expect(clippy::print_stdout, reason = "cargo reads it")]
+
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +28,7 @@ fn main() {
     println!("cargo::rustc-env=MCAST_COMMIT={commit}");
 }
 
-/// What a repository has checked out.
+/// The commit that a repository has checked out.
 #[derive(Debug, Default)]
 pub(crate) struct Head {
     /// The first digits of the commit; `None` without a repository, or one without a commit.

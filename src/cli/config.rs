@@ -180,9 +180,9 @@ pub struct ArchiveConfig {
 /// Room in a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
-    /// So many bytes.
+    /// Its bytes.
     Bytes(u64),
-    /// So many per cent of its size.
+    /// Its share of the file system's size, in per cent.
     Share(u8),
 }
 

@@ -54,7 +54,7 @@ fn create(path: &Path, content: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// What root must do for the key to be of use to another user.
+/// Tells root how another user gets to use the key.
 fn advice_for_root(path: &Path) -> String {
     let (path, default) = (path.display(), Path::new(DEFAULT_KEY_FILE));
     // The directory is root's alone, too.

@@ -128,7 +128,7 @@ impl<'a> Line<'a> {
                 _ => arg,
             };
             match arg.get_long_help().cloned() {
-                Some(long) if whole => arg.help(long).hide_short_help(false),
+                Some(long) if whole && arg.get_id() != "help" => arg.help(long).hide_short_help(false),
                 None if whole => arg.hide_short_help(false),
                 _ => arg.help_heading(None::<&str>),
             }

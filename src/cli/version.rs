@@ -1,4 +1,4 @@
-//! What `--version` prints after the program's name.
+//! The text that `--version` prints after the program's name.
 
 use std::sync::LazyLock;
 

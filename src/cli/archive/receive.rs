@@ -89,7 +89,7 @@ impl Archiving {
         }
     }
 
-    /// Bytes that must stay free, if there is such a limit, after a look whether so many are. `go_on` is called while the
+    /// Looks whether enough is free, and returns the bytes that must stay free, if there is such a limit. `go_on` is called while the
     /// disk does not say; once it says no, the disk is no longer asked.
     ///
     /// # Errors
