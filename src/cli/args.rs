@@ -63,7 +63,7 @@ pub(super) struct OutputArgs {
     #[arg(long, env = "MCAST_REPORT_LOG", hide_short_help = true, value_name = "PATH", value_parser = path())]
     report_log: Option<PathBuf>,
 
-    /// Progress on stderr: auto is a live line on a terminal, else a line every 30 s; always is one every second there
+    /// Progress on stderr: auto is a live line on a terminal, else a line every 30 s; always is one every second there; receivers adds a line for each receiver (mcast-recv: the same as auto)
     #[arg(
         long,
         env = "MCAST_PROGRESS",
@@ -137,13 +137,14 @@ impl OutputArgs {
 
 impl ValueEnum for ProgressMode {
     fn value_variants<'a>() -> &'a [Self] {
-        &[Self::Auto, Self::Always, Self::Never]
+        &[Self::Auto, Self::Always, Self::Never, Self::Receivers]
     }
 
     fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
         Some(clap::builder::PossibleValue::new(match self {
             Self::Auto => "auto",
             Self::Always => "always",
+            Self::Receivers => "receivers",
             Self::Never => "never",
         }))
     }

@@ -221,6 +221,8 @@ pub enum ProgressMode {
     Auto,
     /// A live line on a terminal, else a plain line every second.
     Always,
+    /// As `Auto`, and at a sender a line for each receiver.
+    Receivers,
     /// None.
     Never,
 }

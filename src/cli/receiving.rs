@@ -9,6 +9,7 @@ use super::config::{RecvConfig, SinkConfig};
 use super::console::Console;
 use super::error::Failure;
 use super::launch::{self, Ticker};
+use super::limits::Limit;
 use super::panics;
 use super::place::{self, Place};
 use super::progress::{Phase, Progress};
@@ -389,16 +390,17 @@ impl<'a> Work<'a> {
 
     fn progress(&self, now: Time, bytes: u64, rate: u64) -> Progress {
         let summary = self.receiver.summary();
-        let started = summary.as_ref().is_some_and(|summary| summary.started.is_some());
+        let started = summary.as_ref().and_then(|summary| summary.started);
         let stats = self.receiver.stats();
         let symbols = (stats.source_symbols + stats.repair_symbols).max(1);
         let behind = summary.as_ref().filter(|summary| summary.waiting.0 * 2 >= summary.waiting.1);
         let stalled = behind.map(|summary| summary.stalled);
         Progress {
             elapsed: now.since(Time::ZERO),
+            running: started.map_or(Duration::ZERO, |started| now.since(started)),
             phase: match &summary {
                 Some(summary) if summary.end.is_some_and(|end| bytes >= end.bytes) => Phase::Finishing,
-                _ if started => Phase::Running,
+                _ if started.is_some() => Phase::Running,
                 _ => Phase::Waiting,
             },
             bytes,
@@ -406,7 +408,8 @@ impl<'a> Work<'a> {
             rate,
             receivers: None,
             repair_share: stats.repair_symbols as f64 / symbols as f64,
-            limited_by: stalled.map(|stalled| ("sink".to_owned(), stalled)),
+            limited_by: stalled.map(|stalled| (Limit::Sink, stalled)),
+            slowest: None,
         }
     }
 

@@ -372,7 +372,7 @@ mod tests {
             ("--min-wait 10m", &["--min-wait 10m", "--start-timeout 10m"]),
             ("-b -g ff15::1", &["--broadcast", "--group ff15::1"]),
             ("-q -v", &["--quiet", "--verbose"]),
-            ("--progress sometimes", &["--progress sometimes", "auto, always, never"]),
+            ("--progress sometimes", &["--progress sometimes", "auto, always, never, receivers"]),
             ("--report a --report-log a", &["--report-log", "name two files"]),
             ("--color blue", &["--color blue", "auto, always, never"]),
             ("--lable x", &["--lable", "--label"]),

@@ -351,6 +351,11 @@ impl Sender {
         (self.limiter.source(), self.limiter.network())
     }
 
+    /// The rate at which IP datagrams may go now.
+    pub const fn rate(&self) -> Rate {
+        self.pacer.rate()
+    }
+
     /// What limits the session now.
     pub const fn limiter(&self) -> Limiter {
         self.limiter.current()
