@@ -212,8 +212,9 @@ mod tests {
                     group: "ff15::4d43".parse().unwrap(),
                     ..config()
                 };
-                // The kernel makes temporary addresses beside such a one.
-                run("sysctl -qw net.ipv6.conf.veth-a.use_tempaddr=2");
+                // The kernel makes temporary addresses beside such a one. Without duplicate address detection they can be
+                // used at once.
+                run("sysctl -qw net.ipv6.conf.veth-a.use_tempaddr=2 net.ipv6.conf.veth-a.accept_dad=0");
                 run("ip address add fd77::1/64 dev veth-a mngtmpaddr nodad");
                 let temporary = || choose(&config).unwrap().interface.address;
                 // A thread of the kernel decides when a temporary address may be used.
