@@ -136,7 +136,7 @@ fn name_of_an_entry_behind_which_there_is_none_is_told_and_kept_until_rm() {
         put(&archive.path().join(name.as_str()));
         let reason = damage(&archive, &name);
         assert!(reason.contains(words), "{words}: {reason}");
-        assert_eq!(archive.entries().unwrap(), [name.clone()]);
+        assert_eq!(archive.entries().unwrap(), std::slice::from_ref(&name));
         assert_eq!(archive.sweep().unwrap(), Swept::default());
         let removed = archive.remove(&name);
         assert_eq!(removed.is_ok(), goes, "{words}: {removed:?}");
@@ -165,7 +165,7 @@ fn renamed_entry_that_has_lost_its_manifest_is_a_damaged_entry() {
     fs::rename(archive.path().join(name.as_str()), &path).unwrap();
     assert!(matches!(look(&archive, &renamed), State::Complete(_)));
     fs::remove_file(path.join("manifest.json")).unwrap();
-    assert_eq!(archive.entries().unwrap(), [renamed.clone()]);
+    assert_eq!(archive.entries().unwrap(), std::slice::from_ref(&renamed));
     assert_eq!(damage(&archive, &renamed), "manifest.json is missing");
     // A name that no entry may have does not hide it.
     fs::rename(&path, archive.path().join("before the migration")).unwrap();

@@ -36,8 +36,8 @@ pub(super) fn distance(one: &str, other: &str) -> usize {
     row.last().copied().unwrap_or(0)
 }
 
-/// Longest word that is compared, in bytes: longer ones resemble none of ours.
-const LONGEST_WORD: usize = 64;
+/// Longest word that is compared, in bytes. No name of an entry is longer.
+const LONGEST_WORD: usize = 128;
 
 #[cfg(test)]
 mod tests {

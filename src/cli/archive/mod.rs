@@ -40,9 +40,10 @@ pub(super) enum ArchiveTask {
     /// Show the entries with size, age and state, and unfinished ones
     #[command(before_help = "Example:\n  mcast archive list /srv/dumps --label shop")]
     List(list::ListArgs),
-    /// Read entries and compare them with their digests; exit code 6 if one is damaged, there is none, or the newest is too old
+    /// Read entries and compare them with their digests
     #[command(
-        before_help = "Examples:\n  mcast archive verify /srv/dumps                  all of them\n  mcast archive verify /srv/dumps --sample 5%      a twentieth of the pieces, others each time\n  mcast archive verify /srv/dumps --max-age 26h --sample 0    fail if last night's is missing, read no data"
+        long_about = "Read entries and compare them with their digests. The exit code is 6 if one is damaged, there is none, or the newest is too old",
+        before_help = "Examples:\n  mcast archive verify /srv/dumps                  all of them\n  mcast archive verify /srv/dumps --sample 5%      a twentieth of the pieces, others each time\n  mcast archive verify /srv/dumps --sample 0 --max-age 26h    only whether last night's entry is there"
     )]
     Verify(verify::VerifyArgs),
     /// Write an entry to standard output
@@ -96,7 +97,7 @@ impl Place {
 /// One entry.
 #[derive(Args, Debug)]
 struct Which {
-    /// The entry: its name or path, or latest for the newest
+    /// The entry: its name or path, or latest for the newest complete one
     #[arg(value_name = "NAME")]
     name: String,
 
