@@ -52,6 +52,7 @@ mod start_window;
 mod strangers;
 mod streams;
 mod support;
+mod terminals;
 mod then;
 mod trust;
 mod two_senders;
