@@ -11,7 +11,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::config::{ColorMode, LogFormat, OutputConfig};
+use super::config::{ColorMode, LogFormat, OutputConfig, ProgressMode};
 use super::error::Failure;
 use super::log_form::{Form, Kind};
 use super::progress::{Meter, Progress};
@@ -41,7 +41,24 @@ impl Console {
     /// # Errors
     /// When MCAST_LOG makes no sense (exit code 2) or the system has no thread left.
     pub fn start(config: &OutputConfig) -> Result<Self, Failure> {
-        let filter = filter(config)?;
+        Self::with_filter(config, filter(config)?)
+    }
+
+    /// For a program that ends before it has read its configuration, and whose log is to be JSON.
+    pub(super) fn for_an_early_end() -> Result<Self, Failure> {
+        let config = OutputConfig {
+            report: None,
+            report_log: None,
+            color: ColorMode::Never,
+            progress: ProgressMode::Never,
+            quiet: true,
+            verbose: 0,
+            log_format: LogFormat::Json,
+        };
+        Self::with_filter(&config, EnvFilter::new("error"))
+    }
+
+    fn with_filter(config: &OutputConfig, filter: EnvFilter) -> Result<Self, Failure> {
         let terminal = Terminal::of_stderr();
         let meter = Meter::new(config, terminal);
         let (messages, inbox) = sync_channel(MOST_MESSAGES);

@@ -26,27 +26,29 @@ mod report_log;
 pub mod send;
 mod sending;
 mod service;
+mod similar;
 mod sinks;
 pub mod template;
 #[cfg(test)]
 mod together;
 pub mod tool;
+mod usage;
 pub mod values;
 
-use std::env::ArgsOs;
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
 
-use args::Asked;
 use config::{LogFormat, OutputConfig};
 use console::Console;
 use environment::Environment;
 use error::Failure;
 use report::Report;
 use report_file::Keeps;
+use usage::Asked;
 
 use crate::archive::draft;
 use crate::command::guard;
@@ -75,7 +77,7 @@ struct Outputs {
 /// A program from command line to exit code.
 fn run<C, R: Report>(
     program: &str,
-    config: impl FnOnce(ArgsOs, &Environment) -> Result<Asked<C>, Failure>,
+    config: impl FnOnce(Vec<OsString>, &Environment) -> Result<Asked<C>, Failure>,
     output: impl FnOnce(&C) -> Outputs,
     work: impl FnMut(&C, &Console) -> Ended<R>,
     again: impl Fn(&C, &Ended<R>) -> bool,
@@ -88,13 +90,15 @@ fn run<C, R: Report>(
 
 fn run_caught<C, R: Report>(
     program: &str,
-    config: impl FnOnce(ArgsOs, &Environment) -> Result<Asked<C>, Failure>,
+    config: impl FnOnce(Vec<OsString>, &Environment) -> Result<Asked<C>, Failure>,
     output: impl FnOnce(&C) -> Outputs,
     mut work: impl FnMut(&C, &Console) -> Ended<R>,
     again: impl Fn(&C, &Ended<R>) -> bool,
 ) -> ExitCode {
     let environment = Environment::of_this_process();
-    let prepared = config(std::env::args_os(), &environment).and_then(|asked| match asked {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let as_json = usage::asks_for_json(&args, &environment);
+    let prepared = config(args, &environment).and_then(|asked| match asked {
         Asked::Print(text) => Ok(Asked::Print(text)),
         Asked::Run(config) => {
             check_processor()?;
@@ -111,14 +115,10 @@ fn run_caught<C, R: Report>(
     let (config, Outputs { config: output, repeats, .. }, console) = match prepared {
         Ok(Asked::Run(run)) => run,
         Ok(Asked::Print(text)) => {
-            // Help into a closed pipe is no failure.
-            let _ = io::stdout().lock().write_all(text.as_bytes());
-            return ExitCode::SUCCESS;
+            return print(&text)
+                .map_or_else(|failure| end_early(program, &failure, as_json), |()| ExitCode::SUCCESS);
         }
-        Err(failure) => {
-            failure.print(program);
-            return failure.exit.code().into();
-        }
+        Err(failure) => return end_early(program, &failure, as_json),
     };
     let tell = |failure: &Failure| say(&console, &output, program, failure);
     for (keeps, path) in output.reports() {
@@ -143,6 +143,32 @@ fn run_caught<C, R: Report>(
     };
     console.finish();
     exit.code().into()
+}
+
+/// The end of a program that has not come as far as its log.
+fn end_early(program: &str, failure: &Failure, as_json: bool) -> ExitCode {
+    match as_json.then(Console::for_an_early_end) {
+        Some(Ok(console)) => {
+            tracing::error!(code = failure.exit.code(), "{failure}");
+            console.finish();
+        }
+        _ => failure.print(program),
+    }
+    failure.exit.code().into()
+}
+
+/// Prints to standard output. A reader that has gone, such as `head`, has what it wants.
+///
+/// # Errors
+/// With exit code 9, when standard output cannot take it, as on a full disk.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::SinkFailed, format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What is left to do when a session has ended: its report, and its last word.
