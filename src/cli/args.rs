@@ -27,7 +27,7 @@ pub(super) struct NetworkArgs {
     group: Option<IpAddr>,
 
     /// UDP port, the same at sender and receivers
-    #[arg(short, long, env = "MCAST_PORT", value_name = "N", default_value_t = DEFAULT_PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(short, long, env = "MCAST_PORT", value_name = "N", default_value_t = DEFAULT_PORT, value_parser = values::whole::<u16>(1, 65_535))]
     port: u16,
 
     /// Use the interface's broadcast address instead of a group (IPv4, one segment)
@@ -79,7 +79,7 @@ pub(super) struct OutputArgs {
     quiet: bool,
 
     /// Print more: -v changes of state, -vv every datagram
-    #[arg(short, long, env = "MCAST_VERBOSE", action = ArgAction::Count)]
+    #[arg(short, long, env = "MCAST_VERBOSE", action = ArgAction::Count, value_parser = values::whole::<u8>(0, 255))]
     verbose: u8,
 
     /// Format of log lines on stderr

@@ -1,5 +1,6 @@
 //! The command line: arguments in, messages, progress and reports out. clap lives here and nowhere else.
 
+mod amounts;
 pub mod archive;
 mod args;
 mod busy;
@@ -34,6 +35,7 @@ mod together;
 pub mod tool;
 mod usage;
 pub mod values;
+mod version;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

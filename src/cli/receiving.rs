@@ -167,6 +167,7 @@ impl<'a> Work<'a> {
         };
         let venue = place.venue();
         let network = ReceiverNetwork::new(sockets, config.peer_timeout, clock);
+        config.keys.warn_if_plain();
         tracing::info!(interface = %venue.interface.name, group = %venue.target(), "waiting for a sender");
         let machine = receiver_config(config, accept, network.receive_buffer(), &lasting.over)?;
         let sleeper = Sleeper::new().map_err(launch::no_resource)?;
@@ -278,11 +279,11 @@ impl<'a> Work<'a> {
             archiving.sweep(&mut go_on);
         }
         match archiving.check_room(&mut go_on) {
-            Ok(()) if was_full => {
+            Ok(_) if was_full => {
                 tracing::info!("room again, waiting for a sender");
                 self.is_full = false;
             }
-            Ok(()) => {}
+            Ok(_) => {}
             // A sender that counts on this receiver has to be told; nobody else can end a service.
             Err(failure) if waits_for_its_disk(config, now) && !self.receiver.is_admitted() => {
                 if !was_full {

@@ -72,6 +72,7 @@ impl Work {
         let venue = place.venue();
         let sockets = SenderSockets::open(venue, config.ttl)?;
         let machine = sender_config(config, seal, venue)?;
+        config.keys.warn_if_plain();
         tracing::info!(
             interface = %venue.interface.name,
             address = %venue.own(),

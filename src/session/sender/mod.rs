@@ -291,7 +291,7 @@ impl Sender {
         if matches!(self.state, State::Aborting { .. } | State::Closing { .. } | State::Ended(_)) {
             return;
         }
-        tracing::debug!(%error, code = exit.code(), "session aborted");
+        tracing::debug!(%error, code = exit.code(), "this sender aborts the session");
         // What is prepared still goes: the network may have taken a part of it.
         self.abort_due = now;
         self.state = State::Aborting {
