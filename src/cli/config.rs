@@ -1,10 +1,11 @@
 //! What the programs were asked to do, as plain values: no clap type, every bound already checked.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::keys::KeySource;
+use super::report_file::Keeps;
 use super::template::Template;
 use crate::archive::retention::Policy;
 use crate::command::CommandLine;
@@ -178,6 +179,8 @@ pub struct ArchiveConfig {
 pub struct OutputConfig {
     /// Where the report goes at exit.
     pub report: Option<PathBuf>,
+    /// Where the report of each session is appended.
+    pub report_log: Option<PathBuf>,
     /// When to show progress.
     pub progress: ProgressMode,
     /// Nothing but errors.
@@ -186,6 +189,16 @@ pub struct OutputConfig {
     pub verbose: u8,
     /// How log lines are written.
     pub log_format: LogFormat,
+    /// When log lines have colours.
+    pub color: ColorMode,
+}
+
+impl OutputConfig {
+    /// The places of reports.
+    pub(super) fn reports(&self) -> impl Iterator<Item = (Keeps, &Path)> {
+        let places = [(Keeps::Last, &self.report), (Keeps::All, &self.report_log)];
+        places.into_iter().filter_map(|(keeps, path)| Some((keeps, path.as_deref()?)))
+    }
 }
 
 /// When to show progress.
@@ -197,6 +210,18 @@ pub enum ProgressMode {
     /// A live line on a terminal, else a plain line every second.
     Always,
     /// None.
+    Never,
+}
+
+/// When log lines for people have colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ColorMode {
+    /// On a terminal, unless NO_COLOR or TERM=dumb speaks against it.
+    #[default]
+    Auto,
+    /// In files and pipes as well.
+    Always,
+    /// Nowhere.
     Never,
 }
 

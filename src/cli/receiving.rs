@@ -12,6 +12,7 @@ use super::launch::{self, Ticker};
 use super::panics;
 use super::place::{self, Place};
 use super::progress::{Phase, Progress};
+use super::quantities;
 use super::report::{ReceiverReport, Seconds, Wire};
 use super::service::Service;
 use super::sinks::SinkPlans;
@@ -454,11 +455,15 @@ impl<'a> Work<'a> {
             None => Err(launch::interrupted(self.stopped_by)),
         };
         let result = if config.repeat { stopped_between(self.stopped_by, result) } else { result };
-        if complete {
+        if let Some(summary) = self.receiver.summary().filter(|_| complete) {
+            // A sender without a name is called by its address.
+            let sender = summary.sender_name.map_or(summary.sender.to_string(), |name| name.to_string());
+            let (amount, time) = (quantities::size(report.bytes), quantities::span(report.elapsed_s.0));
             tracing::info!(
                 bytes = report.bytes,
+                sender,
                 seconds = launch::rounded(report.elapsed_s.0),
-                "complete and verified"
+                "{amount} from {sender} in {time}, verified"
             );
         }
         Ended { report, result }

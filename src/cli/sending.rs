@@ -9,6 +9,7 @@ use super::limits::LimitOfLate;
 use super::panics;
 use super::place::Place;
 use super::progress::{Phase, Progress, Receivers};
+use super::quantities;
 use super::report::{Outcome, ReceiverEntry, Seconds, SenderReport, Wire};
 use crate::command::Commands;
 use crate::exit::Exit;
@@ -297,11 +298,20 @@ impl Work {
             None => Err(launch::interrupted(self.stopped_by)),
         };
         if result.is_ok() {
+            let all = report.receivers.len();
+            let whole =
+                report.receivers.iter().filter(|receiver| receiver.outcome == Outcome::Complete).count();
+            let receivers = match (whole, all) {
+                (1, 1) => "1 host".to_owned(),
+                _ if whole == all => format!("{all} hosts"),
+                _ => format!("{whole} of {all} hosts"),
+            };
+            let (amount, time) = (quantities::size(report.bytes), quantities::span(elapsed));
             tracing::info!(
                 bytes = report.bytes,
-                receivers = report.receivers.len(),
+                receivers = whole,
                 seconds = launch::rounded(elapsed),
-                "complete and verified at every receiver"
+                "{amount} to {receivers} in {time}, verified"
             );
         }
         Ended { report, result }

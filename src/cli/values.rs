@@ -211,6 +211,11 @@ fn tells_hosts_apart(name: &str) -> bool {
     !name.to_ascii_lowercase().starts_with("localhost") && name != UNNAMED
 }
 
+/// The first of the sorted names that is there twice.
+pub fn first_repeated<T: PartialEq>(sorted: &[T]) -> Option<&T> {
+    sorted.windows(2).find_map(|pair| matches!(pair, [one, other] if one == other).then(|| &pair[0]))
+}
+
 /// A multicast group of either family.
 ///
 /// # Errors

@@ -40,6 +40,7 @@ mod places;
 mod port_zero;
 mod ports;
 mod repeat;
+mod reports;
 mod signals;
 mod sinks;
 mod sizes;

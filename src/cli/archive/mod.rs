@@ -34,17 +34,29 @@ pub(super) use receive::Archiving;
 /// What can be done with an archive.
 #[derive(Debug, Subcommand)]
 pub(super) enum ArchiveTask {
-    /// Show what is there: names, sizes, ages and states, and what is in the making or was left by dead processes
+    /// Show the entries with size, age and state, and unfinished ones
+    #[command(before_help = "Example:\n  mcast archive list /srv/dumps --label shop")]
     List(list::ListArgs),
-    /// Read entries and compare them with their digests; 6 if one is damaged
+    /// Read entries and compare them with their digests; exit code 6 if one is damaged
+    #[command(
+        before_help = "Examples:\n  mcast archive verify /srv/dumps                  all of them\n  mcast archive verify /srv/dumps --sample 5%      a twentieth of the pieces, others each time"
+    )]
     Verify(verify::VerifyArgs),
-    /// Write an entry to standard output: mcast-send -- mcast archive cat DIR NAME
+    /// Write an entry to standard output
+    #[command(
+        before_help = "Example:\n  mcast-send -n 3 -- mcast archive cat /srv/dumps latest --label shop"
+    )]
     Cat(cat::CatArgs),
     /// Write an entry to a file, or give it to a command
+    #[command(
+        before_help = "Examples:\n  mcast archive restore /srv/dumps latest --label shop -o shop.dump\n  mcast archive restore /srv/dumps shop-20260301T010304Z -- pg_restore -1 -e -d copy"
+    )]
     Restore(restore::RestoreArgs),
     /// Remove entries
+    #[command(before_help = "Example:\n  mcast archive rm /srv/dumps shop-20260301T010304Z")]
     Rm(remove::RemoveArgs),
-    /// Remove the entries that the rules do not keep, and what dead processes have left
+    /// Remove the entries that no rule keeps, and the leftovers of dead processes
+    #[command(before_help = "Example:\n  mcast archive prune /srv/dumps --keep-daily 7 --dry-run")]
     Prune(remove::PruneArgs),
 }
 
@@ -85,7 +97,7 @@ struct Of {
     #[arg(long, value_name = "LABEL", value_parser = super::values::label)]
     label: Option<String>,
 
-    /// Only entries of the sender of this name, or of this address if it has none
+    /// Only entries of the sender of this name or address
     #[arg(long, value_name = "NAME", value_parser = super::values::name)]
     source: Option<String>,
 }
@@ -106,7 +118,7 @@ impl Of {
 /// One entry.
 #[derive(Args, Debug)]
 struct Which {
-    /// The entry, as mcast archive list calls it, or latest: the newest that is not dated in the future
+    /// The entry: its name in mcast archive list, or latest for the newest
     #[arg(value_name = "NAME")]
     name: String,
 

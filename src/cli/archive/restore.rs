@@ -39,7 +39,7 @@ pub(in crate::cli) struct RestoreArgs {
     #[arg(long)]
     overwrite: bool,
 
-    /// Give it to this command, killed before its input ends if the entry turns out to be damaged; its status counts
+    /// Give it to this command: it is killed if the entry is damaged, and its exit status counts
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
@@ -55,8 +55,16 @@ struct Restored<'a> {
 
 pub(super) fn run(args: RestoreArgs) -> Result<Printed, Failure> {
     let line = command_line(args.command)?;
-    if args.output.is_none() && line.is_none() {
-        return Err(Failure::usage("say where to restore to: -o PATH, or a command after --"));
+    match &args.output {
+        None if line.is_none() => {
+            return Err(Failure::usage("say where to restore to: -o PATH, or a command after --"));
+        }
+        None if args.overwrite => {
+            return Err(Failure::usage(
+                "--overwrite needs a file to replace; name it with -o, or leave out --overwrite",
+            ));
+        }
+        _ => {}
     }
     if let Some(warning) =
         line.as_ref().and_then(|line| line.warning("restore to a file first, with -o FILE"))

@@ -25,7 +25,7 @@ pub(in crate::cli) struct VerifyArgs {
     #[arg(value_name = "NAME")]
     names: Vec<String>,
 
-    /// Read so many per cent of all pieces, chosen anew each time, and of the others only the lengths
+    /// Read only this share of all pieces, others each time; of the rest compare the lengths
     #[arg(long, value_name = "PERCENT", value_parser = values::percent)]
     sample: Option<u8>,
 }
