@@ -9,6 +9,7 @@ use super::report_file::Keeps;
 use super::template::Template;
 use crate::archive::retention::Policy;
 use crate::command::CommandLine;
+use crate::disk::FileMode;
 
 /// The group that is used where none is named: site-local (RFC 2365), "MC" in its last two bytes.
 pub const DEFAULT_GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 255, 77, 67));
@@ -80,6 +81,8 @@ pub struct RecvConfig {
     pub ttl: Option<u8>,
     /// Where the stream goes: one place or several.
     pub sinks: Vec<SinkConfig>,
+    /// Mode of files and entries once they are complete; `None`: their owner's only, or that of the file that is replaced.
+    pub mode: Option<FileMode>,
     /// The only label to accept.
     pub expect: Option<String>,
     /// How the sender's report calls this receiver.

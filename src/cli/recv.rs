@@ -22,6 +22,7 @@ use super::usage::{self, Asked, parse};
 use super::values::{self, ForEver};
 use super::{Outputs, run};
 use crate::command::CommandLine;
+use crate::disk::FileMode;
 use crate::sink::then;
 
 /// Receive a stream of bytes that mcast-send multicasts, verified.
@@ -35,6 +36,11 @@ struct RecvArgs {
     /// With -o: replace a file of that name
     #[arg(long, env = "MCAST_OVERWRITE", value_parser = BoolishValueParser::new())]
     overwrite: bool,
+
+    /// With -o or --archive: mode of the files once they are complete, such as 0640, whatever the umask is; directories of
+    /// entries can be entered by those who may read the files [default: 0600]
+    #[arg(long, env = "MCAST_MODE", value_name = "OCTAL", value_parser = values::mode, hide_short_help = true)]
+    mode: Option<FileMode>,
 
     /// With -o or --archive: run this shell line on the complete {file}
     #[arg(
@@ -233,6 +239,11 @@ pub(super) fn config(
             "standard output is a terminal; name a command after --, a file with -o, or redirect it",
         ));
     }
+    if args.mode.is_some()
+        && !sinks.iter().any(|sink| matches!(sink, SinkConfig::File { .. } | SinkConfig::Archive(_)))
+    {
+        return Err(Failure::usage("--mode is about files; give -o or --archive too"));
+    }
     if args.repeat {
         check_repeat(&sinks)?;
     }
@@ -242,6 +253,7 @@ pub(super) fn config(
         keys: args.trust.config(environment)?,
         ttl: args.ttl,
         sinks,
+        mode: args.mode,
         expect: args.expect,
         name: args.name.unwrap_or_else(values::host_name),
         start_timeout: match args.start_timeout {
@@ -333,6 +345,23 @@ mod tests {
         assert_eq!((config.name.as_str(), config.ttl, config.buffer), ("db2", Some(4), 1 << 20));
         assert_eq!((config.start_timeout, config.network.interface.as_deref()), (None, Some("eth1")));
         assert_eq!(config.network.port, 7000);
+    }
+
+    #[test]
+    fn mode_reaches_the_configuration_and_needs_a_file() {
+        for line in ["-o a --mode 0640", "--archive /a --mode 640"] {
+            assert_eq!(right(line).mode, FileMode::new(0o640), "{line}");
+        }
+        assert_eq!(right("-o a").mode, None);
+        for (line, words) in [
+            ("--mode 0640", "give -o or --archive"),
+            ("-o - --mode 0640", "give -o or --archive"),
+            ("-o a --mode 4755", "--mode 4755: has bits that are not permissions"),
+            ("-o a --mode 0440", "--mode 0440: takes reading or writing from the owner"),
+        ] {
+            let Err(failure) = asked(line, false) else { panic!("{line}: taken") };
+            assert!(failure.exit == Exit::Usage && failure.message.contains(words), "{line}: {failure}");
+        }
     }
 
     #[test]
