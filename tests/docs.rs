@@ -10,6 +10,10 @@ use mcast::exit::Exit;
 #[path = "common/blind.rs"]
 mod blind;
 
+#[allow(dead_code, reason = "cargo calls its main function")]
+#[path = "../build.rs"]
+mod build;
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
 }
@@ -196,6 +200,61 @@ fn units_of_the_guide_outlive_a_boot_without_network_and_never_fall_back_to_plai
         let shared = ["--report /tmp", "--report /var/tmp"].iter().any(|place| line.contains(place));
         assert!(!shared, "others may write where this report goes: {line}");
     }
+}
+
+#[test]
+fn programs_tell_version_and_protocol() {
+    for program in ["mcast", "mcast-send", "mcast-recv"] {
+        let output = blind::command(assert_cmd::cargo::cargo_bin(program)).arg("--version").output();
+        let output = output.unwrap_or_else(|error| panic!("{error}"));
+        let text = String::from_utf8_lossy(&output.stdout);
+        let protocol = format!("protocol {})\n", mcast::wire::VERSION);
+        let start = format!("{program} {} (", env!("CARGO_PKG_VERSION"));
+        assert!(text.starts_with(&start) && text.ends_with(&protocol), "{text}");
+    }
+}
+
+#[test]
+fn commit_of_a_build_is_that_of_its_own_repository_or_none() {
+    let place = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+    let put = |path: &str, text: &str| {
+        let path = place.path().join(path);
+        let folder = path.parent().unwrap_or(&path);
+        let put = fs::create_dir_all(folder).and_then(|()| fs::write(&path, text));
+        put.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    };
+    let head = |folder: &str| build::Head::of(&place.path().join(folder));
+    let [one, two, three] = ["1", "2", "3"].map(|digit| digit.repeat(40));
+    put("loose/.git/HEAD", "ref: refs/heads/main\n");
+    put("loose/.git/refs/heads/main", &format!("{one}\n"));
+    put("loose/.git/worktrees/w/HEAD", "ref: refs/heads/w/a\n");
+    put("loose/.git/worktrees/w/commondir", "../..\n");
+    put(
+        "loose/.git/packed-refs",
+        &format!("# pack-refs\n{one} refs/heads/ww/a\n{two} refs/heads/w/a\n^{three}\n"),
+    );
+    put("worktree/.git", "gitdir: ../loose/.git/worktrees/w\n");
+    put("detached/.git/HEAD", &format!("{three}\n"));
+    put("empty/.git/HEAD", "ref: refs/heads/main\n");
+    put("broken/.git/HEAD", "\u{1b}[2J\n");
+    put("loose/tarball/README.md", "");
+    for (folder, commit) in [
+        ("loose", Some("11111111")),
+        ("worktree", Some("22222222")),
+        ("detached", Some("33333333")),
+        ("empty", None),
+        ("broken", None),
+        ("loose/tarball", None),
+    ] {
+        assert_eq!(head(folder).commit.as_deref(), commit, "{folder}");
+        // cargo runs a script again and again that waits for a file which is not there.
+        assert!(head(folder).read.iter().all(|path| path.exists()), "{folder}");
+    }
+    assert!(head("loose").read.iter().any(|path| path.ends_with("refs/heads/main")));
+    put("loose/.git/refs/heads/w/a", &format!("{three}\n"));
+    assert_eq!(head("worktree").commit.as_deref(), Some("33333333"));
+    assert_eq!(build::short("1.2-rc1").as_deref(), Some("1.2-rc1"));
+    assert_eq!(build::short("a\ncargo::x"), None);
 }
 
 /// The tests of a file, by the attribute in front of them.

@@ -104,7 +104,7 @@ impl SinkPlans {
                 }
                 (SinkConfig::Archive(archive), commands) => {
                     let Some(archiving) = &self.archiving else { continue };
-                    archiving.check_room(go_on)?;
+                    let min_free = archiving.check_room(go_on)?;
                     let then = self.then(archive.then.as_ref(), commands.as_ref())?;
                     plans.push(Plan::Archive(Box::new(ArchivePlan {
                         archive: archiving.archive().clone(),
@@ -117,7 +117,7 @@ impl SinkPlans {
                             started: exact(start.timestamp()),
                         },
                         piece_size: archive.piece_size,
-                        min_free: archive.min_free,
+                        min_free,
                         then,
                         clock: || exact(Timestamp::now()),
                     })));

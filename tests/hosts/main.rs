@@ -43,6 +43,8 @@ mod port_zero;
 mod ports;
 mod repeat;
 mod reports;
+#[path = "../common/schema.rs"]
+mod schema;
 mod signals;
 mod sinks;
 mod sizes;

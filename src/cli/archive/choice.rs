@@ -8,6 +8,7 @@ use std::path::{Component, Path};
 use clap::Args;
 
 use super::super::error::Failure;
+use super::super::similar::distance;
 use super::super::values;
 use super::{LATEST, note};
 use crate::archive::Error;
@@ -23,7 +24,7 @@ pub(super) struct Of {
     #[arg(long, value_name = "LABEL", value_parser = values::label)]
     pub(super) label: Option<String>,
 
-    /// Only entries of the sender of this name, or of this address if it has none
+    /// Only entries of the sender of this name or address
     #[arg(long, value_name = "NAME", value_parser = values::name)]
     pub(super) source: Option<String>,
 }
@@ -144,26 +145,6 @@ fn suggestion(text: &str, items: &[Item], takes_latest: bool) -> Option<String> 
     };
     let begins = only(&|item| !lower.is_empty() && name(item).starts_with(&lower));
     begins.or_else(|| only(&|item| distance(&lower, &name(item)) <= MOST_SLIPS))
-}
-
-/// How many characters must be changed, added or removed to make one word of the other; beyond [`MOST_SLIPS`] only that it
-/// is more.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    if one.chars().count().abs_diff(other.len()) > MOST_SLIPS {
-        return MOST_SLIPS + 1;
-    }
-    // Distances of the part of `one` that was read from each beginning of `other`.
-    let mut distances: Vec<usize> = (0..=other.len()).collect();
-    for (row, c) in one.chars().enumerate() {
-        let mut next = vec![row + 1];
-        for ((before, above), d) in distances.iter().zip(distances.iter().skip(1)).zip(&other) {
-            let left = next.last().copied().unwrap_or_default();
-            next.push((before + usize::from(c != *d)).min(above + 1).min(left + 1));
-        }
-        distances = next;
-    }
-    distances.last().copied().unwrap_or_default()
 }
 
 /// Labels or senders that a message names.

@@ -55,7 +55,7 @@ impl Sender {
     }
 
     fn refuse(&mut self, now: Time, join: &Join, standing: Standing) {
-        tracing::debug!(name = join.name.as_str(), ?standing, "join refused");
+        tracing::debug!(name = join.name.as_str(), reason = ?standing, "refused a receiver that wants to join");
         self.answer(now, join.receiver, standing);
     }
 
@@ -188,7 +188,7 @@ impl Sender {
             match confirm.stage {
                 Stage::Verified => {
                     if member.state != MemberState::Verified {
-                        tracing::debug!(name = %member.name, address = %member.address, "all of it is verified there");
+                        tracing::debug!(name = %member.name, address = %member.address, "this receiver has verified the whole stream");
                     }
                     member.state = MemberState::Verified;
                 }

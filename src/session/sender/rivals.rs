@@ -102,7 +102,7 @@ impl Sender {
         if to_us && is_keyed && !self.outsiders.is_news(seek.receiver, header.number) {
             return;
         }
-        tracing::debug!(name = seek.name.as_str(), %from, "somebody looks for a session");
+        tracing::debug!(name = seek.name.as_str(), %from, "another host looks for a session");
         self.outsiders.echo = seek.receiver;
         if to_us {
             self.answer_presence(now, seek.receiver);
