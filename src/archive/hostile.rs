@@ -321,3 +321,14 @@ fn a_bit_that_has_fallen_over_is_found_by_reading_and_only_by_that() {
         assert!(error.to_string().contains("data is not what was written"), "{error}");
     }
 }
+
+#[test]
+fn damaged_entry_of_the_second_of_another_counts_as_the_newer_one() {
+    let (_directory, archive) = archive();
+    let name = add(&archive, "shop", 1, b"stream");
+    // Only the manifest, which is missing, tells milliseconds.
+    let damaged = EntryName::new(&format!("crm{}-2", name.as_str().trim_start_matches("shop"))).unwrap();
+    fs::create_dir(archive.path().join(damaged.as_str())).unwrap();
+    let names: Vec<_> = Item::all(&archive).unwrap().into_iter().map(|item| item.name).collect();
+    assert_eq!(names, [name, damaged]);
+}

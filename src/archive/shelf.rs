@@ -78,9 +78,9 @@ impl Item {
         self.manifest().is_some_and(|manifest| manifest.started.max(manifest.finished) > latest)
     }
 
-    /// When its session started: what the manifest says, else what its name says.
+    /// When its session started: what the manifest says, else the end of the second that is in its name.
     pub fn started(&self) -> Option<Timestamp> {
-        let named = || self.name.given().map(|(_, started)| started);
+        let named = || self.name.given().and_then(|(_, second)| second.checked_add(END_OF_SECOND).ok());
         self.manifest().map(|manifest| manifest.started).or_else(named)
     }
 
@@ -90,5 +90,7 @@ impl Item {
     }
 }
 
+/// A name has whole seconds, and an entry that may be the newer one is sorted as such.
+const END_OF_SECOND: SignedDuration = SignedDuration::from_millis(999);
 /// Clocks of hosts that differ by less count as equal; Kerberos allows as much.
 const LARGEST_OFFSET: SignedDuration = SignedDuration::from_mins(5);

@@ -126,7 +126,7 @@ fn running_session_is_not_disturbed_by_another_receiver_of_the_same_archive() {
     let mut sender = lab.sender().send().args(&["-n", "1", "-l", "long"]).source(source).start();
     sender.feed_to(MIB);
     // Not the trial of its launch.
-    running.must_say("receiving: receiving", PATIENCE);
+    running.must_say(" INFO receiving", PATIENCE);
     assert!(comes_true(PATIENCE, || archive.states() == ["in the making"]));
     // Another one comes, clears away, takes part in a session of its own, and prunes.
     let port = ["-p", "7800"];

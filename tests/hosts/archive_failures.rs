@@ -151,7 +151,7 @@ fn signal_in_mid_session_leaves_nothing_in_the_archive() {
                 lab.sender().send().args(HASTY).args(&["-n", "1"]).source(Source::new(13, 8 * MIB)).start();
             sender.feed_to(4 * MIB);
             // Not the trial of its launch.
-            receiver.must_say("receiving: receiving", PATIENCE);
+            receiver.must_say(" INFO receiving", PATIENCE);
             assert!(comes_true(PATIENCE, || archive.states() == ["in the making"]));
             (0..times).for_each(|_| receiver.signal(signal));
             receiver.must_exit(&[code], AT_ONCE);
@@ -175,7 +175,7 @@ fn sender_that_fails_or_dies_leaves_nothing_in_the_archive() {
     let mut sender = lab.sender().send().args(&["-n", "1"]).source(Source::new(14, 4 * MIB)).start();
     sender.feed_to(2 * MIB);
     // Not the trial of its launch.
-    receiver.must_say("receiving: receiving", PATIENCE);
+    receiver.must_say(" INFO receiving", PATIENCE);
     assert!(comes_true(PATIENCE, || archive.states() == ["in the making"]));
     sender.kill();
     receiver.must_exit(&[5], PATIENCE);
