@@ -43,7 +43,7 @@ pub struct Slowest {
 }
 
 impl Slowest {
-    /// As many as a tall terminal shows. A stopped terminal holds up a thousand of these.
+    /// As many as a tall terminal shows.
     const MOST: usize = 100;
 
     /// The slowest of these members of a session.

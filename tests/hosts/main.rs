@@ -54,6 +54,7 @@ mod start_window;
 mod strangers;
 mod streams;
 mod support;
+mod terminals;
 mod then;
 mod trust;
 mod two_senders;
