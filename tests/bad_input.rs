@@ -268,7 +268,7 @@ fn terminals_carry_no_stream() {
 fn a_closed_standard_stream_is_neither_an_empty_stream_nor_a_place_for_one() {
     let closed = |program: &str, redirection: &str| {
         let output = blind::command("sh")
-            .args(["-c", &format!("exec \"$0\" -q --no-key -i lo --start-timeout 1ms {redirection}")])
+            .args(["-c", &format!("exec \"$0\" -q --no-key -i lo -p 7813 --start-timeout 1ms {redirection}")])
             .arg(assert_cmd::cargo::cargo_bin(program))
             .stdin(Stdio::null())
             .output()
@@ -308,8 +308,8 @@ fn command_after_the_dashes_that_is_empty_is_refused_by_all_programs() {
 #[test]
 fn lone_hyphen_is_a_standard_stream_or_refused() {
     // The stream is read from standard input, or written to standard output, as far as that goes without a peer.
-    fails("mcast-send", &["-i", "lo", "-f", "-"], 4, &["0 of 1 receivers"]);
-    fails("mcast-recv", &["-i", "lo", "-o", "-"], 4, &["no sender was heard"]);
+    fails("mcast-send", &["-i", "lo", "-p", "7811", "-f", "-"], 4, &["0 of 1 receivers"]);
+    fails("mcast-recv", &["-i", "lo", "-p", "7811", "-o", "-"], 4, &["no sender was heard"]);
     for program in ["mcast-send", "mcast-recv"] {
         fails(program, &["--report", "-"], 2, &["--report -", "./-"]);
     }
@@ -458,7 +458,7 @@ fn mistake_at_launch_is_told_without_a_warning_that_there_is_no_key() {
         assert_eq!((output.status.code(), text.lines().count()), (Some(code), 1), "{text}");
     }
     let mut plain = program("mcast-recv");
-    let output = plain.args(["-i", "lo", "--start-timeout", "1ms"]).output().unwrap();
+    let output = plain.args(["-i", "lo", "-p", "7812", "--start-timeout", "1ms"]).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(4) && text.contains("no key: anyone"), "{text}");
 }

@@ -202,7 +202,7 @@ pub(super) fn ids(path: Option<PathBuf>, environment: &Environment) -> Result<St
         KeySource::Credential(path) => std::slice::from_ref(path),
         KeySource::Files(paths) => paths,
         KeySource::None | KeySource::Absent { .. } => {
-            return Err(refused(format!("{}; mcast key id PATH looks at another place", nowhere())));
+            return Err(refused(format!("{}, mcast key id PATH looks at another place", nowhere())));
         }
     };
     let keys = source.read(paths)?;

@@ -212,6 +212,3 @@ fn say(console: &Console, output: &OutputConfig, program: &str, failure: &Failur
         LogFormat::Json => tracing::error!(code = failure.exit.code(), "{failure}"),
     }
 }
-
-/// Examples come before the flags: most people look for a line to start from.
-const HELP_TEMPLATE: &str = "{about}\n\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";

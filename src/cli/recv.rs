@@ -28,7 +28,7 @@ use crate::sink::then;
 
 /// Receive a stream of bytes that mcast-send multicasts, verified.
 #[derive(Debug, Parser)]
-#[command(name = "mcast-recv", version = version::text(), max_term_width = 100, help_template = super::HELP_TEMPLATE, before_help = EXAMPLES)]
+#[command(name = "mcast-recv", version = version::text(), max_term_width = 100, before_help = EXAMPLES)]
 struct RecvArgs {
     /// Write the stream to this file, which appears once it is verified
     #[arg(short, long, long_help = "Write the stream to this file, which appears once it is verified; {label}, {name} and {start:%Y-%m-%d} in its name are filled in; - is standard output", env = "MCAST_OUTPUT", value_name = "PATH", value_parser = path_or_stream())]

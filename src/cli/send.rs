@@ -25,7 +25,7 @@ use crate::wire::Announce;
 
 /// Multicast a stream of bytes to any number of hosts at once, verified at each.
 #[derive(Debug, Parser)]
-#[command(name = "mcast-send", version = version::text(), max_term_width = 100, help_template = super::HELP_TEMPLATE, before_help = EXAMPLES)]
+#[command(name = "mcast-send", version = version::text(), max_term_width = 100, before_help = EXAMPLES)]
 struct SendArgs {
     /// Read the stream from this file; - is standard input
     #[arg(short, long, env = "MCAST_FILE", value_name = "PATH", value_parser = path_or_stream())]

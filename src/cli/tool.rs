@@ -21,7 +21,7 @@ use crate::command::guard;
 
 /// Keys and archives for mcast-send and mcast-recv.
 #[derive(Debug, Parser)]
-#[command(name = "mcast", version = version::text(), max_term_width = 100, help_template = super::HELP_TEMPLATE, before_help = EXAMPLES)]
+#[command(name = "mcast", version = version::text(), max_term_width = 100, before_help = EXAMPLES)]
 struct ToolArgs {
     #[command(subcommand)]
     task: Task,
@@ -158,6 +158,8 @@ mod tests {
                 &format!("{line} --help").replace("mcast --help", "mcast -h"),
             );
         }
+        let prune = asked("mcast archive prune -h").unwrap().text;
+        assert!(prune.starts_with("Remove") && prune.contains("--keep-daily"), "{prune}");
         // Variables are promised for the options of the other two programs.
         for line in ["mcast --help", "mcast keygen --help", "mcast archive prune --help"] {
             let help = asked(line).unwrap().text;

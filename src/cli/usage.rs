@@ -116,7 +116,9 @@ impl<'a> Line<'a> {
     /// The short help for `-h`, the whole one for `--help`, for a terminal of this width or for the one at hand.
     fn help(&self, width: Option<usize>) -> String {
         let asks_for_all = |word: &OsString| word == "--help" || word == "help";
-        let whole = own_words(self.args).iter().skip(1).any(asks_for_all);
+        // The tasks of a tool have few options.
+        let is_short = self.path.contains(' ') && !self.task.has_subcommands();
+        let whole = is_short || own_words(self.args).iter().skip(1).any(asks_for_all);
         let shown = |arg: clap::Arg| {
             // The variables of the options go without saying, and would double the length of the help.
             let arg = arg.hide_env(true);
@@ -133,7 +135,8 @@ impl<'a> Line<'a> {
                 _ => arg.help_heading(None::<&str>),
             }
         };
-        let mut task = self.task.clone().mut_args(shown).after_help(self.after_help(whole));
+        let task = self.task.clone().mut_args(shown).after_help(self.after_help(whole));
+        let mut task = task.help_template(HELP_TEMPLATE);
         if let Some(width) = width {
             task = task.term_width(width);
         }
@@ -317,6 +320,9 @@ fn meant<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
         .or_else(|| similar::typo(word, known()))
         .or_else(|| similar::longer(word, '-', known()))
 }
+
+/// Examples come before the flags: most people look for a line to start from.
+const HELP_TEMPLATE: &str = "{about}\n\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
 
 /// What other programs, or people, call our options and tasks.
 const OTHER_NAMES: &[(&str, &str)] = &[

@@ -43,7 +43,7 @@ pub(super) enum ArchiveTask {
     /// Read entries and compare them with their digests
     #[command(
         long_about = "Read entries and compare them with their digests. The exit code is 6 if one is damaged, there is none, or the newest is too old",
-        before_help = "Examples:\n  mcast archive verify /srv/dumps                  all of them\n  mcast archive verify /srv/dumps --sample 5%      a twentieth of the pieces, others each time\n  mcast archive verify /srv/dumps --sample 0 --max-age 26h    only whether last night's entry is there"
+        before_help = "Examples:\n  mcast archive verify /srv/dumps                  all of them\n  mcast archive verify /srv/dumps --sample 5%      a twentieth of the pieces, others each time\n  mcast archive verify /srv/dumps --sample 0 --max-age 26h    only whether last night's is there"
     )]
     Verify(verify::VerifyArgs),
     /// Write an entry to standard output
