@@ -38,9 +38,15 @@ struct RecvArgs {
     #[arg(long, env = "MCAST_OVERWRITE", value_parser = BoolishValueParser::new())]
     overwrite: bool,
 
-    /// With -o or --archive: mode of the files once they are complete, such as 0640, whatever the umask is; directories of
-    /// entries can be entered by those who may read the files [default: 0600]
-    #[arg(long, env = "MCAST_MODE", value_name = "OCTAL", value_parser = values::mode, hide_short_help = true)]
+    /// With -o or --archive: mode of complete files, such as 0640 [default: 0600]
+    #[arg(
+        long,
+        long_help = "With -o or --archive: mode of the files once they are complete, such as 0640, whatever the umask is; directories of entries can be entered by users that may read the files [default: 0600, or the mode of the file that is replaced]",
+        env = "MCAST_MODE",
+        value_name = "OCTAL",
+        value_parser = values::mode,
+        hide_short_help = true
+    )]
     mode: Option<FileMode>,
 
     /// With -o or --archive: run this shell line on the complete {file}

@@ -11,7 +11,7 @@ use super::archive::Archiving;
 use super::busy::while_busy;
 use super::config::{ArchiveConfig, RecvConfig, SinkConfig};
 use super::error::Failure;
-use super::{launch, report_file};
+use super::{launch, quantities, report_file};
 use crate::archive::manifest::Heading;
 use crate::command::Commands;
 use crate::disk::FileMode;
@@ -120,6 +120,7 @@ impl SinkPlans {
                         min_free,
                         then,
                         clock: || exact(Timestamp::now()),
+                        size: quantities::size,
                     })));
                 }
                 (SinkConfig::Command(line), Some(commands)) => plans.push(Plan::Command(Launch {

@@ -139,7 +139,7 @@ impl Archiving {
 
     /// The session has become this entry.
     pub(in crate::cli) fn has_entry(&mut self, name: &EntryName) {
-        tracing::info!(entry = name.as_str(), "archived");
+        tracing::info!(entry = name.as_str(), "the stream is archived as {name}");
         self.report.entry = Some(name.to_string());
     }
 
@@ -200,10 +200,12 @@ impl Pruned {
             }
             match archive.remove(name) {
                 Ok(Removed { remains }) => {
-                    tracing::info!(entry = name.as_str(), "removed from the archive");
+                    tracing::info!(entry = name.as_str(), "removed entry {name}, which no rule keeps");
                     if let Some(remains) = remains {
                         tracing::warn!(
-                            "what no mcast has put into entry \"{name}\" is left in \"{remains}\""
+                            entry = name.as_str(),
+                            remains,
+                            "entry \"{name}\" had files that mcast has not put there, they are left in \"{remains}\""
                         );
                     }
                     pruned.removed.push(name.to_string());
@@ -238,7 +240,11 @@ fn tell(swept: Result<Swept, Error>) {
         }
     };
     if swept.removed > 0 {
-        tracing::info!(swept = swept.removed, "removed what dead sessions had left in the archive");
+        tracing::info!(
+            swept = swept.removed,
+            "removed {} unfinished entries of dead sessions from the archive",
+            swept.removed
+        );
     }
     for name in &swept.kept {
         tracing::warn!(
