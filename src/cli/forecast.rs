@@ -80,7 +80,8 @@ fn rounded(time: Duration) -> Duration {
         600..7_200 => 60,
         _ => 600,
     };
-    Duration::from_secs(time.as_secs().div_ceil(step) * step)
+    // Something is left, even if it takes less than a second.
+    Duration::from_secs((time.as_secs().div_ceil(step) * step).max(1))
 }
 
 #[cfg(test)]
@@ -123,7 +124,7 @@ mod tests {
                 let stands = (312..300 + pause).contains(&second);
                 match told {
                     Some(told) => {
-                        assert!(!stands, "pause {pause}, {second}: {told} while nothing comes");
+                        assert!(told > 0 && !stands, "pause {pause}, {second}: {told} while nothing comes");
                         assert!(
                             told >= left && told <= left * 3 + 60,
                             "pause {pause}, {second}: {told} for {left}"

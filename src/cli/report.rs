@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::archive::ArchiveReport;
 use super::error::Failure;
-use super::values;
+use super::{values, version};
 use crate::exit::Exit;
 
 /// What `mcast-send --report` writes.
@@ -133,7 +133,7 @@ struct Origin {
     finished: Moment,
     /// Name of this host.
     host: String,
-    /// Version of this program.
+    /// Version of this program, as `--version` prints it.
     version: String,
 }
 
@@ -143,7 +143,7 @@ impl Origin {
             started: Moment::default(),
             finished: Moment::default(),
             host: values::host_name(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: version::text().to_owned(),
         }
     }
 }
@@ -353,6 +353,7 @@ mod tests {
     fn the_reports_are_those_of_schema_1() {
         let mut report = sender();
         report.origin.host = "db1".to_owned();
+        report.origin.version = "0.1.0 (commit 1a2b3c4d, protocol 1)".to_owned();
         let night = EVENING + Duration::from_millis(11_500);
         report.end(
             Err(&Failure::new(Exit::Partial, "1 of 3 receivers failed: db2 (9, no space)")),
@@ -362,6 +363,7 @@ mod tests {
         insta::assert_snapshot!("sender", serde_json::to_string_pretty(&report).unwrap());
         let mut report = ReceiverReport::new("db2");
         report.origin.host = "db2".to_owned();
+        report.origin.version = "0.1.0 (commit 1a2b3c4d, protocol 1)".to_owned();
         report.end(Err(&Failure::new(Exit::NotStarted, "no sender within 10 m")), EVENING, EVENING);
         insta::assert_snapshot!("receiver", serde_json::to_string_pretty(&report).unwrap());
     }

@@ -62,7 +62,7 @@ struct SendArgs {
     #[command(flatten)]
     output: OutputArgs,
 
-    /// Expected size of the stream, for the percentage on the progress line
+    /// Expected size of the stream, for percentage and time left on the progress line
     #[arg(long, env = "MCAST_SIZE", hide_short_help = true, value_name = "SIZE", value_parser = values::size, help_heading = "Output")]
     size: Option<u64>,
 }
