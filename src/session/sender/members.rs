@@ -25,6 +25,8 @@ pub struct Member {
     pub address: SocketAddr,
     /// How far it is.
     pub state: MemberState,
+    /// When it was admitted.
+    pub(super) joined: Time,
     /// Every block before this one is complete there.
     pub received: BlockNumber,
     /// Every block before this one has been taken by its sink.
@@ -189,6 +191,7 @@ impl Members {
                 name: join.name.as_str().to_owned(),
                 address,
                 state: MemberState::Active,
+                joined: now,
                 received: BlockNumber::default(),
                 position: BlockNumber::default(),
                 bytes: 0,
