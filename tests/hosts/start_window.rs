@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{AT_ONCE, KIB, Lab, Launch, MIB, PATIENCE, Program, Source, all_exit};
+use crate::support::program::Launch;
+use crate::support::{AT_ONCE, KIB, Lab, MIB, PATIENCE, Program, Source, all_exit};
 
 fn receiver(lab: &Lab, h: usize) -> Program {
     lab.host(h).recv(&format!("r{h}")).start()

@@ -69,10 +69,15 @@ impl Sender {
     }
 
     fn evict(&mut self, now: Time, receivers: &[ReceiverId], why: &MemberState) {
+        let streams = matches!(self.state, State::Streaming);
         for &id in receivers {
+            let is_last = streams && self.members.is_last(id);
             let Some(member) = self.members.get_mut(id) else { continue };
             let (name, address) = (&member.name, member.address);
-            if self.outsiders.tells() {
+            if is_last {
+                // The session ends with this reason, and says so then.
+                tracing::debug!(%name, %address, ?why, "{name} is evicted");
+            } else if self.outsiders.tells() {
                 if let MemberState::Stalled(most) = why {
                     let most = span(*most);
                     tracing::warn!(%name, %address, "{name} is evicted: its sink took nothing for {most} (--max-stall)");

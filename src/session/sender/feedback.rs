@@ -222,6 +222,7 @@ impl Sender {
     }
 
     pub(super) fn handle_leave(&mut self, now: Time, leave: &Leave<'_>) {
+        let is_last = matches!(self.state, State::Streaming) && self.members.is_last(leave.receiver);
         let Some(member) = self.members.get_mut(leave.receiver) else { return };
         member.last_heard = now;
         if !member.state.is_final() {
@@ -240,8 +241,9 @@ impl Sender {
                 None if text.is_empty() => exit.meaning().to_owned(),
                 None => text.to_owned(),
             };
-            if gave_up.is_some() {
-                tracing::debug!(%name, address = %member.address, "{name} has left, because this sender gave up");
+            if gave_up.is_some() || is_last {
+                // The session ends with this reason, and says so then.
+                tracing::debug!(%name, address = %member.address, "{name} left the session: {reason}");
             } else if self.outsiders.tells() {
                 let code = exit.code();
                 tracing::warn!(%name, address = %member.address, code, "{name} left the session: {reason}");

@@ -269,6 +269,11 @@ impl Members {
         self.alive
     }
 
+    /// Whether nothing is expected from any other receiver than this one.
+    pub(super) fn is_last(&self, id: ReceiverId) -> bool {
+        self.by_id.values().all(|member| member.id == id || member.state.is_final())
+    }
+
     /// How many do not have the whole stream yet.
     pub(super) fn receiving(&mut self) -> usize {
         self.look_again();
