@@ -289,3 +289,155 @@ fn a_closed_standard_stream_is_neither_an_empty_stream_nor_a_place_for_one() {
         assert!(text.contains(part), "{program} {redirection}: {text}");
     }
 }
+
+#[test]
+fn command_after_the_dashes_that_is_empty_is_refused_by_all_programs() {
+    for program in ["mcast-send", "mcast-recv"] {
+        for command in [&["--"][..], &["--", ""], &["--", "", "-d"]] {
+            fails(program, command, 2, &["after -- is empty", "unset variable"]);
+        }
+    }
+    for command in [&["--"][..], &["--", ""]] {
+        let restore = [&["archive", "restore", "dumps", "latest"], command].concat();
+        let output = program("mcast").args(restore).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && text.contains("after -- is empty"), "{text}");
+    }
+}
+
+#[test]
+fn lone_hyphen_is_a_standard_stream_or_refused() {
+    // The stream is read from standard input, or written to standard output, as far as that goes without a peer.
+    fails("mcast-send", &["-i", "lo", "-f", "-"], 4, &["0 of 1 receivers"]);
+    fails("mcast-recv", &["-i", "lo", "-o", "-"], 4, &["no sender was heard"]);
+    for program in ["mcast-send", "mcast-recv"] {
+        fails(program, &["--report", "-"], 2, &["--report -", "./-"]);
+    }
+    fails("mcast-recv", &["--archive", "-"], 2, &["--archive -", "./-"]);
+    for line in [
+        &["keygen", "-"][..],
+        &["archive", "list", "-"],
+        &["archive", "restore", "dumps", "latest", "-o", "-"],
+    ] {
+        let output = program("mcast").args(line).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && text.contains("./-"), "{line:?}: {text}");
+    }
+}
+
+/// What a wrong command line of the tool is answered with.
+fn tool_says(line: &str) -> String {
+    let output = program("mcast").args(line.split_whitespace()).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), text.lines().count()), (Some(2), 1), "{line}: {text}");
+    text
+}
+
+#[test]
+fn usage_error_names_what_is_missing_and_the_help_of_its_task() {
+    for (line, parts) in [
+        ("", &["a task is missing", "keygen", "archive", "see mcast --help"][..]),
+        ("archive", &["a task is missing", "list, verify", "see mcast archive --help"]),
+        ("archive list", &["<DIR> is missing", "see mcast archive list --help"]),
+        ("archive cat", &["<DIR> and <NAME> are missing", "see mcast archive cat --help"]),
+        ("archive rm dumps", &["<NAME> is missing", "see mcast archive rm --help"]),
+        ("archive verfy", &["\"verfy\"", "did you mean verify?", "see mcast archive --help"]),
+        ("archive ls", &["did you mean list?"]),
+        ("archive frob", &["\"frob\"", "prune"]),
+        (
+            "archive prune dumps --keep-dayly 3",
+            &["did you mean --keep-daily?", "see mcast archive prune --help"],
+        ),
+        ("archive --json list dumps", &["--json belongs after mcast archive list"]),
+    ] {
+        let text = tool_says(line);
+        for part in parts {
+            assert!(text.contains(part), "{line}: \"{part}\" is not in: {text}");
+        }
+    }
+}
+
+#[test]
+fn suggestion_is_a_flag_for_the_same_purpose_or_none() {
+    for (program, flag, meant) in [
+        ("mcast-send", "--lable", Some("--label")),
+        ("mcast-send", "--receivers", Some("--min-receivers")),
+        ("mcast-send", "--silent", Some("--quiet")),
+        ("mcast-recv", "--replace", Some("--overwrite")),
+        ("mcast-recv", "--label", Some("--expect")),
+        ("mcast-send", "--replace", None),
+        ("mcast-send", "--compress", None),
+    ] {
+        let output = self::program(program).args([flag, "x"]).write_stdin("").output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && text.contains(flag), "{text}");
+        match meant {
+            Some(meant) => assert!(text.contains(&format!("did you mean {meant}?")), "{text}"),
+            None => assert!(!text.contains("did you mean"), "{text}"),
+        }
+    }
+}
+
+#[test]
+fn program_that_lacks_its_dashes_is_told_where_they_belong() {
+    let dashes = "put -- before the command";
+    fails("mcast-send", &["cat", "/dev/null"], 2, &["\"cat\"", dashes, "mcast-send … -- cat …"]);
+    fails("mcast-recv", &["-i", "lo", "cat", "-u"], 2, &["\"cat\"", dashes]);
+    // No program has such a name, or the word belongs to something else.
+    for (program, line, part) in [
+        ("mcast-send", &["nightly.dump"][..], "a file with -f"),
+        ("mcast-recv", &["nightly.dump"], "a file with -o"),
+        ("mcast-send", &["--require", "a", "cat", "--", "cat"], "join lists with commas"),
+        ("mcast-recv", &["-o", "a", "--overwrite", "true"], "--overwrite takes no value"),
+    ] {
+        let output = self::program(program).args(line).write_stdin("").output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(part) && !text.contains(dashes), "{line:?}: {text}");
+    }
+}
+
+#[test]
+fn usage_error_is_a_json_line_where_the_log_is_json() {
+    let json = |command: &mut Command| {
+        let output = command.write_stdin("").output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let text = String::from_utf8(output.stderr).unwrap();
+        let line: serde_json::Value =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        assert_eq!((&line["level"], &line["code"]), (&"ERROR".into(), &2.into()), "{text}");
+        line["message"].as_str().unwrap().to_owned()
+    };
+    for name in ["mcast-send", "mcast-recv"] {
+        let said = json(program(name).args(["--log-format", "json", "-p", "0"]));
+        assert!(said.contains("--port 0"), "{said}");
+        assert!(json(program(name).args(["--nonsense", "--log-format=json"])).contains("--nonsense"));
+        assert!(json(program(name).arg("--").env("MCAST_LOG_FORMAT", "json")).contains("after -- is empty"));
+        let said = json(program(name).args(["--log-format", "json"]).env("MCAST_LOG", "mcast=loud"));
+        assert!(said.contains("MCAST_LOG=mcast=loud"), "{said}");
+    }
+}
+
+#[test]
+fn output_that_nobody_reads_is_no_failure_and_a_full_disk_is_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().to_str().unwrap();
+    let run = |line: &[&str], stdout: Stdio| {
+        let mut command = blind::command(assert_cmd::cargo::cargo_bin(line[0]));
+        let output = command.args(&line[1..]).stdin(Stdio::null()).stdout(stdout).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for line in [
+        &["mcast", "archive", "list", place][..],
+        &["mcast", "--help"],
+        &["mcast-send", "--help"],
+        &["mcast-recv", "--version"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(run(line, writer.into()), (Some(0), String::new()), "{line:?}");
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let (code, text) = run(line, full.into());
+        assert!(code == Some(9) && text.contains("No space left"), "{line:?}: {code:?} {text}");
+    }
+}

@@ -17,15 +17,17 @@ use super::Error;
 use super::draft::DirectoryDraft;
 use super::draft_name::{Origin, draft_names, origin};
 use super::name::EntryName;
-use super::objects::{Contents, contents, is_same, open_directory, open_object, size};
+use super::objects::{Contents, contents, has_objects_of_an_entry, is_same, kind_of};
+use super::objects::{open_directory, open_object, size, wrong_object};
 use super::store::{DraftState, Held, KEPT, MANIFEST, MOST_ENTRIES, Removed, Store, Swept, Unfinished};
-use crate::disk::Kernel;
 use crate::disk::folders::Folders;
+use crate::disk::{FileMode, Kernel};
 
 /// A directory that has entries, and perhaps other things, which it leaves alone.
 #[derive(Clone, Debug)]
 pub struct Directory {
     path: PathBuf,
+    mode: Option<FileMode>,
 }
 
 impl Directory {
@@ -34,9 +36,15 @@ impl Directory {
     /// # Errors
     /// When it is not there, or no directory.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let directory = Self { path: path.to_owned() };
+        let directory = Self { path: path.to_owned(), mode: None };
         directory.handle()?;
         Ok(directory)
+    }
+
+    /// Gives new entries this mode. Without one, only their owner may read them.
+    #[must_use]
+    pub fn with_mode(self, mode: Option<FileMode>) -> Self {
+        Self { mode, ..self }
     }
 
     /// Where it is.
@@ -72,34 +80,51 @@ impl Directory {
         Ok(names)
     }
 
-    /// An entry, or something that has the name of one.
+    /// The directory of an entry, or one that has the name of an entry.
     fn entry(&self, archive: &OwnedFd, name: &EntryName) -> Result<OwnedFd, Error> {
         open_directory(archive, name.as_str(), OFlags::NOFOLLOW).map_err(|errno| match errno {
-            Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Error::Missing(name.to_string()),
+            Errno::NOENT | Errno::NOTDIR | Errno::LOOP => match kind_of(archive, name.as_str()) {
+                Some(kind) if name.given().is_some() => {
+                    Error::damaged(name, format!("it is {kind} and not a directory; mcast has not made it"))
+                }
+                _ => Error::Missing(name.to_string()),
+            },
             _ => Error::system(format!("cannot open entry \"{name}\""))(errno.into()),
         })
     }
 
-    /// Locks an entry's manifest.
+    /// Locks an entry's manifest. With an exclusive lock the entry is removed, which one without a manifest can be, too.
     fn locked(&self, name: &EntryName, operation: FlockOperation) -> Result<HeldDirectory, Error> {
         let archive = self.handle()?;
         let entry = self.entry(&archive, name)?;
+        let removes = operation == FlockOperation::NonBlockingLockExclusive;
         let manifest = match open_to_lock(&entry, operation) {
-            Ok(manifest) => manifest,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::Missing(name.to_string()));
-            }
+            Ok(manifest) => Some(manifest),
             Err(error) if is_refusal(&error) => {
                 return Err(Error::system(format!("cannot open {MANIFEST} of entry \"{name}\""))(error));
             }
-            Err(error) => return Err(Error::damaged(name, format!("{MANIFEST}: {error}"))),
+            Err(error) => {
+                let is_missing = error.kind() == io::ErrorKind::NotFound;
+                // Removed while we looked, or never an entry.
+                if !is_same(&entry, &archive, name.as_str())
+                    || (name.given().is_none() && !has_objects_of_an_entry(&entry))
+                {
+                    return Err(Error::Missing(name.to_string()));
+                }
+                // No process of ours works on an entry whose manifest is missing, or is not a file.
+                let is_unused = is_missing || error.raw_os_error().is_none();
+                if !(removes && is_unused) {
+                    return Err(Error::damaged(name, wrong_object(MANIFEST, &error)));
+                }
+                lock_bare(&entry)
+            }
         };
-        match flock(&manifest, operation) {
+        match manifest.as_ref().map_or(Ok(()), |manifest| flock(manifest, operation)) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Err(Error::InUse(name.to_string())),
             // Without working locks no process of this host can remove the entry while it is read, and a restore must not
             // depend on them.
-            Err(_) if operation == FlockOperation::NonBlockingLockShared => {}
+            Err(_) if !removes => {}
             Err(errno) => return Err(Error::NoLocks { name: name.to_string(), source: errno.into() }),
         }
         // It may have been removed before it was locked.
@@ -145,14 +170,14 @@ impl Directory {
         if !is_same(&draft, archive, name) {
             return Ok(());
         }
-        clear(&draft, archive, name, lock, "unfinished")?;
+        clear(&draft, archive, name, Some(lock), "unfinished")?;
         swept.removed += 1;
         Ok(())
     }
 
     /// The time that the file system gives to what is written now, in seconds.
     fn time_there(&self) -> io::Result<i64> {
-        let draft = DirectoryDraft::begin(Kernel, &self.path)?;
+        let draft = DirectoryDraft::begin(Kernel, &self.path, None)?;
         draft.began()
     }
 }
@@ -162,7 +187,7 @@ impl Store for Directory {
     type Held = HeldDirectory;
 
     fn begin(&self) -> io::Result<DirectoryDraft> {
-        DirectoryDraft::begin(Kernel, &self.path)
+        DirectoryDraft::begin(Kernel, &self.path, self.mode)
     }
 
     fn try_out(&self) -> io::Result<()> {
@@ -180,19 +205,33 @@ impl Store for Directory {
                 ));
             }
         }
-        DirectoryDraft::begin(Kernel, &self.path)?.try_out()
+        DirectoryDraft::begin(Kernel, &self.path, self.mode)?.try_out()
     }
 
     fn entries(&self) -> Result<Vec<EntryName>, Error> {
         let handle = self.handle()?;
         let names = self.names(&handle, |name| EntryName::new(name).is_some())?;
-        let is_entry = |name: &EntryName| match open_directory(&handle, name.as_str(), OFlags::NOFOLLOW) {
-            Ok(entry) => statat(&entry, MANIFEST, AtFlags::SYMLINK_NOFOLLOW).is_ok(),
-            // Another user's entry can be told by its name only.
-            Err(Errno::ACCESS) => name.looks_given(),
-            Err(_) => false,
-        };
+        // The objects of another user's entry cannot be seen, but its name tells.
+        let is_entry =
+            |name: &EntryName| name.given().is_some() || looks_like_an_entry(&handle, name.as_str());
         Ok(names.iter().filter_map(|name| EntryName::new(name)).filter(is_entry).collect())
+    }
+
+    fn misnamed(&self) -> Result<Vec<String>, Error> {
+        let handle = self.handle()?;
+        let unreadable = |errno: Errno| self.error("cannot list archive", errno.into());
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&handle).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let name = entry.file_name();
+            let shown = name.to_string_lossy();
+            let is_taken = shown.starts_with('.') || EntryName::new(&shown).is_some();
+            if !is_taken && names.len() < MOST_ENTRIES && looks_like_an_entry(&handle, name) {
+                names.push(shown.into_owned());
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
     }
 
     fn drafts(&self) -> Result<Vec<Unfinished>, Error> {
@@ -272,8 +311,8 @@ impl Store for Directory {
 #[derive(Debug)]
 pub struct HeldDirectory {
     entry: OwnedFd,
-    /// With the lock.
-    manifest: File,
+    /// With the lock. `None` where an entry that has no file of this name is removed.
+    manifest: Option<File>,
 }
 
 impl Held for HeldDirectory {
@@ -315,6 +354,11 @@ fn lock(draft: &OwnedFd, operation: FlockOperation) -> Locked {
     }
 }
 
+/// Whether a directory of this name has the objects of an entry.
+fn looks_like_an_entry(archive: &OwnedFd, name: impl rustix::path::Arg) -> bool {
+    open_directory(archive, name, OFlags::NOFOLLOW).is_ok_and(|entry| has_objects_of_an_entry(&entry))
+}
+
 /// The system says something of rights or of the mount, and nothing of the file.
 pub(super) fn is_refusal(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
@@ -350,15 +394,16 @@ fn clear(
     directory: &OwnedFd,
     archive: &OwnedFd,
     name: &str,
-    lock: File,
+    lock: Option<File>,
     stem: &str,
 ) -> io::Result<Option<String>> {
-    for object in contents(directory)?.objects.iter().filter(|object| *object != MANIFEST) {
-        Kernel.remove_file(directory, object)?;
-    }
-    match Kernel.remove_file(directory, MANIFEST) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    let (manifests, others): (Vec<_>, Vec<_>) =
+        contents(directory)?.objects.into_iter().partition(|object| object == MANIFEST);
+    for object in others.iter().chain(&manifests) {
+        match Kernel.remove_file(directory, object) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && object == MANIFEST => {}
+            removed => removed?,
+        }
     }
     // On NFS, a file that is removed while it is open stays in the directory under another name until it is closed.
     drop(lock);
@@ -418,7 +463,7 @@ mod tests {
             (FlockOperation::NonBlockingLockShared, OFlags::RDONLY),
         ] {
             let held = archive.locked(&name, operation).unwrap();
-            assert_eq!(fcntl_getfl(&held.manifest).unwrap() & OFlags::RWMODE, access);
+            assert_eq!(fcntl_getfl(held.manifest.unwrap()).unwrap() & OFlags::RWMODE, access);
         }
     }
 }

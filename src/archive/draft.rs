@@ -12,8 +12,8 @@ use super::draft_name::draft_names;
 use super::name::EntryName;
 use super::objects::contents;
 use super::store::{Draft, KEPT, MANIFEST, data_object};
-use crate::disk::Kernel;
 use crate::disk::folders::Folders;
+use crate::disk::{FileMode, Kernel};
 
 /// An entry in the making. Its manifest is made first, and locked, so that it shows to be alive, and written last. All
 /// that is done in it is done by descriptor.
@@ -32,13 +32,16 @@ pub struct DirectoryDraft<D: Folders = Kernel> {
     manifest: Option<D::File>,
     current: Option<D::File>,
     objects: Vec<String>,
+    /// That files and folder get when they are complete.
+    mode: Option<FileMode>,
     /// It has become an entry, or is kept: nothing of it is removed.
     stays: bool,
 }
 
 impl<D: Folders> DirectoryDraft<D> {
-    /// Makes a directory for an entry in `archive`.
-    pub(super) fn begin(disk: D, archive: &Path) -> io::Result<Self> {
+    /// Makes a directory for an entry in `archive`, which only this user may enter. Its files get `mode`, if there is one,
+    /// and the directory too, once all of them are complete.
+    pub(super) fn begin(disk: D, archive: &Path, mode: Option<FileMode>) -> io::Result<Self> {
         let place = archive.to_owned();
         let archive = disk.open_folder(archive)?;
         let mut last = io::Error::from(io::ErrorKind::AlreadyExists);
@@ -64,6 +67,7 @@ impl<D: Folders> DirectoryDraft<D> {
                             manifest: Some(manifest),
                             current: None,
                             objects: Vec::new(),
+                            mode,
                             stays: false,
                         });
                     }
@@ -119,7 +123,15 @@ impl<D: Folders> DirectoryDraft<D> {
     }
 
     fn end_object(&mut self) -> io::Result<()> {
-        self.current.take().map_or(Ok(()), |file| self.disk.sync(&file))
+        let Some(file) = self.current.take() else { return Ok(()) };
+        self.set_mode(&file)?;
+        self.disk.sync(&file)
+    }
+
+    /// The folder keeps others out until the end.
+    fn set_mode(&self, file: &D::File) -> io::Result<()> {
+        let Some(mode) = self.mode else { return Ok(()) };
+        self.disk.set_mode(file, mode).map_err(|error| during(NO_MODE, error))
     }
 
     /// Brings all that is in the folder to the disk, the manifest last.
@@ -127,7 +139,11 @@ impl<D: Folders> DirectoryDraft<D> {
         self.end_object()?;
         if let Some(file) = &self.manifest {
             self.disk.write_all(file, &mut [IoSlice::new(manifest)])?;
+            self.set_mode(file)?;
             self.disk.sync(file)?;
+        }
+        if let Some(mode) = self.mode {
+            self.disk.set_folder_mode(&self.folder, mode).map_err(|error| during(NO_MODE, error))?;
         }
         self.disk.sync_folder(&self.folder).map_err(|error| during(NO_SYNC, error))
     }
@@ -326,5 +342,6 @@ static UNFINISHED: Mutex<Vec<Unfinished>> = Mutex::new(Vec::new());
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
 const NO_LOCKS: &str = "locks (flock) do not work on this file system; mount it so that they do (NFS: version 4, or rpc.statd at both ends), or choose a directory on another one";
+const NO_MODE: &str = "cannot set the mode of a file or directory (leave out --mode)";
 const NO_RENAMING: &str = "cannot rename a directory";
 const NO_SYNC: &str = "cannot bring a directory to the disk";

@@ -64,9 +64,9 @@ fn what_nobody_of_ours_has_put_there_is_no_entry_and_is_left_alone() {
     let root = archive.path();
     fs::write(root.join("notes.txt"), "notes").unwrap();
     fs::create_dir(root.join("lost+found")).unwrap();
-    fs::create_dir(root.join("shop-20260301T010304Z")).unwrap();
-    fs::write(root.join("shop-20260301T010304Z/data"), "no manifest").unwrap();
-    symlink(&outside, root.join("shop-20260302T010304Z")).unwrap();
+    fs::create_dir(root.join("database")).unwrap();
+    fs::write(root.join("database/data"), "of anything").unwrap();
+    symlink(&outside, root.join("elsewhere")).unwrap();
     let drafts: Vec<_> = draft_names().take(3).map(|name| root.join(name)).collect();
     symlink(&outside, &drafts[0]).unwrap();
     fs::create_dir(&drafts[1]).unwrap();
@@ -76,7 +76,8 @@ fn what_nobody_of_ours_has_put_there_is_no_entry_and_is_left_alone() {
     fs::create_dir(root.join(".mcast-x.part")).unwrap();
     let before = tree(directory.path());
     assert!(Item::all(&archive).unwrap().is_empty());
-    for name in ["shop-20260301T010304Z", "shop-20260302T010304Z", "notes.txt", "missing"] {
+    assert!(archive.misnamed().unwrap().is_empty());
+    for name in ["database", "elsewhere", "notes.txt", "missing"] {
         let name = EntryName::new(name).unwrap();
         assert!(matches!(archive.hold(&name), Err(Error::Missing(_))), "{name}");
         assert!(matches!(archive.remove(&name), Err(Error::Missing(_))), "{name}");
@@ -84,6 +85,92 @@ fn what_nobody_of_ours_has_put_there_is_no_entry_and_is_left_alone() {
     archive.drafts().unwrap();
     archive.sweep().unwrap();
     assert_eq!(tree(directory.path()), before);
+}
+
+/// A step that puts something in place of an entry, words of the reason that is given then, and whether `rm` removes it.
+type Place<'a> = (&'a dyn Fn(&Path), &'a str, bool);
+
+#[test]
+fn name_of_an_entry_behind_which_there_is_none_is_told_and_kept_until_rm() {
+    let (directory, archive) = archive();
+    let outside = directory.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("manifest.json"), "precious").unwrap();
+    let places: [Place<'_>; 7] = [
+        (&|entry| fs::create_dir(entry).unwrap(), "manifest.json is missing", true),
+        (&|entry| fs::write(entry, "file").unwrap(), "it is a file and not a directory", false),
+        (&|entry| symlink(&outside, entry).unwrap(), "it is a symbolic link and not a directory", false),
+        (
+            &|entry| {
+                fs::create_dir(entry).unwrap();
+                symlink(outside.join("manifest.json"), entry.join("manifest.json")).unwrap();
+            },
+            "manifest.json: it is a symbolic link",
+            true,
+        ),
+        (
+            &|entry| fs::create_dir_all(entry.join("manifest.json")).unwrap(),
+            "manifest.json: it is not a file",
+            true,
+        ),
+        (
+            &|entry| {
+                fs::create_dir(entry).unwrap();
+                fs::write(entry.join("manifest.json"), "").unwrap();
+            },
+            "manifest.json is not a manifest",
+            true,
+        ),
+        (
+            &|entry| {
+                fs::create_dir(entry).unwrap();
+                fs::write(entry.join("data"), "stream").unwrap();
+                fs::write(entry.join("SHA256SUMS"), "sums").unwrap();
+            },
+            "manifest.json is missing",
+            true,
+        ),
+    ];
+    for (number, (put, words, goes)) in places.into_iter().enumerate() {
+        let name = EntryName::new(&format!("shop-2026030{}T010304Z", number + 1)).unwrap();
+        put(&archive.path().join(name.as_str()));
+        let reason = damage(&archive, &name);
+        assert!(reason.contains(words), "{words}: {reason}");
+        assert_eq!(archive.entries().unwrap(), [name.clone()]);
+        assert_eq!(archive.sweep().unwrap(), Swept::default());
+        let removed = archive.remove(&name);
+        assert_eq!(removed.is_ok(), goes, "{words}: {removed:?}");
+        if !goes {
+            fs::remove_file(archive.path().join(name.as_str())).unwrap();
+        }
+        assert!(archive.entries().unwrap().is_empty(), "{words}");
+    }
+    // Files of others stay in sight, and nothing outside was touched.
+    let left: Vec<_> = tree(archive.path()).into_iter().map(|(path, _)| path).collect();
+    let remains = |name: &str| archive.path().join(format!("{name}.remains"));
+    let (link, folder) = (remains("shop-20260304T010304Z"), remains("shop-20260305T010304Z"));
+    assert_eq!(
+        left,
+        [link.clone(), link.join("manifest.json"), folder.clone(), folder.join("manifest.json")]
+    );
+    assert_eq!(fs::read(outside.join("manifest.json")).unwrap(), b"precious");
+}
+
+#[test]
+fn renamed_entry_that_has_lost_its_manifest_is_a_damaged_entry() {
+    let (_directory, archive) = archive();
+    let name = add(&archive, "shop", 1, b"stream");
+    let renamed = EntryName::new("before-migration").unwrap();
+    let path = archive.path().join(renamed.as_str());
+    fs::rename(archive.path().join(name.as_str()), &path).unwrap();
+    assert!(matches!(look(&archive, &renamed), State::Complete(_)));
+    fs::remove_file(path.join("manifest.json")).unwrap();
+    assert_eq!(archive.entries().unwrap(), [renamed.clone()]);
+    assert_eq!(damage(&archive, &renamed), "manifest.json is missing");
+    // A name that no entry may have does not hide it.
+    fs::rename(&path, archive.path().join("before the migration")).unwrap();
+    assert!(archive.entries().unwrap().is_empty());
+    assert_eq!(archive.misnamed().unwrap(), ["before the migration"]);
 }
 
 /// Fault 51.
@@ -175,23 +262,23 @@ fn whatever_has_become_of_an_entry_is_told_with_the_reason() {
     fs::write(&secret, "stream").unwrap();
     let changes: [Change<'_>; 10] = [
         ("data has 3 bytes instead of 6", &|entry| fs::write(entry.join("data"), "str").unwrap()),
-        ("data:", &|entry| fs::remove_file(entry.join("data")).unwrap()),
-        ("data: it is no file", &|entry| {
+        ("data is missing", &|entry| fs::remove_file(entry.join("data")).unwrap()),
+        ("data: it is not a file", &|entry| {
             fs::remove_file(entry.join("data")).unwrap();
             symlink(&secret, entry.join("data")).unwrap();
         }),
-        ("SHA256SUMS:", &|entry| fs::remove_file(entry.join("SHA256SUMS")).unwrap()),
+        ("SHA256SUMS is missing", &|entry| fs::remove_file(entry.join("SHA256SUMS")).unwrap()),
         ("do not agree", &|entry| fs::write(entry.join("SHA256SUMS"), "").unwrap()),
         ("do not agree", &|entry| {
             let manifest = fs::read_to_string(entry.join("manifest.json")).unwrap();
             fs::write(entry.join("manifest.json"), manifest.replace("files", "filed")).unwrap();
         }),
-        ("no manifest", &|entry| fs::write(entry.join("manifest.json"), "{}").unwrap()),
-        ("manifest.json has", &|entry| {
+        ("not a manifest", &|entry| fs::write(entry.join("manifest.json"), "{}").unwrap()),
+        ("manifest.json: it has", &|entry| {
             let manifest = File::options().write(true).open(entry.join("manifest.json")).unwrap();
             manifest.set_len(LARGEST_MANIFEST + 1).unwrap();
         }),
-        ("no manifest", &|entry| {
+        ("not a manifest", &|entry| {
             // As deep as a parser could be made to fall.
             fs::write(entry.join("manifest.json"), "[".repeat(1 << 20)).unwrap();
         }),
@@ -219,7 +306,7 @@ fn a_pipe_in_place_of_a_file_blocks_nobody() {
         fs::remove_file(&path).unwrap();
         rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o666.into(), 0).unwrap();
         let reason = damage(&archive, &name);
-        assert!(reason.contains(object) && reason.contains("no file"), "{reason}");
+        assert!(reason.contains(object) && reason.contains("not a file"), "{reason}");
     }
 }
 

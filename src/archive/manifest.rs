@@ -122,7 +122,7 @@ impl Manifest {
             format: Format,
             schema: u32,
         }
-        let wrong = |error: serde_json::Error| format!("{MANIFEST} is no manifest: {error}");
+        let wrong = |error: serde_json::Error| format!("{MANIFEST} is not a manifest: {error}");
         let Version { schema, .. } = serde_json::from_slice(json).map_err(wrong)?;
         if schema != SCHEMA {
             return Err(format!(
@@ -237,14 +237,14 @@ mod tests {
             ("\"bytes\": 1500000", "\"bytes\": 1500001", "1500000 bytes"),
             ("\"bytes\": 1048576", "\"bytes\": 18446744073709551615", "more than there can be"),
             ("\"schema\": 1", "\"schema\": 2", "update"),
-            ("mcast archive entry", "another thing", "no manifest"),
+            ("mcast archive entry", "another thing", "not a manifest"),
             ("\"shop\"", "\"../shop\"", "label"),
             ("192.0.2.1:7767", "\\u001b[2J", "texts"),
             ("db1", "\\u001b[2J", "texts"),
             ("0a0a0a", "0x0a0a", "SHA-256"),
             ("\"piece_size\": 1048576", "\"piece_size\": null", "2 pieces"),
-            ("2026-03-01T01:03:04Z", "yesterday", "no manifest"),
-            ("}", "", "no manifest"),
+            ("2026-03-01T01:03:04Z", "yesterday", "not a manifest"),
+            ("}", "", "not a manifest"),
         ] {
             let error = changed(from, to).unwrap_err();
             assert!(error.contains(reason), "{from} -> {to}: {error}");

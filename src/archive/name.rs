@@ -26,7 +26,7 @@ impl EntryName {
     pub fn candidates(label: &str, started: Timestamp) -> Option<impl Iterator<Item = Self> + use<>> {
         // A hidden entry would look like none, one with a leading dash like an option.
         let visible = if label.starts_with(['.', '-']) { "_" } else { "" };
-        let start = strtime::format("%Y%m%dT%H%M%SZ", &started.to_zoned(TimeZone::UTC)).ok()?;
+        let start = strtime::format(TIME, &started.to_zoned(TimeZone::UTC)).ok()?;
         let first = Self::new(&format!("{visible}{label}-{start}"))?;
         let others = first.clone();
         Some(
@@ -40,12 +40,21 @@ impl EntryName {
         Self::candidates(label, started).is_some_and(|mut names| names.any(|name| name == *self))
     }
 
-    /// Whether some entry could have been given this name: it ends with a time.
-    pub fn looks_given(&self) -> bool {
-        let is_time = |part: &str| strtime::parse("%Y%m%dT%H%M%SZ", part).is_ok();
-        let mut parts = self.0.rsplit('-');
-        let last = parts.next().unwrap_or_default();
-        is_time(last) || (last.parse::<u32>().is_ok() && parts.next().is_some_and(is_time))
+    /// The label, perhaps with an underscore before it, and the start in a name that mcast gives; `None` if the name is
+    /// another one.
+    pub fn given(&self) -> Option<(&str, Timestamp)> {
+        let numbered = self.0.rsplit_once('-').filter(|(_, number)| {
+            number.parse::<u32>().is_ok_and(|number| (2..=MOST_CANDIDATES).contains(&number))
+        });
+        let name = numbered.map_or(self.0.as_str(), |(name, _)| name);
+        let (label, start) = name.rsplit_once('-').filter(|(label, _)| !label.is_empty())?;
+        let start = strtime::parse(TIME, start).and_then(|start| start.to_datetime()).ok()?;
+        Some((label, start.to_zoned(TimeZone::UTC).ok()?.timestamp()))
+    }
+
+    /// Whether the name tells that the entry has another label.
+    pub fn tells_another_label(&self, label: &str) -> bool {
+        self.given().is_some_and(|(given, _)| given != label && given.strip_prefix('_') != Some(label))
     }
 
     /// The text.
@@ -60,6 +69,8 @@ impl fmt::Display for EntryName {
     }
 }
 
+/// The start of a session in a name.
+const TIME: &str = "%Y%m%dT%H%M%SZ";
 /// A label has 64 bytes at most, the rest has 22; people may rename an entry to something longer.
 const LONGEST_NAME: usize = 128;
 /// Receivers that fill one archive from one session, one label in one second: more than a host would run.
@@ -90,13 +101,25 @@ mod tests {
                 assert_eq!(EntryName::new(name.as_str()), Some(name.clone()));
                 assert!(name.is_given_to(label, started), "{name}");
                 assert!(!name.is_given_to("other", started), "{name}");
-                assert!(name.looks_given(), "{name}");
+                let (given, start) = name.given().unwrap();
+                assert!(start.duration_until(started).as_secs() == 0 && given.ends_with(label), "{name}");
+                assert!(!name.tells_another_label(label) && name.tells_another_label("other"), "{name}");
             }
         }
         let names: Vec<_> =
             EntryName::candidates("shop", started).unwrap().take(2).map(|name| name.to_string()).collect();
         assert_eq!(names, ["shop-20260301T010304Z", "shop-20260301T010304Z-2"]);
         let renamed = EntryName::new("before-the-migration").unwrap();
-        assert!(!renamed.is_given_to("shop", started) && !renamed.looks_given());
+        assert!(!renamed.is_given_to("shop", started) && !renamed.tells_another_label("other"));
+        for other in [
+            "before-the-migration",
+            "20260301T010304Z",
+            "shop-20260301T010304Z-1",
+            "shop-20260301T010304Z-100",
+            "shop-20260301T010304Z.remains",
+            "shop-20261301T010304Z",
+        ] {
+            assert_eq!(EntryName::new(other).unwrap().given(), None, "{other}");
+        }
     }
 }

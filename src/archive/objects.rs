@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::fs::{fstat, openat, statat};
 use rustix::io::Errno;
 
-use super::store::is_object;
+use super::store::{MANIFEST, SUMS, data_object, is_object};
 
 /// Opens a directory.
 pub(super) fn open_directory(
@@ -33,7 +33,7 @@ pub(super) fn open_object(directory: &OwnedFd, object: &str, access: OFlags) -> 
         return Err(io::Error::other("it is a symbolic link"));
     }
     if !is_regular(&status) {
-        return Err(io::Error::other("it is no file"));
+        return Err(io::Error::other("it is not a file"));
     }
     let flags = access | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let same = format!("/proc/self/fd/{}", found.as_raw_fd());
@@ -55,7 +55,7 @@ pub(super) fn open_object(directory: &OwnedFd, object: &str, access: OFlags) -> 
 pub(super) fn size(directory: &OwnedFd, object: &str) -> io::Result<u64> {
     let status = statat(directory, object, AtFlags::SYMLINK_NOFOLLOW)?;
     if !is_regular(&status) {
-        return Err(io::Error::other("it is no file"));
+        return Err(io::Error::other("it is not a file"));
     }
     Ok(u64::try_from(status.st_size).unwrap_or(0))
 }
@@ -78,6 +78,34 @@ pub(super) fn contents(directory: &OwnedFd) -> Result<Contents, Errno> {
         list.push(name);
     }
     Ok(contents)
+}
+
+/// Whether a directory has the manifest of an entry, or what is left without it. A file `data` alone can be of anything.
+pub(super) fn has_objects_of_an_entry(directory: &OwnedFd) -> bool {
+    let is_there = |object: &str| size(directory, object).is_ok();
+    if is_there(MANIFEST) || (is_there(SUMS) && is_there(&data_object(None))) {
+        return true;
+    }
+    contents(directory).is_ok_and(|found| found.objects.iter().any(|object| object.starts_with("data.")))
+}
+
+/// The kind of thing that has a name which a directory should have; `None` if nothing has it.
+pub(super) fn kind_of(archive: &OwnedFd, name: &str) -> Option<&'static str> {
+    let status = statat(archive, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    Some(match FileType::from_raw_mode(status.st_mode) {
+        FileType::Symlink => "a symbolic link",
+        FileType::RegularFile => "a file",
+        FileType::Fifo => "a pipe",
+        _ => "something else",
+    })
+}
+
+/// A reason for messages: this object cannot be opened or read.
+pub(super) fn wrong_object(object: &str, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => format!("{object} is missing"),
+        _ => format!("{object}: {error}"),
+    }
 }
 
 /// The names in a directory.

@@ -14,6 +14,7 @@ use super::reader::Entry;
 use super::shelf::{Item, State};
 use super::store::{DraftState, Store};
 use super::writer::EntryWriter;
+use crate::disk::FileMode;
 use crate::disk::power_cut::{Frail, ROOT, World};
 use crate::session::StreamDigest;
 
@@ -33,7 +34,7 @@ fn archive(disk: &Frail, piece_size: Option<u64>) -> io::Result<EntryName> {
         receiver: "files".to_owned(),
         started: at("2026-03-01T01:03:04Z"),
     };
-    let draft = DirectoryDraft::begin(disk.clone(), Path::new(ROOT))?;
+    let draft = DirectoryDraft::begin(disk.clone(), Path::new(ROOT), FileMode::new(0o640))?;
     let mut writer = EntryWriter::on(draft, heading, piece_size)?;
     let mut digest = StreamDigest::default();
     for part in STREAM {

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use super::Error;
 use super::manifest::{LARGEST_MANIFEST, Manifest, Piece};
 use super::name::EntryName;
+use super::objects::wrong_object;
 use super::sha256::Sha256;
 use super::store::{Held, MANIFEST, SUMS, Store};
 use crate::session::{StreamDigest, StreamEnd};
@@ -21,19 +22,21 @@ impl<S: Store> Entry<S> {
     /// Holds an entry and looks at all of it but the stream: manifest, digests, and the lengths of the pieces.
     ///
     /// # Errors
-    /// When there is no such entry, or it is damaged.
+    /// When there is no such entry, this user may not read it, or it is damaged.
     pub fn open(store: &S, name: &EntryName) -> Result<Self, Error> {
         let held = store.hold(name)?;
         let damaged = |reason: String| Error::damaged(name, reason);
-        let json = small(&held, MANIFEST, LARGEST_MANIFEST).map_err(damaged)?;
+        let wrong = |object: &str, error: io::Error| unreadable(name, object, error);
+        let json = small(&held, MANIFEST, LARGEST_MANIFEST).map_err(|error| wrong(MANIFEST, error))?;
         let manifest = Manifest::parse(&json).map_err(damaged)?;
         let sums = manifest.sums(&json);
-        if small(&held, SUMS, sums.len() as u64).map_err(damaged)? != sums.as_bytes() {
+        let listed = small(&held, SUMS, sums.len() as u64).map_err(|error| wrong(SUMS, error))?;
+        if listed != sums.as_bytes() {
             return Err(damaged(format!("{SUMS} and {MANIFEST} do not agree")));
         }
         for piece in &manifest.pieces {
             let file = &piece.file;
-            let bytes = held.size(file).map_err(|error| damaged(format!("{file}: {error}")))?;
+            let bytes = held.size(file).map_err(|error| wrong(file, error))?;
             if bytes != piece.bytes {
                 return Err(damaged(format!("{file} has {bytes} bytes instead of {}", piece.bytes)));
             }
@@ -78,7 +81,7 @@ impl<S: Store> Entry<S> {
 
     fn read(&self, piece: &Piece, mut take: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
         let file = &piece.file;
-        let broken = |error: io::Error| Error::damaged(&self.name, format!("{file}: {error}"));
+        let broken = |error: io::Error| unreadable(&self.name, file, error);
         let (mut object, _) = self.held.open(file).map_err(broken)?;
         let mut digest = Sha256::default();
         let mut buffer = vec![0; BUFFER];
@@ -108,14 +111,24 @@ impl<S: Store> Entry<S> {
     }
 }
 
+/// An object that cannot be read: this user may not read it, or it is damaged.
+fn unreadable(name: &EntryName, object: &str, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            Error::system(format!("cannot open {object} of entry \"{name}\""))(error)
+        }
+        _ => Error::damaged(name, wrong_object(object, &error)),
+    }
+}
+
 /// A small object, whole.
-fn small<H: Held>(held: &H, object: &str, most: u64) -> Result<Vec<u8>, String> {
-    let (file, bytes) = held.open(object).map_err(|error| format!("{object}: {error}"))?;
+fn small<H: Held>(held: &H, object: &str, most: u64) -> io::Result<Vec<u8>> {
+    let (file, bytes) = held.open(object)?;
     if bytes > most {
-        return Err(format!("{object} has {bytes} bytes"));
+        return Err(io::Error::other(format!("it has {bytes} bytes, and at most {most} are expected")));
     }
     let mut content = Vec::new();
-    file.take(most).read_to_end(&mut content).map_err(|error| format!("{object}: {error}"))?;
+    file.take(most).read_to_end(&mut content)?;
     Ok(content)
 }
 

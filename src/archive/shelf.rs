@@ -28,6 +28,8 @@ pub enum State {
     InUse,
     /// Something is missing or wrong.
     Damaged(String),
+    /// The system does not let this user look, so nothing is known about it.
+    Unreadable(String),
 }
 
 impl Item {
@@ -41,13 +43,13 @@ impl Item {
             Err(Error::Missing(_)) => return Ok(None),
             Err(Error::InUse(_)) => State::InUse,
             Err(Error::Damaged { reason, .. }) => State::Damaged(reason),
-            Err(Error::System { action, source }) => State::Damaged(format!("{action}: {source}")),
+            Err(Error::System { action, source }) => State::Unreadable(format!("{action}: {source}")),
             Err(error) => return Err(error),
         };
         Ok(Some(Self { name, state, source: None }))
     }
 
-    /// All entries, the oldest first, those without a time before them.
+    /// All entries, the oldest first, those of which no time is known before them.
     ///
     /// # Errors
     /// When the store cannot be looked at.
@@ -57,7 +59,7 @@ impl Item {
             items.extend(Self::look(store, name)?);
         }
         sources::assign(&mut items);
-        items.sort_by_key(|item| (item.manifest().map(|manifest| manifest.started), item.name.clone()));
+        items.sort_by_key(|item| (item.started(), item.name.clone()));
         Ok(items)
     }
 
@@ -65,7 +67,7 @@ impl Item {
     pub fn manifest(&self) -> Option<&Manifest> {
         match &self.state {
             State::Complete(manifest) => Some(manifest),
-            State::InUse | State::Damaged(_) => None,
+            State::InUse | State::Damaged(_) | State::Unreadable(_) => None,
         }
     }
 
@@ -74,6 +76,12 @@ impl Item {
     pub fn is_of_the_future(&self, now: Timestamp) -> bool {
         let latest = now.saturating_add(LARGEST_OFFSET).unwrap_or(Timestamp::MAX);
         self.manifest().is_some_and(|manifest| manifest.started.max(manifest.finished) > latest)
+    }
+
+    /// When its session started: what the manifest says, else what its name says.
+    pub fn started(&self) -> Option<Timestamp> {
+        let named = || self.name.given().map(|(_, started)| started);
+        self.manifest().map(|manifest| manifest.started).or_else(named)
     }
 
     /// Whether it still has a name that it was given, and not one of an owner who wants to keep it.

@@ -1,7 +1,7 @@
 //! What the archive asks of the place where entries are kept.
 //!
-//! All that it asks can be had of a bucket too: there objects are uploaded under the entry's name, and the manifest comes
-//! last; an entry without one is none.
+//! All that it asks can be had of a bucket too: there objects are uploaded under the name of a draft, and copied to the
+//! entry's name at the end, the manifest first.
 
 use std::fmt::Debug;
 use std::io::{self, IoSlice, Read};
@@ -23,7 +23,9 @@ pub trait Store: Debug {
     /// When the place takes nothing.
     fn begin(&self) -> io::Result<Self::Draft>;
 
-    /// The names of all entries, sorted: of everything that has an object [`MANIFEST`], whatever is in it.
+    /// The names of all entries, sorted: of everything that has a name that mcast gives, and of every directory that has
+    /// the objects of an entry. Some of these may have lost a part of their objects, or never have been an entry:
+    /// [`Store::hold`] tells.
     ///
     /// # Errors
     /// When the place cannot be looked at, or has more than [`MOST_ENTRIES`].
@@ -35,10 +37,17 @@ pub trait Store: Debug {
     /// When the place cannot be looked at.
     fn drafts(&self) -> Result<Vec<Unfinished>, Error>;
 
+    /// The names of directories that have the objects of an entry, but no name that an entry may have: somebody has given
+    /// them one with a space in it, or one that is too long. Hidden ones do not count.
+    ///
+    /// # Errors
+    /// When the place cannot be looked at.
+    fn misnamed(&self) -> Result<Vec<String>, Error>;
+
     /// Keeps an entry from being removed, to look at it.
     ///
     /// # Errors
-    /// When there is none of this name, or it is being removed.
+    /// When there is none of this name, or it is being removed, or it has no manifest.
     fn hold(&self, name: &EntryName) -> Result<Self::Held, Error>;
 
     /// Does once, small and undone, what will be done to make an entry and to remove one.
@@ -47,7 +56,8 @@ pub trait Store: Debug {
     /// With what the place refuses, and the remedy.
     fn try_out(&self) -> io::Result<()>;
 
-    /// Removes an entry, durably: first it is none any more, then its room is free. Files of others in it stay.
+    /// Removes an entry, durably, also one that has lost its manifest: first it is none any more, then its room is free.
+    /// Files of others in it stay.
     ///
     /// # Errors
     /// When somebody holds it, or when the place does not allow it.

@@ -1,13 +1,15 @@
 //! What the programs were asked to do, as plain values: no clap type, every bound already checked.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::keys::KeySource;
+use super::report_file::Keeps;
 use super::template::Template;
 use crate::archive::retention::Policy;
 use crate::command::CommandLine;
+use crate::disk::FileMode;
 
 /// The group that is used where none is named: site-local (RFC 2365), "MC" in its last two bytes.
 pub const DEFAULT_GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 255, 77, 67));
@@ -79,6 +81,8 @@ pub struct RecvConfig {
     pub ttl: Option<u8>,
     /// Where the stream goes: one place or several.
     pub sinks: Vec<SinkConfig>,
+    /// Mode of files and entries once they are complete; `None`: their owner's only, or that of the file that is replaced.
+    pub mode: Option<FileMode>,
     /// The only label to accept.
     pub expect: Option<String>,
     /// How the sender's report calls this receiver.
@@ -190,6 +194,8 @@ pub struct ArchiveConfig {
 pub struct OutputConfig {
     /// Where the report goes at exit.
     pub report: Option<PathBuf>,
+    /// Where the report of each session is appended.
+    pub report_log: Option<PathBuf>,
     /// When to show progress.
     pub progress: ProgressMode,
     /// Nothing but errors.
@@ -198,6 +204,16 @@ pub struct OutputConfig {
     pub verbose: u8,
     /// How log lines are written.
     pub log_format: LogFormat,
+    /// When log lines have colours.
+    pub color: ColorMode,
+}
+
+impl OutputConfig {
+    /// The places of reports.
+    pub(super) fn reports(&self) -> impl Iterator<Item = (Keeps, &Path)> {
+        let places = [(Keeps::Last, &self.report), (Keeps::All, &self.report_log)];
+        places.into_iter().filter_map(|(keeps, path)| Some((keeps, path.as_deref()?)))
+    }
 }
 
 /// When to show progress.
@@ -209,6 +225,18 @@ pub enum ProgressMode {
     /// A live line on a terminal, else a plain line every second.
     Always,
     /// None.
+    Never,
+}
+
+/// When log lines for people have colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ColorMode {
+    /// On a terminal, unless NO_COLOR or TERM=dumb speaks against it.
+    #[default]
+    Auto,
+    /// In files and pipes as well.
+    Always,
+    /// Nowhere.
     Never,
 }
 

@@ -1,7 +1,6 @@
 //! The thread that owns stderr. A terminal that is stopped, or a pager that nobody scrolls, holds up this thread and not
 //! the session: what it cannot take is dropped and counted.
 
-use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,14 +8,12 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
-use super::config::{LogFormat, OutputConfig};
-use super::error::{Failure, visible};
+use super::config::{ColorMode, LogFormat, OutputConfig, ProgressMode};
+use super::error::Failure;
+use super::log_form::{Form, Kind};
 use super::progress::{Meter, Progress};
 use crate::exit::Exit;
 
@@ -40,8 +37,25 @@ impl Console {
     /// # Errors
     /// When MCAST_LOG makes no sense (exit code 2) or the system has no thread left.
     pub fn start(config: &OutputConfig) -> Result<Self, Failure> {
-        let filter = filter(config)?;
-        let terminal = io::stderr().is_terminal();
+        Self::with_filter(config, filter(config)?)
+    }
+
+    /// For a program that ends before it has read its configuration, and whose log is to be JSON.
+    pub(super) fn for_an_early_end() -> Result<Self, Failure> {
+        let config = OutputConfig {
+            report: None,
+            report_log: None,
+            color: ColorMode::Never,
+            progress: ProgressMode::Never,
+            quiet: true,
+            verbose: 0,
+            log_format: LogFormat::Json,
+        };
+        Self::with_filter(&config, EnvFilter::new("error"))
+    }
+
+    fn with_filter(config: &OutputConfig, filter: EnvFilter) -> Result<Self, Failure> {
+        let terminal = Terminal::of_stderr();
         let meter = Meter::new(config, terminal);
         let (messages, inbox) = sync_channel(MOST_MESSAGES);
         let console = Self { messages, dropped: Arc::default() };
@@ -50,18 +64,12 @@ impl Console {
             .name(THREAD.to_owned())
             .spawn(move || serve(&inbox, meter, &dropped))
             .map_err(|error| Failure::new(Exit::LocalResource, format!("cannot start a thread: {error}")))?;
-        // https://no-color.org
-        let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_target(config.verbose > 0)
-            .with_ansi(terminal && colours && config.log_format == LogFormat::Text)
+            .event_format(form(config, terminal))
             .with_writer(console.clone());
         // Fails only where somebody else has set up logging, who then gets the lines.
-        let _ = match config.log_format {
-            LogFormat::Text => log.fmt_fields(debug_fn(write_field).delimited(" ")).try_init(),
-            LogFormat::Json => log.json().flatten_event(true).try_init(),
-        };
+        let _ = log.try_init();
         Ok(console)
     }
 
@@ -128,15 +136,6 @@ impl Drop for LogLine<'_> {
     }
 }
 
-/// One field of a log line, the message included. Peers and file systems have a say in many of them.
-fn write_field(line: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
-    let value = visible(&format!("{value:?}"));
-    match field.name() {
-        "message" => write!(line, "{value}"),
-        name => write!(line, "{name}={value}"),
-    }
-}
-
 fn serve(inbox: &Receiver<Message>, mut meter: Meter, dropped: &AtomicU64) {
     while let Ok(message) = inbox.recv() {
         match message {
@@ -164,15 +163,60 @@ pub(super) fn write(text: &[u8]) {
     let _ = io::stderr().lock().write_all(text);
 }
 
+/// What stderr can do besides taking text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Terminal {
+    /// It is a file or a pipe.
+    None,
+    /// It is a terminal that knows no commands, as in an editor, or one that does not say what it is.
+    Dumb,
+    /// It is a terminal with a cursor that can be moved.
+    Able,
+}
+
+impl Terminal {
+    fn of_stderr() -> Self {
+        match std::env::var_os("TERM") {
+            _ if !io::stderr().is_terminal() => Self::None,
+            Some(name) if !name.is_empty() && name != "dumb" => Self::Able,
+            _ => Self::Dumb,
+        }
+    }
+}
+
+/// The form of the log's lines.
+fn form(config: &OutputConfig, terminal: Terminal) -> Form {
+    let directives = directives().is_some();
+    let kind = match config.log_format {
+        LogFormat::Json => Kind::Json,
+        LogFormat::Text if terminal == Terminal::None => Kind::File,
+        LogFormat::Text => Kind::Terminal { fields: directives || config.verbose > 0 },
+    };
+    let colours = match config.color {
+        ColorMode::Always => true,
+        ColorMode::Never => false,
+        // https://no-color.org
+        ColorMode::Auto => {
+            terminal == Terminal::Able && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        }
+    };
+    Form { kind, colours, modules: directives || config.verbose > 1 }
+}
+
+/// MCAST_LOG, where it is set.
+fn directives() -> Option<String> {
+    std::env::var("MCAST_LOG").ok().filter(|directives| !directives.is_empty())
+}
+
 /// MCAST_LOG, in the language of `tracing_subscriber::EnvFilter`, or what -q and -v say.
 fn filter(config: &OutputConfig) -> Result<EnvFilter, Failure> {
-    match std::env::var("MCAST_LOG") {
-        Ok(directives) if !directives.is_empty() => EnvFilter::try_new(&directives).map_err(|error| {
+    match directives() {
+        Some(directives) => EnvFilter::try_new(&directives).map_err(|error| {
             Failure::usage(format!(
                 "MCAST_LOG={directives}: {error}; write a level such as debug, or mcast::session=trace"
             ))
         }),
-        _ => Ok(EnvFilter::new(match (config.quiet, config.verbose) {
+        None => Ok(EnvFilter::new(match (config.quiet, config.verbose) {
             (true, _) => "error",
             (false, 0) => "info",
             (false, 1) => "info,mcast=debug",
@@ -187,26 +231,3 @@ pub(super) const THREAD: &str = "console";
 const MOST_MESSAGES: usize = 1024;
 /// A signal must end the process within two seconds, whatever stderr does.
 const LONGEST_FLUSH: Duration = Duration::from_millis(200);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fields_of_a_log_line_cannot_speak_to_the_terminal() {
-        let (messages, inbox) = sync_channel(1);
-        let console = Console { messages, dropped: Arc::default() };
-        let fields = debug_fn(write_field).delimited(" ");
-        let log = tracing_subscriber::fmt().with_ansi(true).fmt_fields(fields).with_writer(console);
-        let error = io::Error::other("no entry \"\u{1b}[2J\u{202e}\"");
-        tracing::subscriber::with_default(log.finish(), || {
-            tracing::warn!(%error, name = "a\u{1b}b", "cannot \u{61c} prune");
-        });
-        let Ok(Message::Line(line)) = inbox.try_recv() else { panic!("no line") };
-        let line = String::from_utf8(line).unwrap();
-        for text in ["cannot \\u{61c} prune", "error=no entry \"\\u{1b}[2J\\u{202e}\"", "name=\"a\\u{1b}b\""]
-        {
-            assert!(line.contains(text), "{text} is not in {line:?}");
-        }
-    }
-}

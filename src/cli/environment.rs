@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::keys::DEFAULT_KEY_FILE;
+use super::similar;
 
 /// The surroundings of a program, looked at once. An empty variable counts as one that is not set.
 #[derive(Debug)]
@@ -27,6 +28,12 @@ impl Environment {
     fn new(variables: impl IntoIterator<Item = (OsString, OsString)>, default_key_file: &str) -> Self {
         let variables = variables.into_iter().filter(|(_, value)| !value.is_empty()).collect();
         Self { variables, default_key_file: PathBuf::from(default_key_file) }
+    }
+
+    /// These variables, and no usual place of a key.
+    #[cfg(test)]
+    pub(super) fn with(variables: &[(&str, &str)]) -> Self {
+        Self::new(variables.iter().map(|(name, value)| ((*name).into(), (*value).into())), "")
     }
 
     /// The value of a variable that is set for this program.
@@ -114,34 +121,9 @@ fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
     if ["SERVICE_", "PORT_", "ENV_"].iter().any(|start| name.starts_with(start)) {
         return None;
     }
-    let most = if name.len() > 4 { 2 } else { 1 };
-    let rest = |known: &'a str| known.strip_prefix(PREFIX).unwrap_or(known);
-    let typo = known.iter().map(|known| (distance(name, rest(known)), known));
-    let typo = typo.filter(|(distance, _)| *distance <= most).min().map(|(_, known)| known);
-    let words = || {
-        let (start, end) = (format!("{name}_"), format!("_{name}"));
-        known.iter().find(|known| rest(known).starts_with(&start) || rest(known).ends_with(&end))
-    };
-    typo.or_else(words).map(String::as_str)
-}
-
-/// Letters to insert, remove or replace until one text is the other.
-fn distance(one: &str, other: &str) -> usize {
-    let other = other.as_bytes();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (done, letter) in one.bytes().take(LONGEST_NAME).enumerate() {
-        let (mut left, mut above_left) = (done + 1, done);
-        for (cell, &against) in row.iter_mut().skip(1).zip(other) {
-            let replaced = above_left + usize::from(letter != against);
-            above_left = *cell;
-            *cell = replaced.min(left + 1).min(*cell + 1);
-            left = *cell;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = done + 1;
-        }
-    }
-    row.last().copied().unwrap_or(0)
+    let names = || known.iter().map(|known| known.strip_prefix(PREFIX).unwrap_or(known));
+    let meant = similar::typo(name, names()).or_else(|| similar::longer(name, '_', names()))?;
+    known.iter().map(String::as_str).find(|known| known.strip_prefix(PREFIX) == Some(meant))
 }
 
 /// A value in quotes, harmless to a terminal, and no longer than a line.
@@ -156,18 +138,12 @@ const PORT: &str = "MCAST_PORT";
 const NAME: &str = "MCAST_NAME";
 /// The filter of the log, see `console`. It belongs to no option.
 const LOG: &str = "MCAST_LOG";
-/// Longest name of a variable that is compared with ours, in bytes: longer ones resemble none of them.
-const LONGEST_NAME: usize = 64;
 /// Of a value in a message, in characters.
 const LONGEST_VALUE: usize = 64;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn environment(variables: &[(&str, &str)]) -> Environment {
-        Environment::new(variables.iter().map(|(name, value)| ((*name).into(), (*value).into())), "")
-    }
 
     fn known() -> Vec<String> {
         [
@@ -188,14 +164,14 @@ mod tests {
 
     #[test]
     fn empty_variable_is_not_set() {
-        let environment = environment(&[("MCAST_LABEL", ""), ("MCAST_NAME", "db2")]);
+        let environment = Environment::with(&[("MCAST_LABEL", ""), ("MCAST_NAME", "db2")]);
         assert_eq!(environment.get("MCAST_LABEL"), None);
         assert_eq!(environment.get("MCAST_NAME"), Some(OsStr::new("db2")));
     }
 
     #[test]
     fn variables_of_a_service_named_mcast_set_no_option_and_are_told() {
-        let linked = environment(&[
+        let linked = Environment::with(&[
             ("MCAST_PORT", "tcp://10.0.0.1:7767"),
             ("MCAST_NAME", "/backup/mcast"),
             ("MCAST_PORT_7767_UDP", "udp://10.0.0.1:7767"),
@@ -210,7 +186,7 @@ mod tests {
         let quiet = remarks.iter().filter(|remark| matches!(remark, Ignored::Unknown(_))).count();
         assert_eq!((quiet, remarks.len()), (2, 4), "{remarks:?}");
         // A user may have meant these values, so the option refuses them and names the remedy.
-        let mistaken = environment(&[("MCAST_PORT", "http"), ("MCAST_NAME", "/backup/mcast")]);
+        let mistaken = Environment::with(&[("MCAST_PORT", "http"), ("MCAST_NAME", "/backup/mcast")]);
         assert!(mistaken.get("MCAST_PORT").is_some() && mistaken.get("MCAST_NAME").is_some());
         assert!(mistaken.ignored(&known()).is_empty());
     }
@@ -232,7 +208,7 @@ mod tests {
             ("MCAST_", ""),
             ("MCAST_\u{e4}", ""),
         ] {
-            let remarks = environment(&[(name, "a\u{1b}[2Jb")]).ignored(&known());
+            let remarks = Environment::with(&[(name, "a\u{1b}[2Jb")]).ignored(&known());
             let [remark] = remarks.as_slice() else { panic!("{name}: {remarks:?}") };
             match remark {
                 Ignored::Near(text) => {
@@ -244,23 +220,9 @@ mod tests {
             }
         }
         assert!(
-            environment(&[("MCAST_LABEL", "shop"), ("MCAST_LOG", "debug"), ("PATH", "/")])
+            Environment::with(&[("MCAST_LABEL", "shop"), ("MCAST_LOG", "debug"), ("PATH", "/")])
                 .ignored(&known())
                 .is_empty()
         );
-    }
-
-    #[test]
-    fn distance_counts_letters_to_change() {
-        for (one, other, letters) in [
-            ("", "", 0),
-            ("", "ab", 2),
-            ("ab", "", 2),
-            ("label", "label", 0),
-            ("lable", "label", 2),
-            ("port", "ports", 1),
-        ] {
-            assert_eq!(distance(one, other), letters, "{one} {other}");
-        }
     }
 }

@@ -83,15 +83,22 @@ impl From<SourceError> for Failure {
 pub fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        let reverses = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if c.is_control() || reverses || matches!(c, '\u{2028}' | '\u{2029}') {
+        if is_harmless(c) {
+            out.push(c);
+        } else {
             // Writing to a String cannot fail.
             let _ = write!(out, "{}", c.escape_default());
-        } else {
-            out.push(c);
         }
     }
     out
+}
+
+/// Whether a terminal only shows this character: it neither controls anything, nor ends a line, nor reverses the direction
+/// of writing.
+pub(super) fn is_harmless(c: char) -> bool {
+    let reverses =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !(c.is_control() || reverses || matches!(c, '\u{2028}' | '\u{2029}'))
 }
 
 #[cfg(test)]

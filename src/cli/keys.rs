@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use super::args::path;
 use super::environment::Environment;
 use super::error::Failure;
+use super::values::first_repeated;
 use crate::exit::Exit;
 use crate::seal::{Accept, GroupKey, Seal, Secret};
 
@@ -28,16 +29,15 @@ pub const DEFAULT_KEY_FILE: &str = "/etc/mcast/key";
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Trust")]
 pub(super) struct KeyArgs {
-    /// Key file made by mcast keygen: all traffic is encrypted and authenticated. A receiver takes several, or a
-    /// directory of them [default: $CREDENTIALS_DIRECTORY/mcast-key or /etc/mcast/key, if there is one]
-    #[arg(short, long, env = "MCAST_KEY_FILE", value_name = "PATH", value_parser = path(), action = ArgAction::Append)]
+    /// Key file made by mcast keygen [default: /etc/mcast/key, if it exists]
+    #[arg(short, long, long_help = "Key file made by mcast keygen: all traffic is encrypted and authenticated. A receiver accepts several, or a directory of them [default: $CREDENTIALS_DIRECTORY/mcast-key or /etc/mcast/key, if one of them exists]", env = "MCAST_KEY_FILE", value_name = "PATH", value_parser = path(), action = ArgAction::Append)]
     key_file: Vec<PathBuf>,
 
-    /// No key, even where there is one: anyone on the network can read and disturb
-    #[arg(long, env = "MCAST_NO_KEY", value_parser = BoolishValueParser::new())]
+    /// Use no key: anyone on the network can read and disturb
+    #[arg(long, long_help = "Use no key, even where there is one: anyone on the network can read and disturb", env = "MCAST_NO_KEY", value_parser = BoolishValueParser::new())]
     no_key: bool,
 
-    /// Refuse to run without a key, instead of going on in plain mode where none is found
+    /// Refuse to run without a key, instead of continuing without encryption
     #[arg(long, env = "MCAST_REQUIRE_KEY", value_parser = BoolishValueParser::new())]
     require_key: bool,
 }
@@ -82,7 +82,15 @@ impl KeyArgs {
                 )));
             }
             (false, []) => {}
-            (false, _) => return Ok(KeySource::Files(self.key_file)),
+            (false, files) => {
+                let mut sorted = files.to_vec();
+                sorted.sort();
+                if let Some(twice) = first_repeated(&sorted) {
+                    let twice = twice.display();
+                    return Err(Failure::usage(format!("--key-file {twice} is given twice; leave out one")));
+                }
+                return Ok(KeySource::Files(self.key_file));
+            }
         }
         if let Some(directory) = credentials {
             let path = Path::new(&directory).join("mcast-key");

@@ -11,6 +11,7 @@ mod keygen;
 pub mod keys;
 mod launch;
 mod limits;
+mod log_form;
 mod panics;
 mod place;
 pub mod progress;
@@ -19,27 +20,33 @@ mod receiving;
 pub mod recv;
 pub mod report;
 mod report_file;
+mod report_log;
 pub mod send;
 mod sending;
 mod service;
+mod similar;
 mod sinks;
 pub mod template;
 #[cfg(test)]
 mod together;
 pub mod tool;
+mod usage;
 pub mod values;
 
-use std::env::ArgsOs;
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use args::Asked;
+use jiff::Timestamp;
+
 use config::{LogFormat, OutputConfig};
 use console::Console;
 use environment::Environment;
 use error::Failure;
 use report::Report;
+use report_file::Keeps;
+use usage::Asked;
 
 use crate::archive::draft;
 use crate::command::guard;
@@ -68,7 +75,7 @@ struct Outputs {
 /// A program from command line to exit code.
 fn run<C, R: Report>(
     program: &str,
-    config: impl FnOnce(ArgsOs, &Environment) -> Result<Asked<C>, Failure>,
+    config: impl FnOnce(Vec<OsString>, &Environment) -> Result<Asked<C>, Failure>,
     output: impl FnOnce(&C) -> Outputs,
     work: impl FnMut(&C, &Console) -> Ended<R>,
     again: impl Fn(&C, &Ended<R>) -> bool,
@@ -81,19 +88,21 @@ fn run<C, R: Report>(
 
 fn run_caught<C, R: Report>(
     program: &str,
-    config: impl FnOnce(ArgsOs, &Environment) -> Result<Asked<C>, Failure>,
+    config: impl FnOnce(Vec<OsString>, &Environment) -> Result<Asked<C>, Failure>,
     output: impl FnOnce(&C) -> Outputs,
     mut work: impl FnMut(&C, &Console) -> Ended<R>,
     again: impl Fn(&C, &Ended<R>) -> bool,
 ) -> ExitCode {
     let environment = Environment::of_this_process();
-    let prepared = config(std::env::args_os(), &environment).and_then(|asked| match asked {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let as_json = usage::asks_for_json(&args, &environment);
+    let prepared = config(args, &environment).and_then(|asked| match asked {
         Asked::Print(text) => Ok(Asked::Print(text)),
         Asked::Run(config) => {
             check_processor()?;
             let outputs = output(&config);
-            if let Some(path) = &outputs.config.report {
-                report_file::check(path, outputs.stream_on_stdout)?;
+            for (keeps, path) in outputs.config.reports() {
+                report_file::check(keeps, path, outputs.stream_on_stdout)?;
             }
             let console = Console::start(&outputs.config)?;
             panics::log_in_one_line(&console);
@@ -104,27 +113,28 @@ fn run_caught<C, R: Report>(
     let (config, Outputs { config: output, repeats, .. }, console) = match prepared {
         Ok(Asked::Run(run)) => run,
         Ok(Asked::Print(text)) => {
-            // Help into a closed pipe is no failure.
-            let _ = io::stdout().lock().write_all(text.as_bytes());
-            return ExitCode::SUCCESS;
+            return print(&text)
+                .map_or_else(|failure| end_early(program, &failure, as_json), |()| ExitCode::SUCCESS);
         }
-        Err(failure) => {
-            failure.print(program);
-            return failure.exit.code().into();
-        }
+        Err(failure) => return end_early(program, &failure, as_json),
     };
     let tell = |failure: &Failure| say(&console, &output, program, failure);
-    if let Some(path) = &output.report
-        && let Err(failure) = if repeats { report_file::look(path) } else { report_file::clear(path) }
-    {
-        tell(&Failure { message: format!("{failure}; the session takes place all the same"), ..failure });
+    for (keeps, path) in output.reports() {
+        let result = match keeps {
+            Keeps::Last if !repeats => report_file::clear(path),
+            _ => report_file::look(keeps, path),
+        };
+        if let Err(failure) = result {
+            tell(&Failure { message: format!("{failure}; the session takes place all the same"), ..failure });
+        }
     }
     let exit = loop {
+        let started = Timestamp::now();
         let ended = work(&config, &console);
         let again = again(&config, &ended);
-        // A service that is stopped while it waits leaves the report of its last session alone.
+        // A service that is stopped while it waits leaves the reports of its last sessions alone.
         let has_report = !repeats || ended.report.has_session();
-        let exit = conclude(ended, output.report.as_deref().filter(|_| has_report), tell);
+        let exit = conclude(ended, started, output.reports().filter(|_| has_report), tell);
         if !again {
             break exit;
         }
@@ -133,15 +143,46 @@ fn run_caught<C, R: Report>(
     exit.code().into()
 }
 
+/// The end of a program that has not come as far as its log.
+fn end_early(program: &str, failure: &Failure, as_json: bool) -> ExitCode {
+    match as_json.then(Console::for_an_early_end) {
+        Some(Ok(console)) => {
+            tracing::error!(code = failure.exit.code(), "{failure}");
+            console.finish();
+        }
+        _ => failure.print(program),
+    }
+    failure.exit.code().into()
+}
+
+/// Prints to standard output. A reader that has gone, such as `head`, has what it wants.
+///
+/// # Errors
+/// With exit code 9, when standard output cannot take it, as on a full disk.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::SinkFailed, format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What is left to do when a session has ended: its report, and its last word.
-fn conclude<R: Report>(ended: Ended<R>, path: Option<&Path>, tell: impl Fn(&Failure)) -> Exit {
+fn conclude<'a, R: Report>(
+    ended: Ended<R>,
+    started: Timestamp,
+    places: impl Iterator<Item = (Keeps, &'a Path)>,
+    tell: impl Fn(&Failure),
+) -> Exit {
     let Ended { mut report, result } = ended;
     remove_unfinished_outputs();
-    report.end(result.as_ref().copied());
-    if let Some(path) = path {
-        let in_haste = matches!(&result, Err(Failure { exit: Exit::Signal(_), .. }));
+    report.end(result.as_ref().copied(), started, Timestamp::now());
+    let in_haste = matches!(&result, Err(Failure { exit: Exit::Signal(_), .. }));
+    for (keeps, path) in places {
         // The exit code tells what has become of the stream, and nothing of the report.
-        if let Err(failure) = report_file::write(path, &report, in_haste) {
+        if let Err(failure) = report_file::write(keeps, path, &report, in_haste) {
             tell(&failure);
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::config::{OutputConfig, ProgressMode};
+use super::console::Terminal;
 use super::quantities;
 use crate::session::sender::Attendance;
 
@@ -101,11 +102,11 @@ pub(super) enum Meter {
 }
 
 impl Meter {
-    pub(super) fn new(config: &OutputConfig, stderr_is_terminal: bool) -> Self {
+    pub(super) fn new(config: &OutputConfig, terminal: Terminal) -> Self {
         match config.progress {
             _ if config.quiet => Self::Silent,
             ProgressMode::Never => Self::Silent,
-            _ if stderr_is_terminal => {
+            _ if terminal == Terminal::Able => {
                 let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
                 Self::Live(bar.with_style(style()))
             }
@@ -234,12 +235,14 @@ mod tests {
     fn without_a_terminal_a_line_comes_every_30_seconds_and_never_when_quiet() {
         let config = |progress, quiet| OutputConfig {
             report: None,
+            report_log: None,
             progress,
             quiet,
             verbose: 0,
             log_format: super::super::config::LogFormat::Text,
+            color: super::super::config::ColorMode::Auto,
         };
-        let mut meter = Meter::new(&config(ProgressMode::Auto, false), false);
+        let mut meter = Meter::new(&config(ProgressMode::Auto, false), Terminal::None);
         let next = |meter: &Meter| match meter {
             Meter::Plain { next, .. } => next.as_secs(),
             _ => panic!("{meter:?}"),
@@ -249,8 +252,8 @@ mod tests {
         assert_eq!(next(&meter), 30);
         meter.show(&Progress { elapsed: Duration::from_secs(31), ..running() });
         assert_eq!(next(&meter), 61);
-        assert!(matches!(Meter::new(&config(ProgressMode::Always, true), true), Meter::Silent));
-        assert!(matches!(Meter::new(&config(ProgressMode::Never, false), true), Meter::Silent));
-        assert!(matches!(Meter::new(&config(ProgressMode::Auto, false), true), Meter::Live(_)));
+        assert!(matches!(Meter::new(&config(ProgressMode::Always, true), Terminal::Able), Meter::Silent));
+        assert!(matches!(Meter::new(&config(ProgressMode::Never, false), Terminal::Able), Meter::Silent));
+        assert!(matches!(Meter::new(&config(ProgressMode::Auto, false), Terminal::Able), Meter::Live(_)));
     }
 }

@@ -1,5 +1,7 @@
 //! How quantities and moments are written for people, everywhere the same: in the units in which they are typed.
 
+use std::time::Duration;
+
 use indicatif::BinaryBytes;
 use jiff::Timestamp;
 use jiff::fmt::strtime;
@@ -21,6 +23,17 @@ pub(super) fn rate(bytes_per_second: u64) -> String {
     format!("{}/s", size(bytes_per_second))
 }
 
+/// An age in the largest unit of which there are two: `119 s`, `5 h`, `47 h`, `2 d`.
+pub(super) fn age(age: Duration) -> String {
+    let seconds = age.as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
 /// A moment in this host's time zone, with the zone: `2026-03-01 02:03 CET`.
 pub(super) fn moment(moment: Timestamp) -> String {
     let local = moment.to_zoned(TimeZone::system());
@@ -29,8 +42,6 @@ pub(super) fn moment(moment: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -61,5 +72,14 @@ mod tests {
         ] {
             assert_eq!(span(Duration::from_millis(millis)), text);
         }
+    }
+
+    #[test]
+    fn ages_are_in_units_that_people_count_in() {
+        let shown = |seconds| age(Duration::from_secs(seconds));
+        assert_eq!(
+            [0, 119, 120, 7_199, 7_200, 172_799, 172_800, 40_000_000].map(shown),
+            ["0 s", "119 s", "2 min", "119 min", "2 h", "47 h", "2 d", "462 d"]
+        );
     }
 }

@@ -475,13 +475,14 @@ impl<'a> Work<'a> {
             launch::with_place(launch::with_stopped(failure, self.sinks.commands()), self.place.venue())
         });
         let result = if config.repeat { stopped_between(self.stopped_by, result) } else { result };
-        if complete {
-            let sender = self.receiver.summary().map(|summary| summary.sender_shown()).unwrap_or_default();
-            let (size, time) = (quantities::size(report.bytes), quantities::span(report.elapsed_s.0));
+        if let Some(summary) = self.receiver.summary().filter(|_| complete) {
+            let sender = summary.sender_shown();
+            let (amount, time) = (quantities::size(report.bytes), quantities::span(report.elapsed_s.0));
             tracing::info!(
                 bytes = report.bytes,
+                sender,
                 seconds = launch::rounded(report.elapsed_s.0),
-                "{size} from {sender} in {time}, verified"
+                "{amount} from {sender} in {time}, verified"
             );
         }
         Ended { report, result }

@@ -11,53 +11,64 @@ use clap::{Args, Parser};
 use jiff::Zoned;
 
 use super::archive::KeepArgs;
-use super::args::{self, Asked, NetworkArgs, OutputArgs, command_line, parse, path, runnable};
+use super::args::{NetworkArgs, OutputArgs, command_line, path, path_or_stream, runnable};
 use super::config::{ArchiveConfig, DEFAULT_START_TIMEOUT, RecvConfig, SinkConfig};
 use super::environment::Environment;
 use super::error::Failure;
 use super::keys::KeyArgs;
 use super::receiving::Receiving;
 use super::template::Template;
+use super::usage::{self, Asked, parse};
 use super::values::{self, ForEver};
 use super::{Outputs, run};
 use crate::command::CommandLine;
+use crate::disk::FileMode;
 use crate::sink::then;
 
 /// Receive a stream of bytes that mcast-send multicasts, verified.
 #[derive(Debug, Parser)]
 #[command(name = "mcast-recv", version, max_term_width = 100, help_template = super::HELP_TEMPLATE, before_help = EXAMPLES)]
 struct RecvArgs {
-    /// Write the stream to this file, which appears once it is verified; {label}, {name} and {start:%Y-%m-%d} are
-    /// filled in
-    #[arg(short, long, env = "MCAST_OUTPUT", value_name = "PATH", value_parser = path())]
+    /// Write the stream to this file, which appears once it is verified
+    #[arg(short, long, long_help = "Write the stream to this file, which appears once it is verified; {label}, {name} and {start:%Y-%m-%d} in its name are filled in; - is standard output", env = "MCAST_OUTPUT", value_name = "PATH", value_parser = path_or_stream())]
     output: Option<PathBuf>,
 
     /// With -o: replace a file of that name
     #[arg(long, env = "MCAST_OVERWRITE", value_parser = BoolishValueParser::new())]
     overwrite: bool,
 
-    /// With -o or --archive: run this line in the shell once the file is there, {file} standing for its path; its status counts
-    #[arg(long, env = "MCAST_THEN", value_name = "LINE")]
+    /// With -o or --archive: mode of the files once they are complete, such as 0640, whatever the umask is; directories of
+    /// entries can be entered by those who may read the files [default: 0600]
+    #[arg(long, env = "MCAST_MODE", value_name = "OCTAL", value_parser = values::mode, hide_short_help = true)]
+    mode: Option<FileMode>,
+
+    /// With -o or --archive: run this shell line on the complete {file}
+    #[arg(
+        long,
+        long_help = "With -o or --archive: run this line in the shell once the file is complete; {file} stands for its path, and the exit status counts",
+        env = "MCAST_THEN",
+        value_name = "LINE"
+    )]
     then: Option<String>,
 
-    /// Give the stream to this command, killed if the stream fails; its status counts
-    #[arg(last = true, value_name = "COMMAND")]
+    /// Give the stream to this command: it is killed if the stream fails, and its exit status counts
+    #[arg(last = true, hide_short_help = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 
-    /// Refuse streams of another label [default: take any]
+    /// Refuse streams with another label [default: accept any]
     #[arg(long, env = "MCAST_EXPECT", value_name = "LABEL", value_parser = values::label)]
     expect: Option<String>,
 
-    /// After a session, wait for the next one, until a signal comes
+    /// After each session wait for the next one, until a signal comes
     #[arg(long, env = "MCAST_REPEAT", value_parser = BoolishValueParser::new())]
     repeat: bool,
 
-    /// How the sender's report calls this receiver [default: the host name]
-    #[arg(long, env = "MCAST_NAME", value_name = "NAME", value_parser = values::name)]
+    /// Name of this receiver in the sender's report [default: the host name]
+    #[arg(long, env = "MCAST_NAME", hide_short_help = true, value_name = "NAME", value_parser = values::name)]
     name: Option<String>,
 
-    /// Give up when no session starts within this time; 0: never [default: 10m, or 0 with --repeat]
-    #[arg(long, env = "MCAST_START_TIMEOUT", value_name = "DUR", value_parser = values::duration_or_for_ever)]
+    /// Give up if no session starts within this time; 0: never [default: 10m, or 0 with --repeat]
+    #[arg(long, env = "MCAST_START_TIMEOUT", hide_short_help = true, value_name = "DUR", value_parser = values::duration_or_for_ever)]
     start_timeout: Option<ForEver>,
 
     #[command(flatten)]
@@ -67,19 +78,19 @@ struct RecvArgs {
     network: NetworkArgs,
 
     /// Hops that answers to the sender may take [default: the system's, usually 64]
-    #[arg(long, env = "MCAST_TTL", value_name = "N", value_parser = clap::value_parser!(u8).range(1..), help_heading = "Network")]
+    #[arg(long, env = "MCAST_TTL", hide_short_help = true, value_name = "N", value_parser = clap::value_parser!(u8).range(1..), help_heading = "Network")]
     ttl: Option<u8>,
 
     /// Silence after which the sender counts as dead
-    #[arg(long, env = "MCAST_PEER_TIMEOUT", value_name = "DUR", default_value = "10s", value_parser = values::peer_timeout, help_heading = "Transfer")]
+    #[arg(long, env = "MCAST_PEER_TIMEOUT", hide_short_help = true, value_name = "DUR", default_value = "10s", value_parser = values::peer_timeout, help_heading = "Transfer")]
     peer_timeout: Duration,
 
-    /// Memory for data that the output has not taken yet: by so much the others can run ahead of it
-    #[arg(long, env = "MCAST_BUFFER", value_name = "SIZE", default_value = "32M", value_parser = values::memory, help_heading = "Transfer")]
+    /// Memory for data that the output has not taken yet: how far the others may run ahead of this one
+    #[arg(long, env = "MCAST_BUFFER", hide_short_help = true, value_name = "SIZE", default_value = "32M", value_parser = values::memory, help_heading = "Transfer")]
     buffer: u64,
 
-    /// Fail a stream that is longer than this [default: take any]
-    #[arg(long, env = "MCAST_MAX_SIZE", value_name = "SIZE", value_parser = values::size, help_heading = "Transfer")]
+    /// Fail a stream that is longer than this [default: accept any]
+    #[arg(long, env = "MCAST_MAX_SIZE", hide_short_help = true, value_name = "SIZE", value_parser = values::size, help_heading = "Transfer")]
     max_size: Option<u64>,
 
     #[command(flatten)]
@@ -93,19 +104,19 @@ struct RecvArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Archive")]
 struct ArchiveArgs {
-    /// Make the stream an entry of the archive in this directory, see mcast archive
+    /// Make the stream an entry of the archive in this directory
     #[arg(long, env = "MCAST_ARCHIVE", value_name = "DIR", value_parser = path())]
     archive: Option<PathBuf>,
 
-    /// Cut it into files of this size [default: one file]
-    #[arg(long, env = "MCAST_PIECE_SIZE", value_name = "SIZE", value_parser = values::piece_size)]
+    /// Cut the entry into files of this size [default: one file]
+    #[arg(long, env = "MCAST_PIECE_SIZE", hide_short_help = true, value_name = "SIZE", value_parser = values::piece_size)]
     piece_size: Option<u64>,
 
     #[command(flatten)]
     keep: KeepArgs,
 
-    /// Take part in no session while less is free there, and fail one that leaves less
-    #[arg(long, env = "MCAST_MIN_FREE", value_name = "SIZE", value_parser = values::size)]
+    /// Refuse sessions while less than this, such as 50G or 10%, is free there, and fail one that leaves less
+    #[arg(long, env = "MCAST_MIN_FREE", hide_short_help = true, value_name = "SIZE", value_parser = values::size)]
     min_free: Option<u64>,
 }
 
@@ -142,10 +153,9 @@ const EXAMPLES: &str = "\
 Examples:
   mcast-recv -- pg_restore -1 -e -O -x -d copy          restore what arrives: all of it, or nothing
   mcast-recv -o nightly.dump                            a file that appears once it is verified
-  mcast-recv -o n.dump -- pg_restore -1 -e -d copy      both
   mcast-recv -o n.dump --then 'pg_restore -j8 {file}'   restore with several jobs, from the file
-  mcast-recv --archive /srv/dumps --keep-daily 14       an entry of an archive; what is too old goes
-  mcast-recv | tar -x                                   a pipe: its reader sees no failure";
+  mcast-recv --archive /srv/dumps --keep-daily 14       an entry of an archive; old ones are removed
+  mcast-recv | tar -x                                   a pipe cannot tell tar of a failure";
 
 /// The program.
 pub fn main() -> ExitCode {
@@ -165,7 +175,7 @@ pub fn main() -> ExitCode {
 
 /// The variables of all options.
 pub(super) fn variables() -> Vec<String> {
-    args::variables::<RecvArgs>()
+    usage::variables::<RecvArgs>()
 }
 
 /// Reads a command line, program name first, as the program does in an empty environment, and does nothing else.
@@ -192,6 +202,11 @@ pub(super) fn config(
     let then_line = args.then.filter(|line| !line.trim().is_empty());
     if then_line.is_some() {
         runnable(CommandLine::shell(""))?;
+    }
+    if args.overwrite && args.output.as_deref().is_none_or(|path| path == Path::new("-")) {
+        return Err(Failure::usage(
+            "--overwrite needs a file to replace; name it with -o, or leave out --overwrite",
+        ));
     }
     let (mut sinks, mut archive_then) = (Vec::new(), None);
     match (args.output, then_line) {
@@ -224,6 +239,11 @@ pub(super) fn config(
             "standard output is a terminal; name a command after --, a file with -o, or redirect it",
         ));
     }
+    if args.mode.is_some()
+        && !sinks.iter().any(|sink| matches!(sink, SinkConfig::File { .. } | SinkConfig::Archive(_)))
+    {
+        return Err(Failure::usage("--mode is about files; give -o or --archive too"));
+    }
     if args.repeat {
         check_repeat(&sinks)?;
     }
@@ -233,6 +253,7 @@ pub(super) fn config(
         keys: args.trust.config(environment)?,
         ttl: args.ttl,
         sinks,
+        mode: args.mode,
         expect: args.expect,
         name: args.name.unwrap_or_else(values::host_name),
         start_timeout: match args.start_timeout {
@@ -276,7 +297,8 @@ fn check_repeat(sinks: &[SinkConfig]) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::args::tests::{every_option_has_its_variable, help};
+    use super::super::args::tests::every_option_has_its_variable;
+    use super::super::usage::tests::{help, short_help_fits_a_screen};
     use super::*;
     use crate::cli::config::{DEFAULT_BUFFER, DEFAULT_PEER_TIMEOUT};
     use crate::exit::Exit;
@@ -326,6 +348,23 @@ mod tests {
     }
 
     #[test]
+    fn mode_reaches_the_configuration_and_needs_a_file() {
+        for line in ["-o a --mode 0640", "--archive /a --mode 640"] {
+            assert_eq!(right(line).mode, FileMode::new(0o640), "{line}");
+        }
+        assert_eq!(right("-o a").mode, None);
+        for (line, words) in [
+            ("--mode 0640", "give -o or --archive"),
+            ("-o - --mode 0640", "give -o or --archive"),
+            ("-o a --mode 4755", "--mode 4755: has bits that are not permissions"),
+            ("-o a --mode 0440", "--mode 0440: takes reading or writing from the owner"),
+        ] {
+            let Err(failure) = asked(line, false) else { panic!("{line}: taken") };
+            assert!(failure.exit == Exit::Usage && failure.message.contains(words), "{line}: {failure}");
+        }
+    }
+
+    #[test]
     fn bounds_on_what_a_sender_can_do_reach_the_configuration() {
         let config = right("--archive /a --keep-within 7d --max-size 2G --min-free 1G");
         assert_eq!(config.max_size, Some(2 << 30));
@@ -369,7 +408,19 @@ mod tests {
         assert_eq!(right("-o a -- sh -c x").sinks, [file(None), command.clone()]);
         assert_eq!(right("-o - -- sh -c x").sinks, [SinkConfig::Stdout, command]);
         assert_eq!(right("-o a --then true --overwrite").sinks, [file(Some("true"))]);
-        for line in ["--then true", "-o - --then true", "-- no-such-program", "-- --then", "-o {x}"] {
+        for line in [
+            "--then true",
+            "-o - --then true",
+            "-- no-such-program",
+            "-- --then",
+            "-o {x}",
+            "--overwrite",
+            "--overwrite -o -",
+            "--overwrite --archive /a",
+            "--overwrite -- sh",
+            "--",
+            "-o a --",
+        ] {
             assert!(asked(line, false).is_err_and(|failure| failure.exit == Exit::Usage), "{line}");
         }
     }
@@ -414,6 +465,12 @@ mod tests {
 
     #[test]
     fn help_shows_examples_first_and_the_exit_codes_last() {
-        insta::assert_snapshot!(help::<RecvArgs>(100));
+        insta::assert_snapshot!(help::<RecvArgs>("mcast-recv --help", 100));
+    }
+
+    #[test]
+    fn short_help_has_the_common_options_on_one_screen() {
+        short_help_fits_a_screen::<RecvArgs>("mcast-recv -h");
+        insta::assert_snapshot!(help::<RecvArgs>("mcast-recv -h", 100));
     }
 }

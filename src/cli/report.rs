@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use super::archive::ArchiveReport;
 use super::error::Failure;
+use super::values;
 use crate::exit::Exit;
 
 /// What `mcast-send --report` writes.
@@ -14,6 +16,9 @@ use crate::exit::Exit;
 pub struct SenderReport {
     schema: u8,
     role: Role,
+    /// When and by what it was written.
+    #[serde(flatten)]
+    origin: Origin,
     /// How it ended.
     pub outcome: Outcome,
     /// The process exit status.
@@ -80,6 +85,9 @@ pub struct ReceiverEntry {
 pub struct ReceiverReport {
     schema: u8,
     role: Role,
+    /// When and by what it was written.
+    #[serde(flatten)]
+    origin: Origin,
     /// How it ended.
     pub outcome: Outcome,
     /// The process exit status.
@@ -120,6 +128,30 @@ pub struct ReceiverReport {
     pub archive: Option<ArchiveReport>,
     /// Why it failed; `None` on success.
     pub error: Option<String>,
+}
+
+/// When a report was written, and by what.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Origin {
+    /// Launch, or, with `--repeat`, the end of the session before.
+    started: Moment,
+    /// When the session had ended.
+    finished: Moment,
+    /// Name of this host.
+    host: String,
+    /// Version of this program.
+    version: String,
+}
+
+impl Origin {
+    fn new() -> Self {
+        Self {
+            started: Moment::default(),
+            finished: Moment::default(),
+            host: values::host_name(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
 }
 
 /// Datagrams and symbols, counted at this end.
@@ -178,6 +210,16 @@ impl Serialize for Seconds {
     }
 }
 
+/// Written as RFC 3339 has it, in UTC, with milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Moment(Timestamp);
+
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:.3}", self.0))
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Role {
@@ -191,6 +233,7 @@ impl SenderReport {
         Self {
             schema: SCHEMA,
             role: Role::Sender,
+            origin: Origin::new(),
             outcome: Outcome::Complete,
             exit_code: 0,
             label: label.to_owned(),
@@ -218,6 +261,7 @@ impl ReceiverReport {
         Self {
             schema: SCHEMA,
             role: Role::Receiver,
+            origin: Origin::new(),
             outcome: Outcome::Complete,
             exit_code: 0,
             label: None,
@@ -244,8 +288,8 @@ impl ReceiverReport {
 
 /// A report of either role.
 pub trait Report: Serialize {
-    /// Enters how it ended, and derives the goodput from bytes and time.
-    fn end(&mut self, result: Result<(), &Failure>);
+    /// Enters how it ended and when, and derives the goodput from bytes and time.
+    fn end(&mut self, result: Result<(), &Failure>, started: Timestamp, finished: Timestamp);
 
     /// Whether there was a session to report.
     fn has_session(&self) -> bool;
@@ -254,7 +298,8 @@ pub trait Report: Serialize {
 macro_rules! report {
     ($report:ty) => {
         impl Report for $report {
-            fn end(&mut self, result: Result<(), &Failure>) {
+            fn end(&mut self, result: Result<(), &Failure>, started: Timestamp, finished: Timestamp) {
+                (self.origin.started, self.origin.finished) = (Moment(started), Moment(finished));
                 let exit = result.map_or_else(|failure| failure.exit, |()| Exit::Complete);
                 self.outcome = exit.into();
                 self.exit_code = exit.code();
@@ -314,20 +359,29 @@ mod tests {
         report
     }
 
+    const EVENING: Timestamp = Timestamp::constant(1_772_330_583, 456_000_000);
+
     #[test]
     fn the_reports_are_those_of_schema_1() {
         let mut report = sender();
-        report.end(Err(&Failure::new(Exit::Partial, "1 of 3 receivers failed: db2 (9, no space)")));
+        report.origin.host = "db1".to_owned();
+        let night = EVENING + Duration::from_millis(11_500);
+        report.end(
+            Err(&Failure::new(Exit::Partial, "1 of 3 receivers failed: db2 (9, no space)")),
+            EVENING,
+            night,
+        );
         insta::assert_snapshot!("sender", serde_json::to_string_pretty(&report).unwrap());
         let mut report = ReceiverReport::new("db2");
-        report.end(Err(&Failure::new(Exit::NotStarted, "no sender within 10 m")));
+        report.origin.host = "db2".to_owned();
+        report.end(Err(&Failure::new(Exit::NotStarted, "no sender within 10 m")), EVENING, EVENING);
         insta::assert_snapshot!("receiver", serde_json::to_string_pretty(&report).unwrap());
     }
 
     #[test]
     fn goodput_follows_from_bytes_and_time_and_nothing_overflows() {
         let mut report = sender();
-        report.end(Ok(()));
+        report.end(Ok(()), EVENING, EVENING);
         assert_eq!(
             (report.outcome, report.exit_code, report.goodput_bps),
             (Outcome::Complete, 0, 799_968_001)

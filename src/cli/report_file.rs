@@ -1,6 +1,7 @@
 //! The place that a report goes to. Other users may write to its directory, so nothing that they have put there is
 //! followed, or waited for, and nothing of theirs keeps a session from taking place.
 
+use std::fmt::Display;
 use std::fs::{self, Metadata, Permissions};
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
@@ -15,15 +16,39 @@ use rustix::process::geteuid;
 
 use super::error::Failure;
 use super::report::Report;
+use super::report_log;
 use crate::disk::special::open_to_write;
 use crate::disk::write_all;
 use crate::exit::Exit;
 use crate::sink::file::{Existing, OutputFile, names_a_descriptor};
 
+/// What becomes of the reports that are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keeps {
+    /// The report takes the place of the one before.
+    Last,
+    /// The report is a line behind those of all sessions before.
+    All,
+}
+
+impl Keeps {
+    /// The option that names the place.
+    const fn option(self) -> &'static str {
+        match self {
+            Self::Last => "--report",
+            Self::All => "--report-log",
+        }
+    }
+
+    fn failed(self, path: &Path, error: impl Display) -> Failure {
+        Failure::new(Exit::LocalResource, format!("{} {}: {error}", self.option(), path.display()))
+    }
+}
+
 /// The place that a report is written to.
 #[derive(Debug, PartialEq, Eq)]
 enum Target {
-    /// A file of this name, which is made anew. It is no symbolic link.
+    /// A file of this name, or none yet. It is no symbolic link.
     File(PathBuf),
     /// A device or pipe, opened with these flags.
     Special(PathBuf, OFlags),
@@ -34,34 +59,34 @@ enum Target {
 ///
 /// # Errors
 /// With exit code 10, or 2 where the path is standard output.
-pub(super) fn check(path: &Path, stream_on_stdout: bool) -> Result<(), Failure> {
+pub(super) fn check(keeps: Keeps, path: &Path, stream_on_stdout: bool) -> Result<(), Failure> {
     let same = stat(path).is_ok_and(|there| {
         fstat(io::stdout()).is_ok_and(|stdout| (stdout.st_dev, stdout.st_ino) == (there.st_dev, there.st_ino))
     });
     if stream_on_stdout && same {
         return Err(Failure::usage(format!(
-            "--report {}: standard output carries the stream; name another file",
+            "{} {}: standard output carries the stream; name another file",
+            keeps.option(),
             path.display()
         )));
     }
     let directory = parent(path);
     match find(path) {
+        Ok(Target::File(file)) if keeps == Keeps::All && file.exists() => {
+            access(&file, Access::READ_OK | Access::WRITE_OK)
+                .map_err(|errno| keeps.failed(path, format!("{}; choose another", io::Error::from(errno))))
+        }
         Ok(Target::File(file)) => {
             access(parent(&file), Access::WRITE_OK | Access::EXEC_OK).map_err(|errno| {
-                failed(
-                    path,
-                    format!(
-                        "cannot write to directory \"{}\": {}; choose another",
-                        parent(&file).display(),
-                        io::Error::from(errno)
-                    ),
-                )
+                let (directory, error) = (parent(&file).display(), io::Error::from(errno));
+                let text = format!("cannot write to directory \"{directory}\": {error}; choose another");
+                keeps.failed(path, text)
             })
         }
         Ok(Target::Special(..)) => Ok(()),
         // Another user may have put it there: `clear` says so, and the session takes place.
         Err(_) if !is_private(directory) => Ok(()),
-        Err(error) => Err(failed(path, error)),
+        Err(error) => Err(keeps.failed(path, error)),
     }
 }
 
@@ -69,8 +94,16 @@ pub(super) fn check(path: &Path, stream_on_stdout: bool) -> Result<(), Failure> 
 ///
 /// # Errors
 /// With exit code 10, when something has its name that is no report of ours.
-pub(super) fn look(path: &Path) -> Result<(), Failure> {
-    find(path).map(drop).map_err(|error| failed(path, error))
+pub(super) fn look(keeps: Keeps, path: &Path) -> Result<(), Failure> {
+    let target = find(path).map_err(|error| keeps.failed(path, error))?;
+    match (keeps, target) {
+        (Keeps::All, Target::File(file)) => match fs::symlink_metadata(&file) {
+            Ok(there) => report_log::check(&file, &there).map_err(|error| keeps.failed(path, error)),
+            // It is made once there is a report.
+            Err(_) => Ok(()),
+        },
+        _ => Ok(()),
+    }
 }
 
 /// Removes the report of an earlier session, so that it cannot be taken for this one's if this one is killed.
@@ -78,30 +111,35 @@ pub(super) fn look(path: &Path) -> Result<(), Failure> {
 /// # Errors
 /// With exit code 10, when it stays, or something has its name that is no report of ours.
 pub(super) fn clear(path: &Path) -> Result<(), Failure> {
-    match find(path).map_err(|error| failed(path, error))? {
+    match find(path).map_err(|error| Keeps::Last.failed(path, error))? {
         Target::File(file) => match fs::remove_file(&file) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(failed(path, format!("cannot remove the old report: {error}; choose another file")))
-            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Keeps::Last
+                .failed(path, format!("cannot remove the old report: {error}; choose another file"))),
             _ => Ok(()),
         },
         Target::Special(..) => Ok(()),
     }
 }
 
-/// Writes the report to `path`: a file appears whole or not at all; a pipe or device that takes nothing is given up soon,
+/// Writes the report to `path`: a file appears whole or not at all, a log grows by a line; a pipe or device that takes nothing is given up soon,
 /// and at once where `in_haste`.
 ///
 /// # Errors
 /// With exit code 10.
-pub(super) fn write(path: &Path, report: &impl Report, in_haste: bool) -> Result<(), Failure> {
-    let mut text = serde_json::to_vec(report).map_err(|error| failed(path, error))?;
+pub(super) fn write(keeps: Keeps, path: &Path, report: &impl Report, in_haste: bool) -> Result<(), Failure> {
+    let mut text = serde_json::to_vec(report).map_err(|error| keeps.failed(path, error))?;
     text.push(b'\n');
-    match find(path).map_err(|error| failed(path, error))? {
-        Target::File(file) => write_file(file, &text).map_err(|error| failed(path, error)),
-        Target::Special(special, flags) => {
+    let target = find(path).map_err(|error| keeps.failed(path, error))?;
+    match (keeps, target) {
+        (Keeps::Last, Target::File(file)) => {
+            write_file(file, &text).map_err(|error| keeps.failed(path, error))
+        }
+        (Keeps::All, Target::File(file)) => {
+            report_log::append(&file, &text).map_err(|error| keeps.failed(path, error))
+        }
+        (_, Target::Special(special, flags)) => {
             let patience = if in_haste { HASTE } else { PATIENCE };
-            write_special(special, flags, text, patience).map_err(|error| failed(path, error))
+            write_special(special, flags, text, patience).map_err(|error| keeps.failed(path, error))
         }
     }
 }
@@ -180,16 +218,16 @@ fn find(path: &Path) -> Result<Target, String> {
 }
 
 /// Whether this user or root has made it.
-fn is_trusted(there: &Metadata) -> bool {
+pub(super) fn is_trusted(there: &Metadata) -> bool {
     there.uid() == 0 || there.uid() == geteuid().as_raw()
 }
 
 /// Whether only this user and root can put something into the directory, as far as its own mode tells.
-fn is_private(directory: &Path) -> bool {
+pub(super) fn is_private(directory: &Path) -> bool {
     fs::metadata(directory).is_ok_and(|there| is_trusted(&there) && there.mode() & 0o022 == 0)
 }
 
-fn parent(path: &Path) -> &Path {
+pub(super) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -201,10 +239,6 @@ fn umask() -> u32 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
     mask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok()).unwrap_or(0o077)
-}
-
-fn failed(path: &Path, error: impl std::fmt::Display) -> Failure {
-    Failure::new(Exit::LocalResource, format!("--report {}: {error}", path.display()))
 }
 
 /// How long a pipe without a reader, or a terminal that is stopped, may hold up the end of a program.
@@ -236,8 +270,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("report.json");
         fs::write(&path, "old").unwrap();
-        check(&path, true).unwrap();
-        write(&path, &SenderReport::new("prod"), false).unwrap();
+        check(Keeps::Last, &path, true).unwrap();
+        write(Keeps::Last, &path, &SenderReport::new("prod"), false).unwrap();
         assert_eq!(read(&path)["schema"], 1);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
         clear(&path).unwrap();
@@ -248,13 +282,13 @@ mod tests {
     #[test]
     fn a_path_that_takes_no_report_is_refused_before_the_session() {
         let directory = tempfile::tempdir().unwrap();
-        let missing = check(&directory.path().join("missing/report.json"), false).unwrap_err();
+        let missing = check(Keeps::Last, &directory.path().join("missing/report.json"), false).unwrap_err();
         assert_eq!(missing.exit, Exit::LocalResource);
         assert!(missing.message.contains("missing"), "{missing}");
         let inner = directory.path().join("inner");
         fs::create_dir(&inner).unwrap();
-        assert!(check(&inner, false).is_err());
-        assert!(check(Path::new("/dev/null"), false).is_ok());
+        assert!(check(Keeps::Last, &inner, false).is_err());
+        assert!(check(Keeps::Last, Path::new("/dev/null"), false).is_ok());
     }
 
     #[test]
@@ -264,7 +298,7 @@ mod tests {
         symlink("report.json", &link).unwrap();
         for _ in 0..2 {
             clear(&link).unwrap();
-            write(&link, &SenderReport::new("prod"), false).unwrap();
+            write(Keeps::Last, &link, &SenderReport::new("prod"), false).unwrap();
             assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
             assert_eq!(read(&path)["label"], "prod");
         }
@@ -276,12 +310,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("report.json");
         fs::create_dir(&path).unwrap();
-        assert!(check(&path, false).is_err());
+        assert!(check(Keeps::Last, &path, false).is_err());
         fs::set_permissions(directory.path(), Permissions::from_mode(0o1777)).unwrap();
-        check(&path, false).unwrap();
+        check(Keeps::Last, &path, false).unwrap();
         assert!(clear(&path).unwrap_err().message.contains("directory"));
-        assert!(look(&path).unwrap_err().message.contains("directory"));
-        assert!(write(&path, &SenderReport::new("prod"), false).is_err());
+        assert!(look(Keeps::Last, &path).unwrap_err().message.contains("directory"));
+        assert!(write(Keeps::Last, &path, &SenderReport::new("prod"), false).is_err());
     }
 
     #[test]
@@ -291,9 +325,9 @@ mod tests {
         fs::write(&log, "a line\n").unwrap();
         let open = File::options().append(true).open(&log).unwrap();
         let path = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), open.as_raw_fd()));
-        check(&path, false).unwrap();
+        check(Keeps::Last, &path, false).unwrap();
         clear(&path).unwrap();
-        write(&path, &SenderReport::new("prod"), false).unwrap();
+        write(Keeps::Last, &path, &SenderReport::new("prod"), false).unwrap();
         let text = fs::read_to_string(&log).unwrap();
         assert!(text.starts_with("a line\n{") && text.contains("prod"), "{text}");
     }
@@ -303,9 +337,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("report.json");
         mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
-        check(&path, false).unwrap();
+        check(Keeps::Last, &path, false).unwrap();
         clear(&path).unwrap();
-        let error = write(&path, &SenderReport::new("prod"), true).unwrap_err();
+        let error = write(Keeps::Last, &path, &SenderReport::new("prod"), true).unwrap_err();
         assert!(error.message.contains("reader"), "{error}");
         assert!(path.exists());
     }

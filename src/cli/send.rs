@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Parser;
 use clap::builder::BoolishValueParser;
 
-use super::args::{self, Asked, NetworkArgs, OutputArgs, command_line, parse, path};
+use super::args::{NetworkArgs, OutputArgs, command_line, path_or_stream};
 use super::config::{
     DEFAULT_LABEL, DEFAULT_MIN_WAIT, MOST_RECEIVERS, MOST_REQUIRED, SendConfig, SourceConfig, StartConfig,
 };
@@ -17,6 +17,7 @@ use super::environment::Environment;
 use super::error::Failure;
 use super::keys::KeyArgs;
 use super::sending;
+use super::usage::{self, Asked, parse};
 use super::values::{self, ForEver};
 use super::{Outputs, run};
 use crate::wire::Announce;
@@ -25,20 +26,20 @@ use crate::wire::Announce;
 #[derive(Debug, Parser)]
 #[command(name = "mcast-send", version, max_term_width = 100, help_template = super::HELP_TEMPLATE, before_help = EXAMPLES)]
 struct SendArgs {
-    /// Read the stream from this file instead of standard input
-    #[arg(short, long, env = "MCAST_FILE", value_name = "PATH", value_parser = path())]
+    /// Read the stream from this file; - is standard input
+    #[arg(short, long, env = "MCAST_FILE", value_name = "PATH", value_parser = path_or_stream())]
     file: Option<PathBuf>,
 
-    /// Send what this command writes, started once the receivers are there; its status counts
-    #[arg(last = true, value_name = "COMMAND")]
+    /// Send what this command writes: it is started with the session, and its exit status counts
+    #[arg(last = true, hide_short_help = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 
-    /// Name of the stream, which receivers may insist on
+    /// Name of the stream, for --expect of receivers
     #[arg(short, long, env = "MCAST_LABEL", value_name = "NAME", default_value = DEFAULT_LABEL, value_parser = values::label)]
     label: String,
 
-    /// What logs and archives of receivers call this sender [default: the host name]
-    #[arg(long, env = "MCAST_NAME", value_name = "NAME", value_parser = values::name)]
+    /// Name of this sender in logs and archives of the receivers [default: the host name]
+    #[arg(long, env = "MCAST_NAME", hide_short_help = true, value_name = "NAME", value_parser = values::name)]
     name: Option<String>,
 
     #[command(flatten)]
@@ -47,8 +48,8 @@ struct SendArgs {
     #[command(flatten)]
     network: NetworkArgs,
 
-    /// Hops that datagrams may take
-    #[arg(long, env = "MCAST_TTL", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..), help_heading = "Network")]
+    /// Hops that datagrams may take: 1 stays on the segment
+    #[arg(long, env = "MCAST_TTL", hide_short_help = true, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..), help_heading = "Network")]
     ttl: u8,
 
     #[command(flatten)]
@@ -60,8 +61,8 @@ struct SendArgs {
     #[command(flatten)]
     output: OutputArgs,
 
-    /// Expected size of the stream, for the progress line only
-    #[arg(long, env = "MCAST_SIZE", value_name = "SIZE", value_parser = values::size, help_heading = "Output")]
+    /// Expected size of the stream, for the percentage on the progress line
+    #[arg(long, env = "MCAST_SIZE", hide_short_help = true, value_name = "SIZE", value_parser = values::size, help_heading = "Output")]
     size: Option<u64>,
 }
 
@@ -74,27 +75,27 @@ struct StartArgs {
     min_receivers: Option<u32>,
 
     /// Start at once when N receivers have joined, and admit no more
-    #[arg(long, env = "MCAST_MAX_RECEIVERS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_RECEIVERS)))]
+    #[arg(long, env = "MCAST_MAX_RECEIVERS", hide_short_help = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_RECEIVERS)))]
     max_receivers: Option<u32>,
 
-    /// Start only once receivers of these names have joined
-    #[arg(long, env = "MCAST_REQUIRE", value_name = "NAME,…", value_delimiter = ',', value_parser = values::name)]
+    /// Start only once the receivers of these names have joined
+    #[arg(long, env = "MCAST_REQUIRE", hide_short_help = true, value_name = "NAME,…", value_delimiter = ',', value_parser = values::name)]
     require: Vec<String>,
 
-    /// Wait for receivers of these names; after --max-wait start without those that are missing, and exit 3
-    #[arg(long, env = "MCAST_EXPECT_RECEIVERS", value_name = "NAME,…", value_delimiter = ',', value_parser = values::name)]
+    /// Wait for these; exit 3 if --max-wait started without one
+    #[arg(long, env = "MCAST_EXPECT_RECEIVERS", value_name = "NAMES", value_delimiter = ',', value_parser = values::name)]
     expect_receivers: Vec<String>,
 
     /// Keep accepting receivers for this long after the first [default: 5s, or 0 where it is said whom to wait for]
-    #[arg(long, env = "MCAST_MIN_WAIT", value_name = "DUR", value_parser = values::duration)]
+    #[arg(long, env = "MCAST_MIN_WAIT", hide_short_help = true, value_name = "DUR", value_parser = values::duration)]
     min_wait: Option<Duration>,
 
-    /// Start this long after the first receiver, with those that are there; exit 3 if they are too few [default: wait for all]
+    /// Wait at most this long after the first [default: for all]
     #[arg(long, env = "MCAST_MAX_WAIT", value_name = "DUR", value_parser = values::duration)]
     max_wait: Option<Duration>,
 
     /// Give up if the session has not started within this time; 0: never
-    #[arg(long, env = "MCAST_START_TIMEOUT", value_name = "DUR", default_value = "10m", value_parser = values::duration_or_for_ever)]
+    #[arg(long, env = "MCAST_START_TIMEOUT", hide_short_help = true, value_name = "DUR", default_value = "10m", value_parser = values::duration_or_for_ever)]
     start_timeout: ForEver,
 }
 
@@ -103,35 +104,35 @@ struct StartArgs {
 #[command(next_help_heading = "Transfer")]
 struct TransferArgs {
     /// Silence after which a receiver counts as dead
-    #[arg(long, env = "MCAST_PEER_TIMEOUT", value_name = "DUR", default_value = "10s", value_parser = values::peer_timeout)]
+    #[arg(long, env = "MCAST_PEER_TIMEOUT", hide_short_help = true, value_name = "DUR", default_value = "10s", value_parser = values::peer_timeout)]
     peer_timeout: Duration,
 
     /// Evict a receiver whose output takes nothing for this long while the others wait [default: wait for it]
-    #[arg(long, env = "MCAST_MAX_STALL", value_name = "DUR", value_parser = values::max_stall)]
+    #[arg(long, env = "MCAST_MAX_STALL", hide_short_help = true, value_name = "DUR", value_parser = values::max_stall)]
     max_stall: Option<Duration>,
 
-    /// Exit 0 although a receiver failed or was missing at the start, if at least one succeeded
-    #[arg(long, env = "MCAST_PARTIAL_OK", value_parser = BoolishValueParser::new())]
+    /// Exit 0 although a receiver failed or was missing, if at least one succeeded
+    #[arg(long, env = "MCAST_PARTIAL_OK", hide_short_help = true, value_parser = BoolishValueParser::new())]
     partial_ok: bool,
 
-    /// Send no faster than this, in bits per second of IP datagrams, in bursts of 0.5 ms at most [default: what network and receivers take]
-    #[arg(long, env = "MCAST_RATE", value_name = "RATE", value_parser = values::rate)]
+    /// Send at most this many bits per second [default: what all can take]
+    #[arg(long, long_help = "Send at most this many bits per second of IP datagrams, in bursts of 0.5 ms at most [default: what network and receivers take]", env = "MCAST_RATE", value_name = "RATE", value_parser = values::rate)]
     rate: Option<u64>,
 
     /// Size of an IP datagram in bytes [default: what the interface carries]
-    #[arg(long, env = "MCAST_MTU", value_name = "N", value_parser = clap::value_parser!(u16).range(576..=9_000))]
+    #[arg(long, env = "MCAST_MTU", hide_short_help = true, value_name = "N", value_parser = clap::value_parser!(u16).range(576..=9_000))]
     mtu: Option<u16>,
 
-    /// Memory for data that not every receiver has received; does not limit --buffer of receivers
-    #[arg(long, env = "MCAST_WINDOW", value_name = "SIZE", default_value = "8M", value_parser = values::memory)]
+    /// Memory for data that some receivers still need; --buffer of a receiver is separate from it
+    #[arg(long, env = "MCAST_WINDOW", hide_short_help = true, value_name = "SIZE", default_value = "8M", value_parser = values::memory)]
     window: u64,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   mcast-send -n 3 --max-wait 5m -- pg_dump -Fc prod   wait for three, 5 minutes at most, then dump
-  mcast-send -f disk.img --require db2,db3            start when these two are there
-  tar -c /srv | mcast-send -i eth1 --rate 500M        a pipe: a failed tar looks like one that ends";
+  mcast-send --expect-receivers db2,db3 -f disk.img   start when these two have joined
+  tar -c /srv | mcast-send -i eth1 --rate 500M        a pipe cannot report that tar has failed";
 
 /// The program.
 pub fn main() -> ExitCode {
@@ -146,7 +147,7 @@ pub fn main() -> ExitCode {
 
 /// The variables of all options.
 pub(super) fn variables() -> Vec<String> {
-    args::variables::<SendArgs>()
+    usage::variables::<SendArgs>()
 }
 
 /// Reads a command line, program name first, as the program does in an empty environment, and does nothing else.
@@ -260,6 +261,15 @@ impl StartArgs {
                 DEFAULT_MIN_WAIT.min(most).min(self.start_timeout.0.unwrap_or(Duration::MAX) / 2)
             }
         };
+        let names_somebody = !config.require.is_empty() || !config.expect.is_empty();
+        let waits_for_somebody = names_somebody || config.min_receivers.is_some_and(|least| least > 1);
+        if let Some(max_wait) = self.max_wait.filter(|max_wait| min_wait < *max_wait && !waits_for_somebody) {
+            return Err(Failure::usage(format!(
+                "--max-wait {} limits the wait for receivers, but none are waited for; give -n or --expect-receivers, or \
+                 --min-wait to stay open for longer",
+                values::shown(max_wait)
+            )));
+        }
         if let Some(max_wait) = self.max_wait.filter(|max_wait| min_wait > *max_wait) {
             let (min_wait, max_wait) = (values::shown(min_wait), values::shown(max_wait));
             return Err(Failure::usage(format!(
@@ -285,15 +295,18 @@ fn check_names(flag: &str, names: &mut [String]) -> Result<(), Failure> {
         )));
     }
     names.sort();
-    match names.iter().zip(names.iter().skip(1)).find(|(name, next)| name == next) {
-        Some((twice, _)) => Err(Failure::usage(format!("{flag} names {twice} twice; name it once"))),
+    match values::first_repeated(names) {
+        Some(twice) => {
+            Err(Failure::usage(format!("{flag} names {twice} twice; leave out one, or correct the other")))
+        }
         None => Ok(()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::args::tests::{every_option_has_its_variable, help};
+    use super::super::args::tests::every_option_has_its_variable;
+    use super::super::usage::tests::{help, short_help_fits_a_screen};
     use super::*;
     use crate::cli::config::{
         DEFAULT_GROUP, DEFAULT_PEER_TIMEOUT, DEFAULT_PORT, DEFAULT_START_TIMEOUT, DEFAULT_WINDOW,
@@ -391,8 +404,23 @@ mod tests {
             ("-b -g ff15::1", &["--broadcast", "--group ff15::1"]),
             ("-q -v", &["--quiet", "--verbose"]),
             ("--progress sometimes", &["--progress sometimes", "auto, always, never"]),
+            ("--report a --report-log a", &["--report-log", "name two files"]),
+            ("--color blue", &["--color blue", "auto, always, never"]),
             ("--lable x", &["--lable", "--label"]),
             ("pg_dump", &["\"pg_dump\""]),
+            ("sh -c true", &["put -- before the command", "-- sh"]),
+            ("-n 2 sh", &["put -- before the command"]),
+            ("dump.sql", &["\"dump.sql\"", "-f"]),
+            ("--require a b -- sh", &["\"b\"", "commas"]),
+            ("--partial-ok true", &["--partial-ok takes no value"]),
+            ("--require b,a,b", &["--require names b twice"]),
+            ("--max-wait 5m", &["--max-wait 5m", "-n"]),
+            ("-q --progress always", &["--quiet", "--progress always"]),
+            ("-k a -k a", &["--key-file a", "twice"]),
+            ("--", &["empty", "unset variable"]),
+            ("--report -", &["--report -", "./-"]),
+            ("--silent", &["did you mean --quiet?"]),
+            ("--expect shop", &["did you mean --label?"]),
             ("-- no-such-program", &["\"no-such-program\"", "PATH"]),
             ("-f a -- sh", &["--file a", "\"sh\""]),
             ("--rate", &["--rate"]),
@@ -443,6 +471,12 @@ mod tests {
 
     #[test]
     fn help_shows_examples_first_and_the_exit_codes_last() {
-        insta::assert_snapshot!(help::<SendArgs>(100));
+        insta::assert_snapshot!(help::<SendArgs>("mcast-send --help", 100));
+    }
+
+    #[test]
+    fn short_help_has_the_common_options_on_one_screen() {
+        short_help_fits_a_screen::<SendArgs>("mcast-send -h");
+        insta::assert_snapshot!(help::<SendArgs>("mcast-send -h", 100));
     }
 }

@@ -317,15 +317,20 @@ impl Work {
         };
         let result = result.map_err(|failure| launch::with_place(failure, self.place.venue()));
         if result.is_ok() {
-            let complete = report.receivers.iter().filter(|entry| entry.outcome == Outcome::Complete);
-            let receivers = complete.count();
-            let hosts = if receivers == 1 { "host" } else { "hosts" };
-            let (size, time) = (quantities::size(report.bytes), quantities::span(elapsed));
+            let all = report.receivers.len();
+            let whole =
+                report.receivers.iter().filter(|receiver| receiver.outcome == Outcome::Complete).count();
+            let receivers = match (whole, all) {
+                (1, 1) => "1 host".to_owned(),
+                _ if whole == all => format!("{all} hosts"),
+                _ => format!("{whole} of {all} hosts"),
+            };
+            let (amount, time) = (quantities::size(report.bytes), quantities::span(elapsed));
             tracing::info!(
                 bytes = report.bytes,
-                receivers,
+                receivers = whole,
                 seconds = launch::rounded(elapsed),
-                "{size} to {receivers} {hosts} in {time}, verified"
+                "{amount} to {receivers} in {time}, verified"
             );
         }
         Ended { report, result }

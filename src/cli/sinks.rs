@@ -14,6 +14,7 @@ use super::error::Failure;
 use super::{launch, report_file};
 use crate::archive::manifest::Heading;
 use crate::command::Commands;
+use crate::disk::FileMode;
 use crate::exit::Exit;
 use crate::session::receiver::Summary;
 use crate::sink::SinkError;
@@ -27,6 +28,7 @@ use crate::sink::then::Then;
 #[derive(Debug)]
 pub(super) struct SinkPlans {
     sinks: Vec<SinkConfig>,
+    mode: Option<FileMode>,
     name: String,
     /// The archive, where there is one.
     archiving: Option<Archiving>,
@@ -49,8 +51,8 @@ impl SinkPlans {
             matches!(sink, SinkConfig::Command(_) | SinkConfig::File { then: Some(_), .. })
                 || matches!(sink, SinkConfig::Archive(archive) if archive_then(archive))
         };
-        let sinks = config.sinks.clone();
-        match while_busy(move || try_files(&sinks), go_on)? {
+        let (sinks, mode) = (config.sinks.clone(), config.mode);
+        match while_busy(move || try_files(&sinks, mode), go_on)? {
             Some(tried) => tried?,
             None => return Ok(None),
         }
@@ -59,7 +61,7 @@ impl SinkPlans {
             _ => None,
         });
         let archiving = match archive {
-            Some(archive) => match Archiving::open(archive, go_on)? {
+            Some(archive) => match Archiving::open(archive, mode, go_on)? {
                 Some(archiving) => Some(archiving),
                 None => return Ok(None),
             },
@@ -68,6 +70,7 @@ impl SinkPlans {
         Ok(Some(Self {
             archiving,
             sinks: config.sinks.clone(),
+            mode,
             name: config.name.clone(),
             pipe: config.sinks.contains(&SinkConfig::Stdout).then(OutputPipe::stdout).transpose()?,
             commands: config.sinks.iter().any(has_command).then(launch::commands).transpose()?,
@@ -97,7 +100,7 @@ impl SinkPlans {
                         Failure::new(Exit::SinkFailed, format!("cannot name the output file: {error}"))
                     })?;
                     let then = self.then(then.as_ref(), commands.as_ref())?;
-                    plans.push(Plan::File { path, existing: existing(*overwrite), then });
+                    plans.push(Plan::File { path, existing: existing(*overwrite), mode: self.mode, then });
                 }
                 (SinkConfig::Archive(archive), commands) => {
                     let Some(archiving) = &self.archiving else { continue };
@@ -177,13 +180,13 @@ impl SinkPlans {
 }
 
 /// Tries what the files will need, and leaves nothing behind.
-fn try_files(sinks: &[SinkConfig]) -> Result<(), SinkError> {
+fn try_files(sinks: &[SinkConfig], mode: Option<FileMode>) -> Result<(), SinkError> {
     for sink in sinks {
         if let SinkConfig::File { path, overwrite, .. } = sink {
             let existing = existing(*overwrite);
             match (path.fixed(), path.directory()) {
-                (Some(path), _) => drop(OutputFile::create(path, existing)?),
-                (None, Some(directory)) => OutputFile::try_directory(&directory, existing)?,
+                (Some(path), _) => drop(OutputFile::create(path, existing, mode)?),
+                (None, Some(directory)) => OutputFile::try_directory(&directory, existing, mode)?,
                 (None, None) => {}
             }
         }

@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
-use super::args::Asked;
 use super::config::{RecvConfig, SendConfig};
 use super::environment::Environment;
+use super::usage::Asked;
 use super::{recv, send};
 
 /// True in a process that runs this test alone: caught signals stay caught, and a panic is remembered, so these tests have

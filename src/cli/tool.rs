@@ -8,17 +8,18 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use super::archive::{self, ArchiveTask};
-use super::args::{Asked, parse, path};
+use super::args::path;
 use super::environment::Environment;
 use super::error::Failure;
 use super::keygen;
 use super::panics;
+use super::print;
+use super::usage::{Asked, parse};
 use crate::command::guard;
-use crate::exit::Exit;
 
-/// What mcast-send and mcast-recv need around them.
+/// Keys and archives for mcast-send and mcast-recv.
 #[derive(Debug, Parser)]
-#[command(name = "mcast", version, max_term_width = 100)]
+#[command(name = "mcast", version, max_term_width = 100, help_template = super::HELP_TEMPLATE, before_help = EXAMPLES)]
 struct ToolArgs {
     #[command(subcommand)]
     task: Task,
@@ -27,15 +28,22 @@ struct ToolArgs {
 #[derive(Debug, Subcommand)]
 enum Task {
     /// Make a key file, which the hosts of a session share
+    #[command(before_help = "Example:\n  sudo -u postgres mcast keygen")]
     Keygen {
-        /// Where to put it; nothing is overwritten [default: /etc/mcast/key, where mcast-send and mcast-recv find it]
+        /// Name of the new file [default: /etc/mcast/key, where mcast-send and mcast-recv find it]
         #[arg(value_name = "PATH", value_parser = path())]
         path: Option<PathBuf>,
     },
     /// Look after the archives that mcast-recv --archive fills
-    #[command(subcommand)]
+    #[command(subcommand, before_help = "Example:\n  mcast archive list /srv/dumps")]
     Archive(ArchiveTask),
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo -u postgres mcast keygen            make /etc/mcast/key, then copy it to every host
+  mcast archive list /srv/dumps            the dumps that mcast-recv --archive /srv/dumps has kept
+  mcast archive verify /srv/dumps          compare all of them with their digests";
 
 /// What a task leaves to be printed, and how it ended.
 #[derive(Debug)]
@@ -53,14 +61,11 @@ impl Printed {
     }
 
     fn print(self) -> Result<(), Failure> {
-        let text = self.text.as_bytes();
         if self.to_stderr {
-            // Nobody is left to be told where stderr is closed.
-            let _ = io::stderr().lock().write_all(text);
+            // A closed stderr cannot be reported anywhere.
+            let _ = io::stderr().lock().write_all(self.text.as_bytes());
         } else {
-            let mut stdout = io::stdout().lock();
-            let written = stdout.write_all(text).and_then(|()| stdout.flush());
-            written.map_err(|error| Failure::new(Exit::SinkFailed, format!("cannot write: {error}")))?;
+            print(&self.text)?;
         }
         self.result
     }
@@ -101,6 +106,8 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::cli::usage::tests::short_help_fits_a_screen;
+    use crate::exit::Exit;
 
     #[test]
     fn a_command_line_without_a_task_is_refused_and_help_is_printed() {
@@ -111,6 +118,22 @@ mod tests {
         }
         let help = asked("mcast --help").unwrap().text;
         assert!(help.contains("keygen") && help.contains("archive"), "{help}");
+        for line in [
+            "mcast",
+            "mcast keygen",
+            "mcast archive",
+            "mcast archive list",
+            "mcast archive verify",
+            "mcast archive cat",
+            "mcast archive restore",
+            "mcast archive rm",
+            "mcast archive prune",
+        ] {
+            short_help_fits_a_screen::<ToolArgs>(&format!("{line} -h"));
+            short_help_fits_a_screen::<ToolArgs>(
+                &format!("{line} --help").replace("mcast --help", "mcast -h"),
+            );
+        }
         // Variables are promised for the options of the other two programs.
         for line in ["mcast --help", "mcast keygen --help", "mcast archive prune --help"] {
             let help = asked(line).unwrap().text;

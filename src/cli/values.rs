@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::disk::FileMode;
 use crate::session::Rate;
 
 /// `500ms`, `5s`, `2m`, `1h`, `7d`; a bare number is seconds.
@@ -139,6 +140,47 @@ pub fn percent(text: &str) -> Result<u8, String> {
         .ok_or_else(|| "no share; write per cent from 1 to 100, such as 10%".to_owned())
 }
 
+/// The share of an archive that is read: a [`percent`], or none.
+///
+/// # Errors
+/// When the text is no number from 0 to 100.
+pub fn sample(text: &str) -> Result<u8, String> {
+    match text.strip_suffix('%').unwrap_or(text) {
+        "0" => Ok(0),
+        _ => percent(text).map_err(|_| "not a share; write per cent from 0 to 100, such as 5%".to_owned()),
+    }
+}
+
+/// The age that the newest entry of an archive may reach: a [`duration`] that is not zero.
+///
+/// # Errors
+/// As for [`duration`], and when zero.
+pub fn max_age(text: &str) -> Result<Duration, String> {
+    let age = duration(text)?;
+    if age.is_zero() {
+        return Err(
+            "no entry is that young; give the time between two backups and some more, such as 26h".to_owned()
+        );
+    }
+    Ok(age)
+}
+
+/// The mode of files as `chmod` takes it: `0640` or `640`.
+///
+/// # Errors
+/// When the text is no octal number, has other bits than permissions, or takes the file from its owner.
+pub fn mode(text: &str) -> Result<FileMode, String> {
+    let is_octal = (3..=4).contains(&text.len()) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    let Some(bits) = is_octal.then(|| u32::from_str_radix(text, 8).ok()).flatten() else {
+        return Err("not a mode; write octal digits, such as 0640 or 0644".to_owned());
+    };
+    FileMode::new(bits).ok_or_else(|| match bits {
+        0..=0o777 => "takes reading or writing from the owner; give 0600 and more, such as 0640".to_owned(),
+        _ => "has bits that are not permissions (setuid, setgid or sticky); give up to 0777, such as 0640"
+            .to_owned(),
+    })
+}
+
 /// Memory for a window: a [`size`] within what a session can use.
 ///
 /// # Errors
@@ -209,6 +251,11 @@ pub fn distinct_host_name() -> Option<String> {
 
 fn tells_hosts_apart(name: &str) -> bool {
     !name.to_ascii_lowercase().starts_with("localhost") && name != UNNAMED
+}
+
+/// The first of the sorted names that is there twice.
+pub fn first_repeated<T: PartialEq>(sorted: &[T]) -> Option<&T> {
+    sorted.windows(2).find_map(|pair| matches!(pair, [one, other] if one == other).then(|| &pair[0]))
 }
 
 /// A multicast group of either family.
@@ -325,6 +372,39 @@ mod tests {
             assert!(error.contains("7d") && !error.contains("bare"), "{wrong}: {error}");
         }
         assert!(keep_within("99999999h").is_err());
+    }
+
+    #[test]
+    fn mode_has_permissions_only_and_leaves_the_file_to_its_owner() {
+        for (text, bits) in [("0640", 0o640), ("644", 0o644), ("0600", 0o600), ("0777", 0o777)] {
+            assert_eq!(mode(text), Ok(FileMode::new(bits).unwrap()), "{text}");
+        }
+        for (wrong, words) in [
+            ("", "octal"),
+            ("rw", "octal"),
+            ("0o640", "octal"),
+            ("0680", "octal"),
+            ("64", "octal"),
+            ("+640", "octal"),
+            ("00640", "octal"),
+            ("4755", "setuid"),
+            ("1777", "sticky"),
+            ("0440", "owner"),
+            ("0240", "owner"),
+        ] {
+            let error = mode(wrong).unwrap_err();
+            assert!(error.contains(words) && error.contains("0640"), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn sample_is_a_share_or_none_and_an_age_is_not_zero() {
+        assert_eq!([sample("0"), sample("0%"), sample("5%"), sample("100")], [0, 0, 5, 100].map(Ok));
+        for wrong in ["", "%", "101", "-1", "half", "00"] {
+            assert!(sample(wrong).unwrap_err().contains("0 to 100"), "{wrong}");
+        }
+        assert_eq!(max_age("26h"), duration("26h"));
+        assert!(max_age("0").unwrap_err().contains("26h") && max_age("soon").is_err());
     }
 
     #[test]

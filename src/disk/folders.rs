@@ -8,10 +8,10 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, Stat};
-use rustix::fs::{flock, fstat, mkdirat, openat, renameat, renameat_with, statat, unlinkat};
+use rustix::fs::{fchmod, flock, fstat, mkdirat, openat, renameat, renameat_with, statat, unlinkat};
 use rustix::io::Errno;
 
-use super::{Disk, Kernel};
+use super::{Disk, FileMode, Kernel};
 
 /// A file system with directories that can be held open.
 pub trait Folders: Disk {
@@ -29,6 +29,12 @@ pub trait Folders: Disk {
     /// # Errors
     /// When the name is taken, or the file system does not take it.
     fn create_folder(&self, at: &Self::Folder, name: &str) -> io::Result<Self::Folder>;
+
+    /// Gives the directory the mode of one that has files of this mode.
+    ///
+    /// # Errors
+    /// When the file system does not take it.
+    fn set_folder_mode(&self, folder: &Self::Folder, mode: FileMode) -> io::Result<()>;
 
     /// Gives the directory called `from` the name `to`.
     ///
@@ -88,6 +94,10 @@ impl Folders for Kernel {
                 errno.into()
             }
         })
+    }
+
+    fn set_folder_mode(&self, folder: &OwnedFd, mode: FileMode) -> io::Result<()> {
+        Ok(fchmod(folder, Mode::from_raw_mode(mode.of_directory()))?)
     }
 
     fn rename_folder(&self, at: &OwnedFd, from: &str, to: &str) -> io::Result<()> {

@@ -43,11 +43,17 @@ pub trait Disk: Clone + Debug {
     /// Gives the file owner and mode of the one at `path`, if there is one, and if its owner is this user, or its directory
     /// is one that only this user may write to, or only the file's owner. Any other file may have been put there so that the
     /// new one can be read. If the owner cannot be given, group and others get
-    /// nothing. Else only this user may read the file.
+    /// nothing. Else only this user may read the file. If `mode` is there, the file gets that one in any case.
     ///
     /// # Errors
     /// When the mode cannot be set.
-    fn take_after(&self, file: &Self::File, path: &Path) -> io::Result<()>;
+    fn take_after(&self, file: &Self::File, path: &Path, mode: Option<FileMode>) -> io::Result<()>;
+
+    /// Gives the file this mode, whatever the process's mask is.
+    ///
+    /// # Errors
+    /// When the file system does not take it.
+    fn set_mode(&self, file: &Self::File, mode: FileMode) -> io::Result<()>;
 
     /// Brings the file's content to the device.
     ///
@@ -89,6 +95,26 @@ pub trait Disk: Clone + Debug {
     fn is_append_only(&self, directory: &Path) -> bool;
 }
 
+/// The permission bits of a complete file, as `chmod` takes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileMode(u32);
+
+impl FileMode {
+    /// `None` if there are other bits, or if the owner could not read and write the file.
+    pub const fn new(bits: u32) -> Option<Self> {
+        if bits & !0o777 == 0 && bits & 0o600 == 0o600 { Some(Self(bits)) } else { None }
+    }
+
+    const fn of_file(self) -> u32 {
+        self.0
+    }
+
+    /// The mode of a directory with such files: users that may read them may enter it.
+    const fn of_directory(self) -> u32 {
+        self.0 | (self.0 & 0o444) >> 2
+    }
+}
+
 /// The system's file systems.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernel;
@@ -111,8 +137,9 @@ impl Disk for Kernel {
         write_all(file.as_fd(), slices)
     }
 
-    fn take_after(&self, file: &File, path: &Path) -> io::Result<()> {
-        let Ok(there) = fs::symlink_metadata(path) else { return Ok(()) };
+    fn take_after(&self, file: &File, path: &Path, mode: Option<FileMode>) -> io::Result<()> {
+        let set_mode = || mode.map_or(Ok(()), |mode| self.set_mode(file, mode));
+        let Ok(there) = fs::symlink_metadata(path) else { return set_mode() };
         let user = geteuid().as_raw();
         let is_private = |directory: &fs::Metadata| {
             [user, there.uid()].contains(&directory.uid()) && directory.mode() & 0o022 == 0
@@ -122,14 +149,21 @@ impl Disk for Kernel {
         let is_safe = there.is_file()
             && (there.uid() == user || fs::metadata(directory).is_ok_and(|directory| is_private(&directory)));
         if !is_safe {
-            return Ok(());
+            return set_mode();
         }
         let made = file.metadata()?;
         let has_owner = (made.uid(), made.gid()) == (there.uid(), there.gid())
             || fchown(file, Some(there.uid()), Some(there.gid())).is_ok();
+        if mode.is_some() {
+            return set_mode();
+        }
         // Its bits for group and others are meant for its own group.
         let bits = if has_owner { 0o777 } else { 0o700 };
         file.set_permissions(Permissions::from_mode(there.mode() & bits))
+    }
+
+    fn set_mode(&self, file: &File, mode: FileMode) -> io::Result<()> {
+        file.set_permissions(Permissions::from_mode(mode.of_file()))
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {

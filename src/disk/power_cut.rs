@@ -8,8 +8,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::Disk;
 use super::folders::Folders;
+use super::{Disk, FileMode};
 
 /// Where the file system is mounted.
 pub(crate) const ROOT: &str = "/dumps";
@@ -265,7 +265,11 @@ impl Disk for Frail {
         })
     }
 
-    fn take_after(&self, _: &usize, _: &Path) -> io::Result<()> {
+    fn take_after(&self, _: &usize, _: &Path, _: Option<FileMode>) -> io::Result<()> {
+        self.step(|_| Ok(()))
+    }
+
+    fn set_mode(&self, _: &usize, _: FileMode) -> io::Result<()> {
         self.step(|_| Ok(()))
     }
 
@@ -335,6 +339,10 @@ impl Folders for Frail {
             state.set_in(*at, to, Some(node))?;
             state.set_in(*at, from, None)
         })
+    }
+
+    fn set_folder_mode(&self, _: &usize, _: FileMode) -> io::Result<()> {
+        self.step(|_| Ok(()))
     }
 
     fn remove_folder(&self, at: &usize, name: &str) -> io::Result<()> {

@@ -12,7 +12,7 @@ use super::SinkError;
 use super::rehearsal::rehearse;
 use super::unfinished::{KEPT, TEMPORARY, Unfinished, first_free};
 use crate::disk::special::kind_of;
-use crate::disk::{Disk, Kernel};
+use crate::disk::{Disk, FileMode, Kernel};
 
 /// What becomes of a file that has the name already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,20 +31,24 @@ pub struct OutputFile<D: Disk = Kernel> {
     pub(super) file: D::File,
     path: PathBuf,
     existing: Existing,
+    /// That it gets when it is complete.
+    mode: Option<FileMode>,
     pub(super) entry: Unfinished<D>,
 }
 
 impl OutputFile {
-    /// Begins a file that is to be called `path`; whatever has that name keeps it until [`OutputFile::commit`]. Tries
+    /// Begins a file that is to be called `path`; whatever has that name keeps it until [`OutputFile::commit`], which gives
+    /// the file `mode`, if there is one. Tries
     /// before, with a file of one byte that it removes again, whether the directory allows all that a commit needs.
     ///
     /// # Errors
     /// When `path` is a directory, a device or a pipe, its directory is not there or refuses a step, or there is such a
     /// file and it is not to be replaced.
-    pub fn create(path: &Path, existing: Existing) -> Result<Self, SinkError> {
+    pub fn create(path: &Path, existing: Existing, mode: Option<FileMode>) -> Result<Self, SinkError> {
         let target = target(path, existing).map_err(|error| cannot_create(path, error))?;
-        rehearse(&Kernel, &target, existing)?;
-        Self::create_on(Kernel, target, existing).map_err(|error| cannot_create(path, error))
+        rehearse(&Kernel, &target, existing, mode)?;
+        let begun = Self::create_on(Kernel, target, existing).map_err(|error| cannot_create(path, error))?;
+        Ok(Self { mode, ..begun })
     }
 
     /// Begins a file that is to be called `path`, even if that is a symbolic link now, without trying what a commit needs;
@@ -61,8 +65,12 @@ impl OutputFile {
     ///
     /// # Errors
     /// When the directory is not there or refuses a step.
-    pub fn try_directory(directory: &Path, existing: Existing) -> Result<(), SinkError> {
-        rehearse(&Kernel, &directory.join("output"), existing)
+    pub fn try_directory(
+        directory: &Path,
+        existing: Existing,
+        mode: Option<FileMode>,
+    ) -> Result<(), SinkError> {
+        rehearse(&Kernel, &directory.join("output"), existing, mode)
     }
 }
 
@@ -72,7 +80,7 @@ impl<D: Disk> OutputFile<D> {
             Some(file) => (file, Unfinished::unnamed(&disk)),
             None => Unfinished::named(&disk, &path, |path| disk.create_new(path))?,
         };
-        Ok(Self { disk, file, path, existing, entry })
+        Ok(Self { disk, file, path, existing, mode: None, entry })
     }
 
     /// Where the file will appear.
@@ -113,12 +121,14 @@ impl<D: Disk> OutputFile<D> {
     }
 
     fn finish(mut self, given_up: &AtomicBool, keeps: bool) -> Result<(), SinkError> {
-        if self.existing == Existing::Replace {
-            let done = self.disk.take_after(&self.file, &self.path);
-            done.map_err(|error| self.error("cannot set the mode of file", error))?;
-        }
+        let done = match (self.existing, self.mode) {
+            (Existing::Replace, mode) => self.disk.take_after(&self.file, &self.path, mode),
+            (Existing::Refuse, Some(mode)) => self.disk.set_mode(&self.file, mode),
+            (Existing::Refuse, None) => Ok(()),
+        };
+        done.map_err(|error| self.error("cannot set the mode of file", error))?;
         self.disk.sync(&self.file).map_err(|error| self.error("cannot bring to the disk file", error))?;
-        let Self { disk, file, path, existing, entry } = &mut self;
+        let Self { disk, file, path, existing, entry, .. } = &mut self;
         let named = entry.settle(|entry| {
             if given_up.load(Ordering::SeqCst) {
                 return Err(io::Error::other("the stream was given up"));
@@ -286,8 +296,12 @@ mod tests {
             Kernel.write_all(file, slices)
         }
 
-        fn take_after(&self, file: &fs::File, path: &Path) -> io::Result<()> {
-            Kernel.take_after(file, path)
+        fn take_after(&self, file: &fs::File, path: &Path, mode: Option<FileMode>) -> io::Result<()> {
+            Kernel.take_after(file, path, mode)
+        }
+
+        fn set_mode(&self, file: &fs::File, mode: FileMode) -> io::Result<()> {
+            Kernel.set_mode(file, mode)
         }
 
         fn sync(&self, file: &fs::File) -> io::Result<()> {
@@ -331,7 +345,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("nightly.dump");
         fs::write(&path, "old").unwrap();
-        let mut file = OutputFile::create(&path, Existing::Replace).unwrap();
+        let mut file = OutputFile::create(&path, Existing::Replace, None).unwrap();
         file.write_all(&mut [IoSlice::new(b""), IoSlice::new(b"ne"), IoSlice::new(b""), IoSlice::new(b"w")])
             .unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"old");
@@ -344,14 +358,19 @@ mod tests {
     fn a_name_that_is_taken_is_refused_at_once_and_also_when_it_is_taken_in_between() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("nightly.dump");
-        let late = OutputFile::create(&path, Existing::Refuse).unwrap();
+        let late = OutputFile::create(&path, Existing::Refuse, None).unwrap();
         fs::write(&path, "other").unwrap();
         assert!(late.commit(&KEPT).unwrap_err().to_string().contains("--overwrite"));
-        assert!(OutputFile::create(&path, Existing::Refuse).unwrap_err().to_string().contains("--overwrite"));
+        assert!(
+            OutputFile::create(&path, Existing::Refuse, None)
+                .unwrap_err()
+                .to_string()
+                .contains("--overwrite")
+        );
         assert_eq!(fs::read(&path).unwrap(), b"other");
         let link = directory.path().join("link");
         symlink("nowhere", &link).unwrap();
-        assert!(OutputFile::create(&link, Existing::Refuse).is_err());
+        assert!(OutputFile::create(&link, Existing::Refuse, None).is_err());
         let kept = format!("nightly.dump.mcast-{}-0.verified", std::process::id());
         assert_eq!(entries(directory.path()), ["link", "nightly.dump", &kept]);
     }
@@ -359,7 +378,7 @@ mod tests {
     #[test]
     fn a_file_that_is_not_committed_leaves_nothing_behind() {
         let directory = tempfile::tempdir().unwrap();
-        let mut file = OutputFile::create(&directory.path().join("a"), Existing::Refuse).unwrap();
+        let mut file = OutputFile::create(&directory.path().join("a"), Existing::Refuse, None).unwrap();
         file.write_all(&mut [IoSlice::new(b"half")]).unwrap();
         drop(file);
         assert!(entries(directory.path()).is_empty());
@@ -401,12 +420,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a");
         for existing in [Existing::Refuse, Existing::Replace] {
-            rehearse(&Named, &path, existing).unwrap();
-            rehearse(&Kernel, &path, existing).unwrap();
+            rehearse(&Named, &path, existing, None).unwrap();
+            rehearse(&Kernel, &path, existing, None).unwrap();
         }
         assert!(entries(directory.path()).is_empty());
         fs::write(&path, "old").unwrap();
-        rehearse(&Named, &path, Existing::Replace).unwrap();
+        rehearse(&Named, &path, Existing::Replace, None).unwrap();
         assert_eq!(
             (entries(directory.path()), fs::read(&path).unwrap()),
             (vec!["a".into()], b"old".to_vec())
@@ -423,7 +442,7 @@ mod tests {
         named.commit(&KEPT).unwrap();
         assert_eq!(mode(&path), 0o600);
         fs::remove_file(&path).unwrap();
-        OutputFile::create(&path, Existing::Refuse).unwrap().commit(&KEPT).unwrap();
+        OutputFile::create(&path, Existing::Refuse, None).unwrap().commit(&KEPT).unwrap();
         assert_eq!(mode(&path), 0o600);
     }
 
@@ -435,7 +454,7 @@ mod tests {
         for usual in [0o640, 0o600, 0o644] {
             fs::write(&path, "old").unwrap();
             fs::set_permissions(&path, Permissions::from_mode(usual)).unwrap();
-            OutputFile::create(&link, Existing::Replace).unwrap().commit(&KEPT).unwrap();
+            OutputFile::create(&link, Existing::Replace, None).unwrap().commit(&KEPT).unwrap();
             assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
             let written = fs::metadata(&path).unwrap();
             assert_eq!((written.permissions().mode() & 0o777, written.len()), (usual, 0));
@@ -454,7 +473,7 @@ mod tests {
             }
             fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
             fs::set_permissions(directory.path(), Permissions::from_mode(open)).unwrap();
-            OutputFile::create(&path, Existing::Replace).unwrap().commit(&KEPT).unwrap();
+            OutputFile::create(&path, Existing::Replace, None).unwrap().commit(&KEPT).unwrap();
             let written = fs::metadata(&path).unwrap();
             assert_eq!((written.uid(), written.permissions().mode() & 0o777), expected, "{open:o}");
         }
@@ -472,7 +491,7 @@ mod tests {
             }
             fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
             fs::set_permissions(directory.path(), Permissions::from_mode(open)).unwrap();
-            OutputFile::create(&path, Existing::Replace).unwrap().commit(&KEPT).unwrap();
+            OutputFile::create(&path, Existing::Replace, None).unwrap().commit(&KEPT).unwrap();
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode, "{open:o}");
         }
     }
@@ -480,7 +499,7 @@ mod tests {
     #[test]
     fn what_cannot_be_a_file_is_refused_with_the_remedy() {
         let directory = tempfile::tempdir().unwrap();
-        let message = |path: &Path| OutputFile::create(path, Existing::Refuse).unwrap_err().to_string();
+        let message = |path: &Path| OutputFile::create(path, Existing::Refuse, None).unwrap_err().to_string();
         assert!(message(directory.path()).contains("directory"));
         assert!(message(Path::new("/dev/null")).contains("device"));
         assert!(message(Path::new("/dev/stdout")).contains("-o -"));
@@ -499,7 +518,7 @@ mod tests {
         assert!(message(&directory.path().join("missing/a")).contains("create the directory"));
         assert!(message(&directory.path().join("new/")).contains("no file name"));
         let long = directory.path().join("x".repeat(250));
-        OutputFile::create(&long, Existing::Refuse).unwrap().commit(&KEPT).unwrap();
+        OutputFile::create(&long, Existing::Refuse, None).unwrap().commit(&KEPT).unwrap();
         assert!(long.exists());
     }
 

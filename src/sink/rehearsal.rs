@@ -8,13 +8,18 @@ use std::path::Path;
 use super::SinkError;
 use super::file::{Existing, OutputFile, name, parent};
 use super::unfinished::{TEMPORARY, first_free};
-use crate::disk::Disk;
+use crate::disk::{Disk, FileMode};
 
 /// Makes a file beside `path` as an output file is made, names it, and removes it.
 ///
 /// # Errors
 /// With the step that was refused.
-pub(super) fn rehearse<D: Disk>(disk: &D, path: &Path, existing: Existing) -> Result<(), SinkError> {
+pub(super) fn rehearse<D: Disk>(
+    disk: &D,
+    path: &Path,
+    existing: Existing,
+    mode: Option<FileMode>,
+) -> Result<(), SinkError> {
     let directory = parent(path);
     let shown = path.display();
     let refused = |step: &str| {
@@ -35,6 +40,8 @@ pub(super) fn rehearse<D: Disk>(disk: &D, path: &Path, existing: Existing) -> Re
     let OutputFile { file, mut entry, .. } =
         OutputFile::create_on(disk.clone(), path.to_owned(), existing).map_err(cannot_create)?;
     disk.write_all(&file, &mut [IoSlice::new(b"x")]).map_err(refused("write to a file"))?;
+    let with_mode = mode.map_or(Ok(()), |mode| disk.set_mode(&file, mode));
+    with_mode.map_err(refused("set the mode of a file (leave out --mode)"))?;
     disk.sync(&file).map_err(refused("bring a file to the disk (fsync)"))?;
     let named = match existing {
         Existing::Refuse => first_free(path, TEMPORARY, |test| name(disk, &file, test, existing, &mut entry)),

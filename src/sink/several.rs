@@ -13,6 +13,7 @@ use super::then::Then;
 use super::{Sink, SinkError};
 use crate::archive::name::EntryName;
 use crate::command::{CommandLine, Commands};
+use crate::disk::FileMode;
 use crate::session::StreamEnd;
 
 /// A sink that is to be opened when a session starts.
@@ -26,6 +27,8 @@ pub enum Plan {
         path: PathBuf,
         /// What becomes of a file that has it.
         existing: Existing,
+        /// Its mode, if it is not to be the usual one.
+        mode: Option<FileMode>,
         /// What to run once it is there.
         then: Option<Then>,
     },
@@ -50,7 +53,9 @@ impl Plan {
     fn open(self, notify: impl FnOnce() + Send + 'static) -> Result<Sink, SinkError> {
         Ok(match self {
             Self::Pipe(pipe) => Sink::Pipe(pipe),
-            Self::File { path, existing, then } => Sink::File(OutputFile::create(&path, existing)?, then),
+            Self::File { path, existing, mode, then } => {
+                Sink::File(OutputFile::create(&path, existing, mode)?, then)
+            }
             Self::Archive(plan) => Sink::Archive(Box::new(ArchiveSink::begin(*plan)?)),
             Self::Command(Launch { line, commands, output }) => {
                 Sink::Command(CommandSink::start(&line, &commands, output, notify)?)

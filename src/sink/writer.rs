@@ -236,7 +236,12 @@ mod tests {
 
     fn start(path: &Path, wake: impl Fn() + Send + 'static) -> Writer {
         let writer = Writer::start(None, wake).unwrap();
-        writer.open(vec![Plan::File { path: path.to_owned(), existing: Existing::Refuse, then: None }]);
+        writer.open(vec![Plan::File {
+            path: path.to_owned(),
+            existing: Existing::Refuse,
+            mode: None,
+            then: None,
+        }]);
         writer
     }
 
@@ -310,7 +315,12 @@ mod tests {
             let path = directory.path().join("out");
             let (wake, woken) = sync_channel(100);
             let mut writer = Writer::start(Some(max_size), move || _ = wake.try_send(())).unwrap();
-            writer.open(vec![Plan::File { path: path.clone(), existing: Existing::Refuse, then: None }]);
+            writer.open(vec![Plan::File {
+                path: path.clone(),
+                existing: Existing::Refuse,
+                mode: None,
+                then: None,
+            }]);
             let mut digest = StreamDigest::default();
             digest.update(b"0123456789");
             writer.give(block(b"01234"));

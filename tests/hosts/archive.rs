@@ -190,6 +190,8 @@ fn entry_that_cannot_be_read_does_not_keep_the_others_from_being_verified() {
     damage(&archive.path().join(&whole));
     let verified = verify(6);
     assert_eq!((&verified["damaged"], &verified["unreadable"]), (&1.into(), &2.into()), "{verified}");
-    let text = String::from_utf8(archive.ask_under(OBEYS_MODES, "verify", &[], 6).stdout).unwrap();
-    assert!(text.contains(&format!("{closed}: not read: ")) && text.contains("ermission denied"), "{text}");
+    let text = String::from_utf8(archive.ask_under(OBEYS_MODES, "verify", &[], 6).stderr).unwrap();
+    assert!(text.contains(&format!("{closed}: unreadable: ")) && text.contains("ermission denied"), "{text}");
+    let listing = String::from_utf8(archive.ask_under(OBEYS_MODES, "list", &[], 0).stdout).unwrap();
+    assert!(listing.contains("; 2 unreadable; "), "{listing}");
 }

@@ -14,9 +14,11 @@
 
 mod archive;
 mod archive_failures;
+mod archive_modes;
 mod archive_places;
 mod archive_room;
 mod archive_rules;
+mod archive_verify;
 mod bad_input;
 #[path = "../common/blind.rs"]
 mod blind;
@@ -40,6 +42,7 @@ mod places;
 mod port_zero;
 mod ports;
 mod repeat;
+mod reports;
 mod signals;
 mod sinks;
 mod sizes;

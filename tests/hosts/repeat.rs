@@ -48,8 +48,8 @@ fn report_of_the_last_session_outlives_stop_and_restart_of_a_service() {
     let lab = Lab::up(1);
     let wrapper = ["sh", "-c", "\"$@\"; exec \"$@\"", "sh"];
     let launch = lab.host(1).recv_under(&wrapper, "r1").args(HASTY).args(&["--repeat", "-o"]);
-    let path = launch.file("{label}.dump");
-    let mut receiver = launch.arg(path).start();
+    let (path, log) = (launch.file("{label}.dump"), launch.file("reports.jsonl"));
+    let mut receiver = launch.arg(path).arg("--report-log").arg(&log).start();
     let mut sender = sends(&lab, "shop", Source::new(20, MIB));
     sender.finish();
     sender.must_exit(&[0], PATIENCE);
@@ -67,6 +67,7 @@ fn report_of_the_last_session_outlives_stop_and_restart_of_a_service() {
     receiver.signal(Signal::TERM);
     receiver.must_exit(&[143], AT_ONCE);
     assert_eq!(receiver.report(), report);
+    assert_eq!(std::fs::read_to_string(log).unwrap().lines().count(), 1);
 }
 
 /// Sessions that complete, are aborted, and fail at the command.

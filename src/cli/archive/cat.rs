@@ -42,9 +42,7 @@ pub(super) fn run(args: CatArgs) -> Result<Printed, Failure> {
     let mut pipe = OutputPipe::stdout()?;
     let copied = copy(&entry, |bytes| Ok(pipe.write_all(&mut [IoSlice::new(bytes)])?));
     copied.map_err(|failure| match failure.exit {
-        Exit::Integrity => {
-            Failure { message: format!("{failure}; what was written is not to be used"), ..failure }
-        }
+        Exit::Integrity => Failure { message: format!("{failure}; discard the output"), ..failure },
         _ => failure,
     })?;
     pipe.finish()?;

@@ -10,23 +10,23 @@ use crate::archive::retention::Policy;
 #[derive(Args, Debug)]
 pub(in crate::cli) struct KeepArgs {
     /// Keep the newest N entries of each label and source
-    #[arg(long, env = "MCAST_KEEP_LAST", value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, env = "MCAST_KEEP_LAST", hide_short_help = true, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     keep_last: Option<u32>,
 
     /// Keep the newest entry of each of the last N days that have one
-    #[arg(long, env = "MCAST_KEEP_DAILY", value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, env = "MCAST_KEEP_DAILY", hide_short_help = true, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     keep_daily: Option<u32>,
 
     /// Keep the newest entry of each of the last N weeks (from Monday) that have one
-    #[arg(long, env = "MCAST_KEEP_WEEKLY", value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, env = "MCAST_KEEP_WEEKLY", hide_short_help = true, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     keep_weekly: Option<u32>,
 
     /// Keep the newest entry of each of the last N months that have one
-    #[arg(long, env = "MCAST_KEEP_MONTHLY", value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, env = "MCAST_KEEP_MONTHLY", hide_short_help = true, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     keep_monthly: Option<u32>,
 
-    /// Keep every entry less than this older than the newest, such as 7d
-    #[arg(long, env = "MCAST_KEEP_WITHIN", value_name = "DUR", value_parser = super::super::values::keep_within)]
+    /// Keep every entry that is less than this older than the newest, such as 7d
+    #[arg(long, env = "MCAST_KEEP_WITHIN", hide_short_help = true, value_name = "DUR", value_parser = super::super::values::keep_within)]
     keep_within: Option<Duration>,
 }
 

@@ -1,12 +1,14 @@
 //! Archives on the command line: `mcast archive …`, and what `mcast-recv --archive` does besides writing an entry.
 
 mod cat;
+mod choice;
 mod keep;
 mod list;
 mod receive;
 mod remove;
 mod restore;
 mod shown;
+mod stale;
 mod verify;
 
 use std::io::{self, Write as _};
@@ -22,11 +24,12 @@ use crate::archive::Error;
 use crate::archive::directory::Directory;
 use crate::archive::name::EntryName;
 use crate::archive::reader::Entry;
-use crate::archive::shelf::Item;
+use crate::archive::shelf::{Item, State};
 use crate::archive::sources;
 use crate::exit::Exit;
 use crate::session::StreamEnd;
 
+use choice::{Of, entry_name};
 pub(super) use keep::KeepArgs;
 pub use receive::ArchiveReport;
 pub(super) use receive::Archiving;
@@ -34,17 +37,30 @@ pub(super) use receive::Archiving;
 /// What can be done with an archive.
 #[derive(Debug, Subcommand)]
 pub(super) enum ArchiveTask {
-    /// Show what is there: names, sizes, ages and states, and what is in the making or was left by dead processes
+    /// Show the entries with size, age and state, and unfinished ones
+    #[command(before_help = "Example:\n  mcast archive list /srv/dumps --label shop")]
     List(list::ListArgs),
-    /// Read entries and compare them with their digests; 6 if one is damaged
+    /// Read entries and compare them with their digests
+    #[command(
+        long_about = "Read entries and compare them with their digests. The exit code is 6 if one is damaged, there is none, or the newest is too old",
+        before_help = "Examples:\n  mcast archive verify /srv/dumps                  all of them\n  mcast archive verify /srv/dumps --sample 5%      a twentieth of the pieces, others each time\n  mcast archive verify /srv/dumps --sample 0 --max-age 26h    only whether last night's entry is there"
+    )]
     Verify(verify::VerifyArgs),
-    /// Write an entry to standard output: mcast-send -- mcast archive cat DIR NAME
+    /// Write an entry to standard output
+    #[command(
+        before_help = "Example:\n  mcast-send -n 3 -- mcast archive cat /srv/dumps latest --label shop"
+    )]
     Cat(cat::CatArgs),
     /// Write an entry to a file, or give it to a command
+    #[command(
+        before_help = "Examples:\n  mcast archive restore /srv/dumps latest --label shop -o shop.dump\n  mcast archive restore /srv/dumps shop-20260301T010304Z -- pg_restore -1 -e -d copy"
+    )]
     Restore(restore::RestoreArgs),
     /// Remove entries
+    #[command(before_help = "Example:\n  mcast archive rm /srv/dumps shop-20260301T010304Z")]
     Rm(remove::RemoveArgs),
-    /// Remove the entries that the rules do not keep, and what dead processes have left
+    /// Remove the entries that no rule keeps, and the leftovers of dead processes
+    #[command(before_help = "Example:\n  mcast archive prune /srv/dumps --keep-daily 7 --dry-run")]
     Prune(remove::PruneArgs),
 }
 
@@ -78,35 +94,10 @@ impl Place {
     }
 }
 
-/// Some of the entries.
-#[derive(Args, Debug)]
-struct Of {
-    /// Only entries of this label
-    #[arg(long, value_name = "LABEL", value_parser = super::values::label)]
-    label: Option<String>,
-
-    /// Only entries of the sender of this name, or of this address if it has none
-    #[arg(long, value_name = "NAME", value_parser = super::values::name)]
-    source: Option<String>,
-}
-
-impl Of {
-    const fn is_all(&self) -> bool {
-        self.label.is_none() && self.source.is_none()
-    }
-
-    /// Whether an item is among them. One that is not complete is so only where nothing is asked for.
-    fn wants(&self, item: &Item) -> bool {
-        let label = item.manifest().map(|manifest| &manifest.label);
-        (self.label.is_none() || self.label.as_ref() == label)
-            && (self.source.is_none() || self.source == item.source)
-    }
-}
-
 /// One entry.
 #[derive(Args, Debug)]
 struct Which {
-    /// The entry, as mcast archive list calls it, or latest: the newest that is not dated in the future
+    /// The entry: its name or path, or latest for the newest complete one
     #[arg(value_name = "NAME")]
     name: String,
 
@@ -122,37 +113,48 @@ impl Which {
                     "--label and --source go with {LATEST}, not with a name"
                 )));
             }
-            return entry_name(&self.name);
+            return entry_name(archive, &self.name, true);
         }
         let mut items = Item::all(archive)?;
-        items.retain(|item| item.manifest().is_some() && self.of.wants(item));
+        let nothing = self.of.nothing(archive, &items);
+        items.retain(|item| self.of.wants(item));
         let now = Timestamp::now();
-        let (future, mut past): (Vec<_>, Vec<_>) =
-            items.into_iter().partition(|item| item.is_of_the_future(now));
-        if let Some(item) = future.last() {
+        let is_past = |item: &Item| item.manifest().is_some() && !item.is_of_the_future(now);
+        let newest = items.iter().rposition(is_past);
+        // Entries of which no time is known come first. They may be newer.
+        let passed_by = items
+            .iter()
+            .enumerate()
+            .filter(|(index, item)| newest.is_none_or(|newest| *index > newest) || item.started().is_none());
+        for (_, item) in passed_by {
             let name = &item.name;
-            note(&format!(
-                "entry \"{name}\" is dated in the future, so {LATEST} is not that; a clock was wrong when it was made, or is wrong now"
-            ));
-        }
-        let Some(latest) = past.pop() else {
-            let what = if future.is_empty() { "" } else { " that is not dated in the future" };
-            return Err(Failure::usage(format!(
-                "no complete entry{what} in archive \"{}\" is asked for; see mcast archive list",
-                archive.path().display()
-            )));
-        };
-        if let (Some(manifest), Some(source)) = (latest.manifest(), latest.source.clone()) {
-            let label = manifest.label.clone();
-            past.push(latest.clone());
-            if let Some(sources) = sources::several(&past).get(label.as_str()) {
-                let sources = sources.join(", ");
-                note(&format!(
-                    "entries with label {label} come from {sources}; this is the newest of all, from {source}; --source chooses another"
-                ));
+            match &item.state {
+                State::Damaged(reason) | State::Unreadable(reason) => {
+                    note(&format!("{LATEST} leaves out entry \"{name}\", which cannot be used: {reason}"));
+                }
+                State::Complete(_) if item.is_of_the_future(now) => note(&format!(
+                    "entry \"{name}\" is dated in the future, so {LATEST} is not that; a clock was wrong when it was made, or is wrong now"
+                )),
+                State::Complete(_) | State::InUse => {}
             }
         }
-        Ok(latest.name)
+        let Some(newest) = newest else {
+            let is_future = items.iter().any(|item| item.is_of_the_future(now));
+            let future = if is_future { "; those dated in the future can be asked for by name" } else { "" };
+            return Err(Failure::usage(format!("{nothing}{future}")));
+        };
+        items.truncate(newest + 1);
+        let Some(latest) = items.last() else { return Err(Failure::usage(nothing)) };
+        if let (Some(manifest), Some(source)) = (latest.manifest(), &latest.source)
+            && let Some(sources) = sources::several(&items).get(manifest.label.as_str())
+        {
+            note(&format!(
+                "entries with label {} come from {}; this is the newest of all, from {source}; --source chooses another",
+                manifest.label,
+                sources.join(", ")
+            ));
+        }
+        Ok(latest.name.clone())
     }
 }
 
@@ -160,14 +162,6 @@ impl Which {
 fn note(text: &str) {
     // A closed stderr is no reason to fail.
     let _ = writeln!(io::stderr().lock(), "mcast: {}", visible(text));
-}
-
-fn entry_name(text: &str) -> Result<EntryName, Failure> {
-    EntryName::new(text).ok_or_else(|| {
-        Failure::usage(format!(
-            "\"{text}\" is no name of an entry; see mcast archive list for those there are"
-        ))
-    })
 }
 
 /// Gives an entry's stream to `take`, whose failures are passed on.

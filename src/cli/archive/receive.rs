@@ -20,6 +20,7 @@ use crate::archive::retention::{Policy, Verdict, judge};
 use crate::archive::shelf::Item;
 use crate::archive::sources;
 use crate::archive::store::{KEPT, Removed, Store, Swept};
+use crate::disk::FileMode;
 use crate::exit::Exit;
 use crate::sink::SinkError;
 
@@ -46,15 +47,16 @@ pub struct ArchiveReport {
 
 impl Archiving {
     /// Finds out what would fail at the start of a session or at its end too, and clears away what sessions have left
-    /// whose processes have died. `go_on` is called while that lasts; `None` once it says no.
+    /// whose processes have died. Entries get `mode`, if there is one. `go_on` is called while that lasts; `None` once it says no.
     pub(in crate::cli) fn open(
         config: &ArchiveConfig,
+        mode: Option<FileMode>,
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<Option<Self>, Failure> {
         let cannot = |error: String| Failure::new(Exit::SinkFailed, format!("--archive: {error}"));
         let directory = config.directory.clone();
         let look = move || {
-            let archive = Directory::open(&directory)?;
+            let archive = Directory::open(&directory)?.with_mode(mode);
             let (swept, tried) = (archive.sweep(), archive.try_out());
             Ok::<_, Error>((archive, swept, tried))
         };

@@ -24,6 +24,10 @@ pub(in crate::cli) struct RemoveArgs {
     /// The entries
     #[arg(value_name = "NAME", required = true)]
     names: Vec<String>,
+
+    /// Only say what would be removed
+    #[arg(long)]
+    dry_run: bool,
 }
 
 #[derive(Args, Debug)]
@@ -135,16 +139,25 @@ impl Outcome {
 
 pub(super) fn remove(args: RemoveArgs) -> Result<Printed, Failure> {
     let archive = args.place.open()?;
-    let names: Vec<_> = args.names.iter().map(|name| entry_name(name)).collect::<Result<_, _>>()?;
-    if let Some(missing) = names.iter().find_map(|name| match archive.hold(name) {
-        Err(error @ Error::Missing(_)) => Some(error),
-        _ => None,
-    }) {
-        // A slip of the pen should cost nothing.
-        return Err(missing.into());
+    // All names are looked at first: a slip of the pen should cost nothing.
+    let mut names = Vec::new();
+    for name in &args.names {
+        let name = entry_name(&archive, name, false)?;
+        if !names.contains(&name) {
+            names.push(name);
+        }
     }
-    let mut outcome = Outcome::new(&archive, false);
-    names.iter().for_each(|name| outcome.has_removed(name, archive.remove(name)));
+    let mut outcome = Outcome::new(&archive, args.dry_run);
+    for name in &names {
+        if !args.dry_run {
+            outcome.has_removed(name, archive.remove(name));
+            continue;
+        }
+        match archive.hold(name) {
+            Err(error @ (Error::InUse(_) | Error::Missing(_))) => outcome.errors.push(error.to_string()),
+            _ => outcome.removed.push(name.to_string()),
+        }
+    }
     outcome.print(args.place.json)
 }
 
@@ -161,8 +174,7 @@ pub(super) fn prune(args: PruneArgs) -> Result<Printed, Failure> {
         let swept = archive.sweep()?;
         (outcome.swept, outcome.errors) = (swept.removed, swept.errors);
     }
-    let mut items = Item::all(&archive)?;
-    items.retain(|item| args.of.wants(item));
+    let items = args.of.select(&archive, Item::all(&archive)?);
     let verdicts = judge(&items, policy, Timestamp::now(), &TimeZone::system());
     outcome.prune(&archive, &items, verdicts);
     outcome.print(args.place.json)

@@ -15,10 +15,12 @@ use super::super::error::Failure;
 use super::super::launch;
 use super::super::quantities;
 use super::super::tool::Printed;
+use super::super::values;
 use super::{Place, SCHEMA, Which, copy, shown};
 use crate::archive::directory::Directory;
 use crate::archive::reader::Entry;
 use crate::command::Commands;
+use crate::disk::FileMode;
 use crate::exit::Exit;
 use crate::sink::file::Existing;
 use crate::sink::several::{Launch, Plan, Sinks};
@@ -39,7 +41,11 @@ pub(in crate::cli) struct RestoreArgs {
     #[arg(long)]
     overwrite: bool,
 
-    /// Give it to this command, killed before its input ends if the entry turns out to be damaged; its status counts
+    /// With -o: mode of the file once it is complete, such as 0640, whatever the umask is [default: 0600]
+    #[arg(long, value_name = "OCTAL", value_parser = values::mode)]
+    mode: Option<FileMode>,
+
+    /// Give it to this command: it is killed if the entry is damaged, and its exit status counts
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
@@ -58,6 +64,12 @@ pub(super) fn run(args: RestoreArgs) -> Result<Printed, Failure> {
     if args.output.is_none() && line.is_none() {
         return Err(Failure::usage("say where to restore to: -o PATH, or a command after --"));
     }
+    if args.output.is_none() {
+        let lost = [("--overwrite", args.overwrite), ("--mode", args.mode.is_some())];
+        if let Some((flag, _)) = lost.iter().find(|(_, given)| *given) {
+            return Err(Failure::usage(format!("{flag} is about a file; give -o too, or leave it out")));
+        }
+    }
     if let Some(warning) =
         line.as_ref().and_then(|line| line.warning("restore to a file first, with -o FILE"))
     {
@@ -72,6 +84,7 @@ pub(super) fn run(args: RestoreArgs) -> Result<Printed, Failure> {
     plans.extend(args.output.map(|path| Plan::File {
         path,
         existing: if args.overwrite { Existing::Replace } else { Existing::Refuse },
+        mode: args.mode,
         then: None,
     }));
     let commands = line.is_some().then(launch::commands).transpose()?;
