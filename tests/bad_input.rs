@@ -308,7 +308,7 @@ fn command_after_the_dashes_that_is_empty_is_refused_by_all_programs() {
 #[test]
 fn lone_hyphen_is_a_standard_stream_or_refused() {
     // The stream is read from standard input, or written to standard output, as far as that goes without a peer.
-    fails("mcast-send", &["-i", "lo", "-f", "-"], 4, &["0 of 1 receivers"]);
+    fails("mcast-send", &["-i", "lo", "-f", "-"], 4, &["no receiver had joined"]);
     fails("mcast-recv", &["-i", "lo", "-o", "-"], 4, &["no sender was heard"]);
     for program in ["mcast-send", "mcast-recv"] {
         fails(program, &["--report", "-"], 2, &["--report -", "./-"]);
