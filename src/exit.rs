@@ -1,4 +1,4 @@
-//! Exit codes: the one table behind the programs' status, the help, the README and the confirmations on the wire.
+//! Exit codes: the one table behind the programs' status, the help, docs/reference.md and the confirmations on the wire.
 
 macro_rules! exit_codes {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $meaning:literal;)+) => {
@@ -22,7 +22,7 @@ macro_rules! exit_codes {
                 }
             }
 
-            /// The meaning in a few words, as help and README show it.
+            /// The meaning in a few words, as help and docs/reference.md show it.
             pub const fn meaning(self) -> &'static str {
                 match self {
                     $(Self::$name => $meaning,)+

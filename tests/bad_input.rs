@@ -98,7 +98,7 @@ fn values_that_make_no_sense_are_refused() {
     fails("mcast-send", &["--min-wait", "2m", "--max-wait", "1m"], 2, &["--min-wait 2m", "--max-wait 1m"]);
     fails("mcast-send", &["--size", "10X"], 2, &["--size 10X", "16M"]);
     fails("mcast-send", &["--max-stall", "0"], 2, &["--max-stall 0", "at least 1s"]);
-    fails("mcast-send", &["--max-stall", "soon"], 2, &["--max-stall soon", "5s"]);
+    fails("mcast-send", &["--max-stall", "soon"], 2, &["--max-stall soon", "5min"]);
     fails("mcast-recv", &["--expect", "../x"], 2, &["--expect ../x"]);
     fails("mcast-recv", &["--name", "a\u{1b}[2J"], 2, &["--name a\\u{1b}[2J"]);
 }
@@ -440,4 +440,25 @@ fn output_that_nobody_reads_is_no_failure_and_a_full_disk_is_one() {
         let (code, text) = run(line, full.into());
         assert!(code == Some(9) && text.contains("No space left"), "{line:?}: {code:?} {text}");
     }
+}
+
+#[test]
+fn mistake_at_launch_is_told_without_a_warning_that_there_is_no_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("missing/a");
+    let missing = missing.to_str().unwrap();
+    for (name, args, code) in [
+        ("mcast-send", &["-f", missing][..], 8),
+        ("mcast-recv", &["-o", missing], 9),
+        ("mcast-send", &["-i", "eth99"], 10),
+        ("mcast-recv", &["-i", "eth99"], 10),
+    ] {
+        let output = program(name).args(args).write_stdin("").output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), text.lines().count()), (Some(code), 1), "{text}");
+    }
+    let mut plain = program("mcast-recv");
+    let output = plain.args(["-i", "lo", "--start-timeout", "1ms"]).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(4) && text.contains("no key: anyone"), "{text}");
 }

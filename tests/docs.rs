@@ -10,6 +10,10 @@ use mcast::exit::Exit;
 #[path = "common/blind.rs"]
 mod blind;
 
+#[allow(dead_code, reason = "cargo calls its main function")]
+#[path = "../build.rs"]
+mod build;
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
 }
@@ -32,21 +36,46 @@ fn table_under(heading: &str, text: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn readme_lists_exactly_the_exit_codes_of_the_table() {
+fn reference_lists_exactly_the_exit_codes_of_the_table() {
     let mut expected: Vec<_> =
         Exit::TABLE.iter().map(|exit| vec![exit.code().to_string(), exit.meaning().to_owned()]).collect();
     expected.push(vec!["128 + n".to_owned(), "ended by signal n".to_owned()]);
-    assert_eq!(table_under("## Exit codes", &read("README.md")), expected);
+    assert_eq!(table_under("## Exit codes", &read("docs/reference.md")), expected);
+}
+
+/// All pages for people: those at the top, and those in docs/.
+fn documents() -> Vec<String> {
+    let mut found: Vec<_> =
+        ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "ARCHITECTURE.md"].map(str::to_owned).into();
+    let pages = fs::read_dir(root().join("docs")).unwrap_or_else(|error| panic!("docs: {error}"));
+    let names = pages.flatten().map(|page| page.file_name().to_string_lossy().into_owned());
+    found.extend(names.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}")));
+    found
+}
+
+/// The anchor that a heading has on GitHub: small letters, digits and dashes, a dash for each space.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
 #[test]
-fn documents_link_only_to_files_that_exist() {
-    for document in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"] {
-        let text = read(document);
+fn documents_link_only_to_files_and_headings_that_exist() {
+    for document in documents() {
+        let text = read(&document);
         let targets =
             text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
-        for target in targets.filter(|target| !target.contains("://") && !target.starts_with('#')) {
-            assert!(root().join(target).exists(), "{document} links to {target}, which does not exist");
+        for target in targets.filter(|target| !target.contains("://")) {
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let folder = Path::new(&document).parent().unwrap_or_else(|| panic!("{document}"));
+            let linked = if file.is_empty() { PathBuf::from(&document) } else { folder.join(file) };
+            assert!(root().join(&linked).exists(), "{document} links to {target}, which does not exist");
+            let known = heading.is_empty()
+                || read(&linked.to_string_lossy())
+                    .lines()
+                    .filter_map(|line| line.strip_prefix('#'))
+                    .any(|line| anchor(line.trim_start_matches('#').trim()) == heading);
+            assert!(known, "{document} links to {target}, which has no such heading");
         }
     }
 }
@@ -54,8 +83,8 @@ fn documents_link_only_to_files_that_exist() {
 #[test]
 fn commands_that_documents_name_exist_and_can_be_run() {
     use std::os::unix::fs::PermissionsExt as _;
-    for document in ["README.md", "CONTRIBUTING.md"] {
-        let text = read(document);
+    for document in documents().into_iter().filter(|document| document != "CHANGELOG.md") {
+        let text = read(&document);
         let words = text.split(|c: char| c.is_whitespace() || "`()|:,;".contains(c));
         for command in
             words.map(|word| word.trim_end_matches('.')).filter(|word| word.starts_with("scripts/"))
@@ -71,16 +100,16 @@ fn commands_that_documents_name_exist_and_can_be_run() {
 }
 
 #[test]
-fn tasks_and_flags_of_the_archive_that_the_readme_shows_are_those_of_the_program() {
+fn tasks_and_flags_of_the_archive_that_the_guide_shows_are_those_of_the_program() {
     let help = |program: &str, task: &[&str]| {
         let output = blind::command(assert_cmd::cargo::cargo_bin(program)).args(task).arg("--help").output();
         let output = output.unwrap_or_else(|error| panic!("{program} {task:?}: {error}"));
         assert!(output.status.success(), "{program} {task:?}");
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
-    let readme = read("README.md");
+    let text = read("README.md") + &read("docs/guide.md");
     let mut shown = 0;
-    for line in readme.lines().filter(|line| line.starts_with("    ")) {
+    for line in text.lines().filter(|line| line.starts_with("    ")) {
         let line = line.split(" # ").next().unwrap_or_default();
         let (known, rest) = if let Some((_, rest)) = line.split_once("mcast archive ") {
             let task = rest.split(' ').next().unwrap_or_default();
@@ -138,16 +167,20 @@ fn scripts_find_programs_where_cargo_has_put_them() {
 /// A service that starts before its network, or falls back to plain mode, or gives up after some tries, is one that
 /// misses a night without a word. The guest of `scripts/guest-e2e` boots this unit.
 #[test]
-fn unit_of_the_readme_outlives_a_boot_without_network_and_never_falls_back_to_plain_mode() {
-    let readme = read("README.md");
-    let (_, section) = readme.split_once("## As a service").unwrap_or_else(|| panic!("no section"));
-    let unit: Vec<_> = section
-        .lines()
-        .skip_while(|line| *line != "    [Unit]")
-        .take_while(|line| line.is_empty() || line.starts_with("    "))
-        .map(str::trim)
+fn units_of_the_guide_outlive_a_boot_without_network_and_never_fall_back_to_plain_mode() {
+    let guide = read("docs/guide.md");
+    let (_, section) = guide.split_once("## As a service").unwrap_or_else(|| panic!("no section"));
+    let (section, _) = section.split_once("\n## ").unwrap_or_else(|| panic!("no section"));
+    let units: Vec<Vec<_>> = section
+        .split("    [Unit]\n")
+        .skip(1)
+        .map(|rest| {
+            let block = rest.lines().take_while(|line| line.is_empty() || line.starts_with("    "));
+            block.map(str::trim).collect()
+        })
         .collect();
-    for line in [
+    assert_eq!(units.len(), 2);
+    let lines = [
         "Wants=network-online.target",
         "After=network-online.target",
         "StartLimitIntervalSec=0",
@@ -156,15 +189,72 @@ fn unit_of_the_readme_outlives_a_boot_without_network_and_never_falls_back_to_pl
         "Restart=on-failure",
         "RestartSec=10",
         "WantedBy=multi-user.target",
-    ] {
+    ];
+    for (unit, line) in units.iter().flat_map(|unit| lines.map(|line| (unit, line))) {
         assert!(unit.contains(&line), "{line} is not in {unit:?}");
     }
     let unattended = ["mcast-recv -q", "mcast-send -q"];
-    for line in readme.lines().filter(|line| unattended.iter().any(|start| line.contains(start))) {
+    let text = read("README.md") + &guide;
+    for line in text.lines().filter(|line| unattended.iter().any(|start| line.contains(start))) {
         assert!(line.contains("--require-key"), "this line may fall back to plain mode: {line}");
         let shared = ["--report /tmp", "--report /var/tmp"].iter().any(|place| line.contains(place));
         assert!(!shared, "others may write where this report goes: {line}");
     }
+}
+
+#[test]
+fn programs_tell_version_and_protocol() {
+    for program in ["mcast", "mcast-send", "mcast-recv"] {
+        let output = blind::command(assert_cmd::cargo::cargo_bin(program)).arg("--version").output();
+        let output = output.unwrap_or_else(|error| panic!("{error}"));
+        let text = String::from_utf8_lossy(&output.stdout);
+        let protocol = format!("protocol {})\n", mcast::wire::VERSION);
+        let start = format!("{program} {} (", env!("CARGO_PKG_VERSION"));
+        assert!(text.starts_with(&start) && text.ends_with(&protocol), "{text}");
+    }
+}
+
+#[test]
+fn commit_of_a_build_is_that_of_its_own_repository_or_none() {
+    let place = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+    let put = |path: &str, text: &str| {
+        let path = place.path().join(path);
+        let folder = path.parent().unwrap_or(&path);
+        let put = fs::create_dir_all(folder).and_then(|()| fs::write(&path, text));
+        put.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    };
+    let head = |folder: &str| build::Head::of(&place.path().join(folder));
+    let [one, two, three] = ["1", "2", "3"].map(|digit| digit.repeat(40));
+    put("loose/.git/HEAD", "ref: refs/heads/main\n");
+    put("loose/.git/refs/heads/main", &format!("{one}\n"));
+    put("loose/.git/worktrees/w/HEAD", "ref: refs/heads/w/a\n");
+    put("loose/.git/worktrees/w/commondir", "../..\n");
+    put(
+        "loose/.git/packed-refs",
+        &format!("# pack-refs\n{one} refs/heads/ww/a\n{two} refs/heads/w/a\n^{three}\n"),
+    );
+    put("worktree/.git", "gitdir: ../loose/.git/worktrees/w\n");
+    put("detached/.git/HEAD", &format!("{three}\n"));
+    put("empty/.git/HEAD", "ref: refs/heads/main\n");
+    put("broken/.git/HEAD", "\u{1b}[2J\n");
+    put("loose/tarball/README.md", "");
+    for (folder, commit) in [
+        ("loose", Some("11111111")),
+        ("worktree", Some("22222222")),
+        ("detached", Some("33333333")),
+        ("empty", None),
+        ("broken", None),
+        ("loose/tarball", None),
+    ] {
+        assert_eq!(head(folder).commit.as_deref(), commit, "{folder}");
+        // cargo runs a script again and again that waits for a file which is not there.
+        assert!(head(folder).read.iter().all(|path| path.exists()), "{folder}");
+    }
+    assert!(head("loose").read.iter().any(|path| path.ends_with("refs/heads/main")));
+    put("loose/.git/refs/heads/w/a", &format!("{three}\n"));
+    assert_eq!(head("worktree").commit.as_deref(), Some("33333333"));
+    assert_eq!(build::short("1.2-rc1").as_deref(), Some("1.2-rc1"));
+    assert_eq!(build::short("a\ncargo::x"), None);
 }
 
 /// The tests of a file, by the attribute in front of them.

@@ -305,6 +305,11 @@ impl Store for Directory {
         let system = statvfs(&self.path)?;
         Ok(Some(system.f_bavail.saturating_mul(system.f_frsize)))
     }
+
+    fn capacity(&self) -> io::Result<Option<u64>> {
+        let system = statvfs(&self.path)?;
+        Ok(Some(system.f_blocks.saturating_mul(system.f_frsize)))
+    }
 }
 
 /// An entry that is not removed while this lives.

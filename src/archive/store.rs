@@ -74,6 +74,12 @@ pub trait Store: Debug {
     /// # Errors
     /// When the place does not say.
     fn free(&self) -> io::Result<Option<u64>>;
+
+    /// Size of the file system in bytes; `None` where there is no such bound.
+    ///
+    /// # Errors
+    /// When the place does not say.
+    fn capacity(&self) -> io::Result<Option<u64>>;
 }
 
 /// An entry in the making: objects are put one after the other.

@@ -27,7 +27,7 @@ pub(super) struct NetworkArgs {
     group: Option<IpAddr>,
 
     /// UDP port, the same at sender and receivers
-    #[arg(short, long, env = "MCAST_PORT", value_name = "N", default_value_t = DEFAULT_PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(short, long, env = "MCAST_PORT", value_name = "N", default_value_t = DEFAULT_PORT, value_parser = values::whole::<u16>(1, 65_535))]
     port: u16,
 
     /// Use the interface's broadcast address instead of a group (IPv4, one segment)
@@ -63,7 +63,7 @@ pub(super) struct OutputArgs {
     #[arg(long, env = "MCAST_REPORT_LOG", hide_short_help = true, value_name = "PATH", value_parser = path())]
     report_log: Option<PathBuf>,
 
-    /// Progress on stderr: auto is a live line on a terminal, else a line every 30 s; always is one every second there
+    /// Progress on stderr: auto is a live line on a terminal, else a line every 30 s; always is one every second there; receivers adds a line for each receiver (mcast-recv: the same as auto)
     #[arg(
         long,
         env = "MCAST_PROGRESS",
@@ -79,7 +79,7 @@ pub(super) struct OutputArgs {
     quiet: bool,
 
     /// Print more: -v changes of state, -vv every datagram
-    #[arg(short, long, env = "MCAST_VERBOSE", action = ArgAction::Count)]
+    #[arg(short, long, env = "MCAST_VERBOSE", action = ArgAction::Count, value_parser = values::whole::<u8>(0, 255))]
     verbose: u8,
 
     /// Format of log lines on stderr
@@ -137,13 +137,14 @@ impl OutputArgs {
 
 impl ValueEnum for ProgressMode {
     fn value_variants<'a>() -> &'a [Self] {
-        &[Self::Auto, Self::Always, Self::Never]
+        &[Self::Auto, Self::Always, Self::Never, Self::Receivers]
     }
 
     fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
         Some(clap::builder::PossibleValue::new(match self {
             Self::Auto => "auto",
             Self::Always => "always",
+            Self::Receivers => "receivers",
             Self::Never => "never",
         }))
     }

@@ -185,8 +185,17 @@ pub struct ArchiveConfig {
     pub then: Option<String>,
     /// What is kept, once a session has succeeded.
     pub keep: Policy,
-    /// Take part in no session while fewer bytes are free, and fail one that leaves fewer.
-    pub min_free: Option<u64>,
+    /// Take part in no session while less is free, and fail one that leaves less.
+    pub min_free: Option<Room>,
+}
+
+/// Room in a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// Its bytes.
+    Bytes(u64),
+    /// Its share of the file system's size, in per cent.
+    Share(u8),
 }
 
 /// What people and programs are told about the session.
@@ -224,6 +233,8 @@ pub enum ProgressMode {
     Auto,
     /// A live line on a terminal, else a plain line every second.
     Always,
+    /// As `Auto`, and at a sender a line for each receiver.
+    Receivers,
     /// None.
     Never,
 }

@@ -2,9 +2,9 @@
 //! the session: what it cannot take is dropped and counted.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -21,13 +21,17 @@ use crate::exit::Exit;
 #[derive(Clone, Debug)]
 pub struct Console {
     messages: SyncSender<Message>,
+    /// Progress that has not been shown yet. A new one takes the place of the one before, so that a stopped terminal
+    /// holds up one and no more.
+    latest: Arc<Mutex<Option<Progress>>>,
     dropped: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
 enum Message {
     Line(Vec<u8>),
-    Progress(Progress),
+    /// There is progress to show.
+    Progress,
     Finish(SyncSender<()>),
 }
 
@@ -58,11 +62,11 @@ impl Console {
         let terminal = Terminal::of_stderr();
         let meter = Meter::new(config, terminal);
         let (messages, inbox) = sync_channel(MOST_MESSAGES);
-        let console = Self { messages, dropped: Arc::default() };
-        let dropped = Arc::clone(&console.dropped);
+        let console = Self { messages, latest: Arc::default(), dropped: Arc::default() };
+        let (latest, dropped) = (Arc::clone(&console.latest), Arc::clone(&console.dropped));
         thread::Builder::new()
             .name(THREAD.to_owned())
-            .spawn(move || serve(&inbox, meter, &dropped))
+            .spawn(move || serve(&inbox, meter, &latest, &dropped))
             .map_err(|error| Failure::new(Exit::LocalResource, format!("cannot start a thread: {error}")))?;
         let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
@@ -75,8 +79,13 @@ impl Console {
 
     /// Shows how far the session is. Cheap; ten times a second is plenty.
     pub fn progress(&self, progress: Progress) {
-        // The next one says it better.
-        let _ = self.messages.try_send(Message::Progress(progress));
+        let mut latest = lock(&self.latest);
+        let is_announced = latest.is_some();
+        *latest = Some(progress);
+        if !is_announced && self.messages.try_send(Message::Progress).is_err() {
+            // The next one is announced anew.
+            *latest = None;
+        }
     }
 
     /// Writes one line, whatever the verbosity.
@@ -136,23 +145,31 @@ impl Drop for LogLine<'_> {
     }
 }
 
-fn serve(inbox: &Receiver<Message>, mut meter: Meter, dropped: &AtomicU64) {
+/// A thread that has died while it held this has left it whole.
+fn lock(latest: &Mutex<Option<Progress>>) -> MutexGuard<'_, Option<Progress>> {
+    latest.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn serve(inbox: &Receiver<Message>, mut meter: Meter, latest: &Mutex<Option<Progress>>, dropped: &AtomicU64) {
     while let Ok(message) = inbox.recv() {
         match message {
             Message::Line(line) => meter.aside(|| write(&line)),
-            Message::Progress(progress) => meter.show(&progress),
+            Message::Progress => {
+                let progress = lock(latest).take();
+                if let Some(progress) = progress {
+                    meter.show(&progress);
+                }
+            }
             Message::Finish(done) => {
                 meter.clear();
                 // Nobody waits any more where this fails.
                 let _ = done.try_send(());
             }
         }
-        match dropped.swap(0, Ordering::Relaxed) {
-            0 => {}
-            lost => {
-                meter
-                    .aside(|| write(format!("{lost} log lines lost: stderr did not take them\n").as_bytes()));
-            }
+        let lost = dropped.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            // An error, so that it is shown with -q, too: some of the lines may have been errors.
+            tracing::error!(lost, "{lost} log lines were lost, because stderr did not take them");
         }
     }
 }

@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::error::Failure;
+use rustix::process::geteuid;
+
+use super::error::{Failure, visible};
 use super::keys::{self, DEFAULT_KEY_FILE};
 use super::launch;
 use crate::exit::Exit;
@@ -25,6 +27,10 @@ pub(super) fn run(path: Option<PathBuf>) -> Result<String, Failure> {
     keys::hide_memory();
     let secret = Secret::new(launch::random()?);
     create(&path, secret.to_text().as_bytes()).map_err(|error| refusal(&path, &error))?;
+    if geteuid().is_root() {
+        // A closed stderr is no reason to fail: the key is there.
+        let _ = writeln!(io::stderr().lock(), "mcast: {}", visible(&advice_for_root(&path)));
+    }
     Ok(format!("{}: key id {}\n", path.display(), GroupKey::new(&secret).id()))
 }
 
@@ -46,6 +52,20 @@ fn create(path: &Path, content: &[u8]) -> io::Result<()> {
     // Where directories cannot be synced, the file is there all the same.
     let _ = File::open(directory).and_then(|directory| directory.sync_all());
     Ok(())
+}
+
+/// Tells root how another user gets to use the key.
+fn advice_for_root(path: &Path) -> String {
+    let (path, default) = (path.display(), Path::new(DEFAULT_KEY_FILE));
+    // The directory is root's alone, too.
+    let change = match default.parent().filter(|_| path.to_string() == DEFAULT_KEY_FILE) {
+        Some(directory) => format!("chown -R USER {}", directory.display()),
+        None => format!("chown USER {path}"),
+    };
+    format!(
+        "only root can use this key; for a program that runs as another user: {change}, or make it as that user \
+         (sudo -u USER mcast keygen)"
+    )
 }
 
 fn refusal(path: &Path, error: &io::Error) -> Failure {
@@ -71,6 +91,13 @@ mod tests {
         let path = directory.path().join("mcast");
         make_private_directory(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o700);
+    }
+
+    #[test]
+    fn root_is_told_how_another_user_gets_the_key() {
+        let advice = advice_for_root(Path::new(DEFAULT_KEY_FILE));
+        assert!(advice.contains("only root") && advice.contains("chown -R USER /etc/mcast,"), "{advice}");
+        assert!(advice_for_root(Path::new("/srv/key")).contains("chown USER /srv/key,"));
     }
 
     #[test]

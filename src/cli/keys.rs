@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::args::path;
 use super::environment::Environment;
-use super::error::Failure;
+use super::error::{Failure, visible};
 use super::values::first_repeated;
 use crate::exit::Exit;
 use crate::seal::{Accept, GroupKey, Seal, Secret};
@@ -138,30 +138,42 @@ impl KeySource {
         Ok(self.read_all()?.map_or(Accept::Crc, Accept::Aead))
     }
 
-    /// `None` in plain mode.
-    fn read_all(&self) -> Result<Option<Vec<GroupKey>>, Failure> {
+    /// Warns if there is no key. The programs call it after everything that may end them at launch, so that a mistake is
+    /// told alone.
+    pub(super) fn warn_if_plain(&self) {
         const PLAIN: &str = "no key: anyone on this network can read and forge this session";
+        match self {
+            Self::None => tracing::warn!("{PLAIN}"),
+            // As an error, which -q shows too: a key file that has gone must not go unnoticed.
+            Self::Absent { .. } => tracing::error!(
+                "{PLAIN}; mcast keygen makes a key, --require-key insists on one, --no-key says that none is meant"
+            ),
+            Self::Files(_) | Self::Credential(_) => {}
+        }
+    }
+
+    /// The keys without repetition; `None` in plain mode.
+    fn read_all(&self) -> Result<Option<Vec<GroupKey>>, Failure> {
         let paths = match self {
-            Self::None => {
-                tracing::warn!("{PLAIN}");
-                return Ok(None);
-            }
+            Self::None | Self::Absent { required: false } => return Ok(None),
             Self::Absent { required: true } => {
-                return Err(refused(format!(
-                    "--require-key: no key found, neither $CREDENTIALS_DIRECTORY/mcast-key nor {DEFAULT_KEY_FILE}; \
-                     mcast keygen makes one, --key-file names another place"
-                )));
-            }
-            Self::Absent { required: false } => {
-                // As an error, which -q shows too: a key file that has gone must not go unnoticed.
-                tracing::error!(
-                    "{PLAIN}; mcast keygen makes a key, --require-key insists on one, --no-key says that none is meant"
-                );
-                return Ok(None);
+                return Err(refused(format!("--require-key: {}, --key-file names another place", nowhere())));
             }
             Self::Credential(path) => std::slice::from_ref(path),
             Self::Files(paths) => paths,
         };
+        let mut keys: Vec<GroupKey> = Vec::new();
+        for (path, key) in self.read(paths)? {
+            tracing::debug!("uses key {} of \"{}\"", key.id(), path.display());
+            if keys.iter().all(|other| other.id() != key.id()) {
+                keys.push(key);
+            }
+        }
+        Ok(Some(keys))
+    }
+
+    /// The keys of these files and directories, in their order.
+    fn read(&self, paths: &[PathBuf]) -> Result<Vec<(PathBuf, GroupKey)>, Failure> {
         // The service manager guards its directory, and lets the service in by an access list, which shows as group.
         let forbidden = if matches!(self, Self::Credential(_)) { 0o007 } else { 0o077 };
         hide_memory();
@@ -177,16 +189,34 @@ impl KeySource {
         if files.len() > MOST_KEYS {
             return Err(refused(format!("{} key files are too many; keep {MOST_KEYS} at most", files.len())));
         }
-        let mut keys: Vec<GroupKey> = Vec::new();
-        for (path, file) in files {
-            let key = read(&path, file, forbidden)?;
-            tracing::debug!(id = %key.id(), file = %path.display(), "key");
-            if keys.iter().all(|other| other.id() != key.id()) {
-                keys.push(key);
-            }
-        }
-        Ok(Some(keys))
+        files.into_iter().map(|(path, file)| read(&path, file, forbidden).map(|key| (path, key))).collect()
     }
+}
+
+/// The id of the key in this file, or of the one that the programs use if they are given none. Of a directory, the id and
+/// the file of each key.
+pub(super) fn ids(path: Option<PathBuf>, environment: &Environment) -> Result<String, Failure> {
+    let search = KeyArgs { key_file: path.into_iter().collect(), no_key: false, require_key: true };
+    let source = search.config(environment)?;
+    let paths = match &source {
+        KeySource::Credential(path) => std::slice::from_ref(path),
+        KeySource::Files(paths) => paths,
+        KeySource::None | KeySource::Absent { .. } => {
+            return Err(refused(format!("{}; mcast key id PATH looks at another place", nowhere())));
+        }
+    };
+    let keys = source.read(paths)?;
+    let line = |(path, key): &(PathBuf, GroupKey)| match paths.contains(path) {
+        true => format!("{}\n", key.id()),
+        false => format!("{}  {}\n", key.id(), visible(&path.display().to_string())),
+    };
+    Ok(keys.iter().map(line).collect())
+}
+
+fn nowhere() -> String {
+    format!(
+        "no key found, neither $CREDENTIALS_DIRECTORY/mcast-key nor {DEFAULT_KEY_FILE}; mcast keygen makes one"
+    )
 }
 
 /// From here on, this process leaves no core dump, and no other of the same user may look into its memory.
@@ -276,7 +306,7 @@ fn read(path: &Path, file: File, forbidden: u32) -> Result<GroupKey, Failure> {
     let metadata = metadata(&file, path)?;
     if !metadata.is_file() {
         return Err(refused(format!(
-            "\"{}\" is no file; name a key file made by mcast keygen",
+            "\"{}\" is not a file; name a key file made by mcast keygen",
             path.display()
         )));
     }
@@ -410,7 +440,7 @@ mod tests {
             KeySource::Files(vec!["/dev/zero".into()]),
         ] {
             let failure = source.accept().unwrap_err();
-            assert!(failure.message.contains("is no file"), "{failure}");
+            assert!(failure.message.contains("is not a file"), "{failure}");
         }
     }
 
@@ -464,6 +494,24 @@ mod tests {
         assert!(KeySource::Credential(files.path().join("good")).seal().is_ok());
         assert!(at(".").seal().is_err(), "a directory of several keys is no sender's");
         assert!(KeySource::Files(vec!["/dev/null".into()]).seal().is_err());
+    }
+
+    #[test]
+    fn id_of_a_key_is_told_alone_and_with_its_file_in_a_directory() {
+        let id = |byte| GroupKey::new(&Secret::new([byte; 32])).id().to_string();
+        let etc = directory(&[("one", &key_text(1)), ("two", &key_text(2))]);
+        let of = |path: PathBuf| ids(Some(path), &Environment::none());
+        assert_eq!(of(etc.path().join("two")), Ok(format!("{}\n", id(2))));
+        let shown = etc.path().display();
+        let both = format!("{}  {shown}/one\n{}  {shown}/two\n", id(1), id(2));
+        assert_eq!(of(etc.path().to_owned()), Ok(both));
+        for missing in [Some(etc.path().join("three")), None] {
+            let failure = ids(missing, &Environment::none()).unwrap_err();
+            assert!(
+                failure.exit == Exit::Authentication && failure.message.contains("mcast keygen"),
+                "{failure}"
+            );
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! second.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use crate::session::{Limiter, Sender};
@@ -15,6 +16,44 @@ pub(super) struct LimitOfLate {
     named: Option<Limiter>,
 }
 
+/// What holds up a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// The source has nothing to read.
+    Source,
+    /// The network, or the hosts on it.
+    Network,
+    /// The operator's `--rate`.
+    Rate,
+    /// This receiver.
+    Receiver(String),
+    /// The output of this receiver.
+    Sink,
+}
+
+impl Limit {
+    /// Its name for programs, as in the report.
+    pub(super) fn key(&self) -> String {
+        match self {
+            Self::Source => "source".to_owned(),
+            Self::Network => "network".to_owned(),
+            Self::Rate => "rate".to_owned(),
+            Self::Receiver(name) => format!("receiver:{name}"),
+            Self::Sink => "sink".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rate => f.write_str("--rate"),
+            Self::Receiver(name) => write!(f, "receiver {name}"),
+            _ => f.write_str(&self.key()),
+        }
+    }
+}
+
 impl LimitOfLate {
     const SPAN: Duration = Duration::from_secs(1);
 
@@ -22,8 +61,8 @@ impl LimitOfLate {
         Self { since: now, before: BTreeMap::new(), named: None }
     }
 
-    /// Whom to name: `source`, `network` or `receiver NAME`, and for how long it has held up the session in all.
-    pub(super) fn name(&mut self, now: Time, sender: &Sender) -> Option<(String, Duration)> {
+    /// Whom to name, and for how long it has held up the session in all.
+    pub(super) fn name(&mut self, now: Time, sender: &Sender) -> Option<(Limit, Duration)> {
         let totals = totals(sender);
         if now.since(self.since) >= Self::SPAN {
             self.named = of_late(&self.before, &totals);
@@ -31,10 +70,12 @@ impl LimitOfLate {
         }
         let limiter = self.named?;
         let name = match limiter {
-            Limiter::Source => "source".to_owned(),
-            Limiter::Network => "network".to_owned(),
+            Limiter::Source => Limit::Source,
+            // Time at the operator's rate counts as time of the network.
+            Limiter::Network if sender.config().rate.is_some_and(|rate| sender.rate() >= rate) => Limit::Rate,
+            Limiter::Network => Limit::Network,
             Limiter::Receiver(id) => {
-                format!("receiver {}", sender.members().find(|member| member.id == id)?.name)
+                Limit::Receiver(sender.members().find(|member| member.id == id)?.name.clone())
             }
         };
         Some((name, totals.get(&limiter).copied().unwrap_or_default()))

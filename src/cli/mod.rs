@@ -1,5 +1,6 @@
 //! The command line: arguments in, messages, progress and reports out. clap lives here and nowhere else.
 
+mod amounts;
 pub mod archive;
 mod args;
 mod busy;
@@ -7,15 +8,17 @@ pub mod config;
 pub mod console;
 mod environment;
 pub mod error;
+mod forecast;
 mod keygen;
 pub mod keys;
 mod launch;
-mod limits;
+pub mod limits;
 mod log_form;
 mod panics;
 mod place;
 pub mod progress;
 mod quantities;
+pub mod receiver_lines;
 mod receiving;
 pub mod recv;
 pub mod report;
@@ -32,6 +35,7 @@ mod together;
 pub mod tool;
 mod usage;
 pub mod values;
+mod version;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

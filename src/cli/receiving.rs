@@ -9,6 +9,7 @@ use super::config::{RecvConfig, SinkConfig};
 use super::console::Console;
 use super::error::Failure;
 use super::launch::{self, Ticker};
+use super::limits::Limit;
 use super::panics;
 use super::place::{self, Place};
 use super::progress::{Phase, Progress, Waiting};
@@ -168,6 +169,7 @@ impl<'a> Work<'a> {
         };
         let venue = place.venue();
         let network = ReceiverNetwork::new(sockets, config.peer_timeout, clock);
+        config.keys.warn_if_plain();
         let here = launch::place(venue);
         tracing::info!(interface = %venue.interface.name, group = %venue.target(), "waiting for a sender on {here}");
         let machine = receiver_config(config, accept, network.receive_buffer(), &lasting.over)?;
@@ -282,11 +284,11 @@ impl<'a> Work<'a> {
             archiving.sweep(&mut go_on);
         }
         match archiving.check_room(&mut go_on) {
-            Ok(()) if was_full => {
+            Ok(_) if was_full => {
                 tracing::info!("there is room again; waiting for a sender");
                 self.is_full = false;
             }
-            Ok(()) => {}
+            Ok(_) => {}
             // A sender that counts on this receiver has to be told; nobody else can end a service.
             Err(failure) if waits_for_its_disk(config, now) && !self.receiver.is_admitted() => {
                 if !was_full {
@@ -405,16 +407,17 @@ impl<'a> Work<'a> {
 
     fn progress(&self, now: Time, bytes: u64, rate: u64) -> Progress {
         let summary = self.receiver.summary();
-        let started = summary.as_ref().is_some_and(|summary| summary.started.is_some());
+        let started = summary.as_ref().and_then(|summary| summary.started);
         let stats = self.receiver.stats();
         let symbols = (stats.source_symbols + stats.repair_symbols).max(1);
         let behind = summary.as_ref().filter(|summary| summary.waiting.0 * 2 >= summary.waiting.1);
         let stalled = behind.map(|summary| summary.stalled);
         Progress {
             elapsed: now.since(Time::ZERO),
+            running: started.map_or(Duration::ZERO, |started| now.since(started)),
             phase: match &summary {
                 Some(summary) if summary.end.is_some_and(|end| bytes >= end.bytes) => Phase::Finishing,
-                _ if started => Phase::Running,
+                _ if started.is_some() => Phase::Running,
                 session => Phase::Waiting(self.waiting(now, session.as_ref())),
             },
             bytes,
@@ -422,7 +425,8 @@ impl<'a> Work<'a> {
             rate,
             receivers: None,
             repair_share: stats.repair_symbols as f64 / symbols as f64,
-            limited_by: stalled.map(|stalled| ("sink".to_owned(), stalled)),
+            limited_by: stalled.map(|stalled| (Limit::Sink, stalled)),
+            slowest: None,
         }
     }
 

@@ -12,7 +12,7 @@ use jiff::Zoned;
 
 use super::archive::KeepArgs;
 use super::args::{NetworkArgs, OutputArgs, command_line, path, path_or_stream, runnable};
-use super::config::{ArchiveConfig, DEFAULT_START_TIMEOUT, RecvConfig, SinkConfig};
+use super::config::{ArchiveConfig, DEFAULT_START_TIMEOUT, RecvConfig, Room, SinkConfig};
 use super::environment::Environment;
 use super::error::Failure;
 use super::keys::KeyArgs;
@@ -20,6 +20,7 @@ use super::receiving::Receiving;
 use super::template::Template;
 use super::usage::{self, Asked, parse};
 use super::values::{self, ForEver};
+use super::version;
 use super::{Outputs, run};
 use crate::command::CommandLine;
 use crate::disk::FileMode;
@@ -27,7 +28,7 @@ use crate::sink::then;
 
 /// Receive a stream of bytes that mcast-send multicasts, verified.
 #[derive(Debug, Parser)]
-#[command(name = "mcast-recv", version, max_term_width = 100, help_template = super::HELP_TEMPLATE, before_help = EXAMPLES)]
+#[command(name = "mcast-recv", version = version::text(), max_term_width = 100, help_template = super::HELP_TEMPLATE, before_help = EXAMPLES)]
 struct RecvArgs {
     /// Write the stream to this file, which appears once it is verified
     #[arg(short, long, long_help = "Write the stream to this file, which appears once it is verified; {label}, {name} and {start:%Y-%m-%d} in its name are filled in; - is standard output", env = "MCAST_OUTPUT", value_name = "PATH", value_parser = path_or_stream())]
@@ -37,9 +38,15 @@ struct RecvArgs {
     #[arg(long, env = "MCAST_OVERWRITE", value_parser = BoolishValueParser::new())]
     overwrite: bool,
 
-    /// With -o or --archive: mode of the files once they are complete, such as 0640, whatever the umask is; directories of
-    /// entries can be entered by those who may read the files [default: 0600]
-    #[arg(long, env = "MCAST_MODE", value_name = "OCTAL", value_parser = values::mode, hide_short_help = true)]
+    /// With -o or --archive: mode of complete files, such as 0640 [default: 0600]
+    #[arg(
+        long,
+        long_help = "With -o or --archive: mode of the files once they are complete, such as 0640, whatever the umask is; directories of entries can be entered by users that may read the files [default: 0600, or the mode of the file that is replaced]",
+        env = "MCAST_MODE",
+        value_name = "OCTAL",
+        value_parser = values::mode,
+        hide_short_help = true
+    )]
     mode: Option<FileMode>,
 
     /// With -o or --archive: run this shell line on the complete {file}
@@ -78,7 +85,7 @@ struct RecvArgs {
     network: NetworkArgs,
 
     /// Hops that answers to the sender may take [default: the system's, usually 64]
-    #[arg(long, env = "MCAST_TTL", hide_short_help = true, value_name = "N", value_parser = clap::value_parser!(u8).range(1..), help_heading = "Network")]
+    #[arg(long, env = "MCAST_TTL", hide_short_help = true, value_name = "N", value_parser = values::whole::<u8>(1, 255), help_heading = "Network")]
     ttl: Option<u8>,
 
     /// Silence after which the sender counts as dead
@@ -90,7 +97,7 @@ struct RecvArgs {
     buffer: u64,
 
     /// Fail a stream that is longer than this [default: accept any]
-    #[arg(long, env = "MCAST_MAX_SIZE", hide_short_help = true, value_name = "SIZE", value_parser = values::size, help_heading = "Transfer")]
+    #[arg(long, env = "MCAST_MAX_SIZE", hide_short_help = true, value_name = "SIZE", value_parser = values::max_size, help_heading = "Transfer")]
     max_size: Option<u64>,
 
     #[command(flatten)]
@@ -116,8 +123,8 @@ struct ArchiveArgs {
     keep: KeepArgs,
 
     /// Refuse sessions while less than this, such as 50G or 10%, is free there, and fail one that leaves less
-    #[arg(long, env = "MCAST_MIN_FREE", hide_short_help = true, value_name = "SIZE", value_parser = values::size)]
-    min_free: Option<u64>,
+    #[arg(long, env = "MCAST_MIN_FREE", hide_short_help = true, value_name = "SIZE|%", value_parser = values::min_free)]
+    min_free: Option<Room>,
 }
 
 impl ArchiveArgs {
@@ -370,8 +377,16 @@ mod tests {
         assert_eq!(config.max_size, Some(2 << 30));
         let [SinkConfig::Archive(archive)] = config.sinks.as_slice() else { panic!("{:?}", config.sinks) };
         assert_eq!(archive.keep.within, Some(Duration::from_secs(7 * 86_400)));
+        assert_eq!(archive.min_free, Some(Room::Bytes(1 << 30)));
         assert_eq!(right("-o a --max-size 2G").max_size, Some(2 << 30));
-        for line in ["--max-size lots", "--archive /a --keep-within soon", "--keep-within 7d -o a"] {
+        for line in [
+            "--max-size lots",
+            "--max-size 0",
+            "--archive /a --min-free 0%",
+            "--min-free 10%",
+            "--archive /a --keep-within soon",
+            "--keep-within 7d -o a",
+        ] {
             assert!(asked(line, false).is_err_and(|failure| failure.exit == Exit::Usage), "{line}");
         }
         // Seven seconds would be an archive of one entry.

@@ -19,12 +19,13 @@ use super::keys::KeyArgs;
 use super::sending;
 use super::usage::{self, Asked, parse};
 use super::values::{self, ForEver};
+use super::version;
 use super::{Outputs, run};
 use crate::wire::Announce;
 
 /// Multicast a stream of bytes to any number of hosts at once, verified at each.
 #[derive(Debug, Parser)]
-#[command(name = "mcast-send", version, max_term_width = 100, help_template = super::HELP_TEMPLATE, before_help = EXAMPLES)]
+#[command(name = "mcast-send", version = version::text(), max_term_width = 100, help_template = super::HELP_TEMPLATE, before_help = EXAMPLES)]
 struct SendArgs {
     /// Read the stream from this file; - is standard input
     #[arg(short, long, env = "MCAST_FILE", value_name = "PATH", value_parser = path_or_stream())]
@@ -49,7 +50,7 @@ struct SendArgs {
     network: NetworkArgs,
 
     /// Hops that datagrams may take: 1 stays on the segment
-    #[arg(long, env = "MCAST_TTL", hide_short_help = true, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..), help_heading = "Network")]
+    #[arg(long, env = "MCAST_TTL", hide_short_help = true, value_name = "N", default_value_t = 1, value_parser = values::whole::<u8>(1, 255), help_heading = "Network")]
     ttl: u8,
 
     #[command(flatten)]
@@ -71,11 +72,11 @@ struct SendArgs {
 #[command(next_help_heading = "Start")]
 struct StartArgs {
     /// Start once N receivers have joined [default: 1]
-    #[arg(short = 'n', long, env = "MCAST_MIN_RECEIVERS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_RECEIVERS)))]
+    #[arg(short = 'n', long, env = "MCAST_MIN_RECEIVERS", value_name = "N", value_parser = values::whole::<u32>(1, MOST_RECEIVERS.into()))]
     min_receivers: Option<u32>,
 
     /// Start at once when N receivers have joined, and admit no more
-    #[arg(long, env = "MCAST_MAX_RECEIVERS", hide_short_help = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_RECEIVERS)))]
+    #[arg(long, env = "MCAST_MAX_RECEIVERS", hide_short_help = true, value_name = "N", value_parser = values::whole::<u32>(1, MOST_RECEIVERS.into()))]
     max_receivers: Option<u32>,
 
     /// Start only once the receivers of these names have joined
@@ -120,7 +121,7 @@ struct TransferArgs {
     rate: Option<u64>,
 
     /// Size of an IP datagram in bytes [default: what the interface carries]
-    #[arg(long, env = "MCAST_MTU", hide_short_help = true, value_name = "N", value_parser = clap::value_parser!(u16).range(576..=9_000))]
+    #[arg(long, env = "MCAST_MTU", hide_short_help = true, value_name = "N", value_parser = values::whole::<u16>(576, 9_000))]
     mtu: Option<u16>,
 
     /// Memory for data that some receivers still need; --buffer of a receiver is separate from it
@@ -385,8 +386,8 @@ mod tests {
             ("-l a/b", &["--label a/b", "letters"]),
             ("--name a\"b", &["--name a\"b"]),
             ("-g 192.0.2.1", &["--group 192.0.2.1", "239."]),
-            ("-n 0", &["--min-receivers 0", "1.."]),
-            ("-p 0", &["--port 0", "1..=65535"]),
+            ("-n 0", &["--min-receivers 0", "give 1 to 4096"]),
+            ("-p 0", &["--port 0", "1 to 65535"]),
             ("--mtu 100", &["--mtu 100", "576"]),
             ("--min-wait 5m --max-wait 1m", &["--min-wait 5m", "--max-wait 1m"]),
             ("-n 3 --max-receivers 2", &["--min-receivers 3", "--max-receivers 2"]),
@@ -403,7 +404,7 @@ mod tests {
             ("--min-wait 10m", &["--min-wait 10m", "--start-timeout 10m"]),
             ("-b -g ff15::1", &["--broadcast", "--group ff15::1"]),
             ("-q -v", &["--quiet", "--verbose"]),
-            ("--progress sometimes", &["--progress sometimes", "auto, always, never"]),
+            ("--progress sometimes", &["--progress sometimes", "auto, always, never, receivers"]),
             ("--report a --report-log a", &["--report-log", "name two files"]),
             ("--color blue", &["--color blue", "auto, always, never"]),
             ("--lable x", &["--lable", "--label"]),
@@ -425,12 +426,13 @@ mod tests {
             ("-f a -- sh", &["--file a", "\"sh\""]),
             ("--rate", &["--rate"]),
             ("-l a -l b", &["--label"]),
+            ("-n x", &["--min-receivers x", "not a number"]),
             ("--ttl 256", &["--ttl 256", "255"]),
             ("--peer-timeout 1ms", &["--peer-timeout 1ms", "500ms"]),
             ("--max-stall 0", &["--max-stall 0", "1s", "leave it out"]),
             ("--max-stall 999ms", &["--max-stall 999ms", "1s"]),
             ("--max-stall 87601h", &["--max-stall 87601h", "ten years"]),
-            ("--max-stall never", &["--max-stall never", "5s"]),
+            ("--max-stall never", &["--max-stall never", "5min"]),
         ] {
             let message = wrong(line);
             for part in parts {

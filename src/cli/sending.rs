@@ -1,7 +1,7 @@
 //! The sender at work: source, protocol, sockets and signals on one thread's loop.
 
 use super::Ended;
-use super::config::{SendConfig, SourceConfig, StartConfig};
+use super::config::{ProgressMode, SendConfig, SourceConfig, StartConfig};
 use super::console::Console;
 use super::error::Failure;
 use super::launch::{self, Ticker};
@@ -10,6 +10,7 @@ use super::panics;
 use super::place::Place;
 use super::progress::{Phase, Progress, Receivers, Waiting};
 use super::quantities;
+use super::receiver_lines::Slowest;
 use super::report::{Outcome, ReceiverEntry, Seconds, SenderReport, Wire};
 use crate::command::Commands;
 use crate::exit::Exit;
@@ -71,6 +72,7 @@ impl Work {
         let venue = place.venue();
         let sockets = SenderSockets::open(venue, config.ttl)?;
         let machine = sender_config(config, seal, venue)?;
+        config.keys.warn_if_plain();
         tracing::info!(
             interface = %venue.interface.name,
             address = %venue.own(),
@@ -133,7 +135,7 @@ impl Work {
                 }
                 self.network.keep_membership(now);
                 self.follow_network(config, now);
-                let progress = self.progress(now, rate);
+                let progress = self.progress(config, now, rate);
                 console.progress(progress);
                 if !self.heed_signals(now) {
                     break;
@@ -248,7 +250,7 @@ impl Work {
         alive.map(|member| member.bytes).min().unwrap_or(0)
     }
 
-    fn progress(&mut self, now: Time, rate: u64) -> Progress {
+    fn progress(&mut self, config: &SendConfig, now: Time, rate: u64) -> Progress {
         let mut receivers = Receivers::default();
         for member in self.sender.members() {
             match &member.state {
@@ -266,6 +268,7 @@ impl Work {
         let symbols = (stats.source_symbols + stats.repair_symbols).max(1);
         Progress {
             elapsed: now.since(Time::ZERO),
+            running: self.sender.times(now).1,
             phase: match (self.sender.has_started(), self.sender.stream_end()) {
                 (false, _) => Phase::Waiting(Waiting::ForReceivers(self.sender.attendance(now))),
                 (true, Some(end)) if self.acknowledged() >= end.bytes => Phase::Finishing,
@@ -277,6 +280,8 @@ impl Work {
             receivers: Some(receivers),
             repair_share: stats.repair_symbols as f64 / symbols as f64,
             limited_by: self.limits.name(now, &self.sender),
+            slowest: (config.output.progress == ProgressMode::Receivers)
+                .then(|| Slowest::of(self.sender.members(), self.sender.has_started())),
         }
     }
 

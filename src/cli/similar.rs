@@ -18,7 +18,7 @@ pub(super) fn longer<'a>(
 }
 
 /// Letters to insert, remove or replace until one text is the other.
-fn distance(one: &str, other: &str) -> usize {
+pub(super) fn distance(one: &str, other: &str) -> usize {
     let other = other.as_bytes();
     let mut row: Vec<usize> = (0..=other.len()).collect();
     for (done, letter) in one.bytes().take(LONGEST_WORD).enumerate() {
@@ -36,8 +36,8 @@ fn distance(one: &str, other: &str) -> usize {
     row.last().copied().unwrap_or(0)
 }
 
-/// Longest word that is compared, in bytes: longer ones resemble none of ours.
-const LONGEST_WORD: usize = 64;
+/// Longest word that is compared, in bytes. No name of an entry is longer.
+const LONGEST_WORD: usize = 128;
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,7 @@ use super::archive::Archiving;
 use super::busy::while_busy;
 use super::config::{ArchiveConfig, RecvConfig, SinkConfig};
 use super::error::Failure;
-use super::{launch, report_file};
+use super::{launch, quantities, report_file};
 use crate::archive::manifest::Heading;
 use crate::command::Commands;
 use crate::disk::FileMode;
@@ -104,7 +104,7 @@ impl SinkPlans {
                 }
                 (SinkConfig::Archive(archive), commands) => {
                     let Some(archiving) = &self.archiving else { continue };
-                    archiving.check_room(go_on)?;
+                    let min_free = archiving.check_room(go_on)?;
                     let then = self.then(archive.then.as_ref(), commands.as_ref())?;
                     plans.push(Plan::Archive(Box::new(ArchivePlan {
                         archive: archiving.archive().clone(),
@@ -117,9 +117,10 @@ impl SinkPlans {
                             started: exact(start.timestamp()),
                         },
                         piece_size: archive.piece_size,
-                        min_free: archive.min_free,
+                        min_free,
                         then,
                         clock: || exact(Timestamp::now()),
+                        size: quantities::size,
                     })));
                 }
                 (SinkConfig::Command(line), Some(commands)) => plans.push(Plan::Command(Launch {

@@ -12,14 +12,16 @@ use super::args::path;
 use super::environment::Environment;
 use super::error::Failure;
 use super::keygen;
+use super::keys;
 use super::panics;
 use super::print;
 use super::usage::{Asked, parse};
+use super::version;
 use crate::command::guard;
 
 /// Keys and archives for mcast-send and mcast-recv.
 #[derive(Debug, Parser)]
-#[command(name = "mcast", version, max_term_width = 100, help_template = super::HELP_TEMPLATE, before_help = EXAMPLES)]
+#[command(name = "mcast", version = version::text(), max_term_width = 100, help_template = super::HELP_TEMPLATE, before_help = EXAMPLES)]
 struct ToolArgs {
     #[command(subcommand)]
     task: Task,
@@ -34,9 +36,25 @@ enum Task {
         #[arg(value_name = "PATH", value_parser = path())]
         path: Option<PathBuf>,
     },
+    /// Look at key files
+    #[command(subcommand, before_help = "Example:\n  mcast key id")]
+    Key(KeyTask),
     /// Look after the archives that mcast-recv --archive fills
     #[command(subcommand, before_help = "Example:\n  mcast archive list /srv/dumps")]
     Archive(ArchiveTask),
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyTask {
+    /// Print the id of a key, which logs and reports name
+    #[command(
+        before_help = "Examples:\n  mcast key id                     of the key that mcast-send and mcast-recv find\n  mcast key id /etc/mcast/keys     of each key in a directory, with its file"
+    )]
+    Id {
+        /// A key file, or a directory of them [default: $CREDENTIALS_DIRECTORY/mcast-key or /etc/mcast/key]
+        #[arg(value_name = "PATH", value_parser = path())]
+        path: Option<PathBuf>,
+    },
 }
 
 const EXAMPLES: &str = "\
@@ -97,6 +115,10 @@ fn work(args: impl IntoIterator<Item = OsString>) -> Result<Printed, Failure> {
     match parse::<ToolArgs>(args, &Environment::none())? {
         Asked::Print(text) => Ok(Printed::text(text)),
         Asked::Run(ToolArgs { task: Task::Keygen { path } }) => keygen::run(path).map(Printed::text),
+        Asked::Run(ToolArgs { task: Task::Key(KeyTask::Id { path }) }) => {
+            // No variable of ours: only the place that systemd names.
+            keys::ids(path, &Environment::of_this_process()).map(Printed::text)
+        }
         Asked::Run(ToolArgs { task: Task::Archive(task) }) => archive::run(task),
     }
 }
@@ -121,6 +143,8 @@ mod tests {
         for line in [
             "mcast",
             "mcast keygen",
+            "mcast key",
+            "mcast key id",
             "mcast archive",
             "mcast archive list",
             "mcast archive verify",

@@ -128,7 +128,7 @@ impl<'a> Line<'a> {
                 _ => arg,
             };
             match arg.get_long_help().cloned() {
-                Some(long) if whole => arg.help(long).hide_short_help(false),
+                Some(long) if whole && arg.get_id() != "help" => arg.help(long).hide_short_help(false),
                 None if whole => arg.hide_short_help(false),
                 _ => arg.help_heading(None::<&str>),
             }
@@ -156,7 +156,7 @@ impl<'a> Line<'a> {
         }
         let values: Vec<_> =
             self.task.get_arguments().filter_map(clap::Arg::get_value_names).flatten().collect();
-        let units = UNITS.iter().filter(|(kind, _)| values.iter().any(|value| value.as_str() == *kind));
+        let units = UNITS.iter().filter(|(kind, _)| values.iter().any(|value| value.starts_with(kind)));
         let mut help: String = units.map(|(_, units)| format!("{units}\n")).collect();
         if !self.is_of_a_tool() {
             help.insert_str(0, VARIABLES);

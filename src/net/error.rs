@@ -102,7 +102,8 @@ pub enum Error {
     },
     /// Somebody else holds the port.
     #[error(
-        "address {address} is in use; end the other program, or choose another port with -p (on all hosts)"
+        "address {address} is in use; end the other program, or give this stream its own port with -p, on all its hosts \
+         (on one host another group is not enough)"
     )]
     AddressInUse {
         /// The address and port.

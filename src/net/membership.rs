@@ -87,7 +87,7 @@ impl GroupMembership {
                 self.state = State::Away { until: now + Self::AWAY };
             }
             State::Joined { reported } if now >= reported + self.every && now >= reported + self.pace() => {
-                tracing::debug!(group = %self.venue.destination, "membership asserted anew");
+                tracing::debug!(group = %self.venue.destination, "joined the group again, so that switches do not forget this host");
                 let _ = leave(socket.socket(), &self.venue);
                 self.join(socket, now);
             }

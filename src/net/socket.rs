@@ -347,7 +347,7 @@ impl BatchSocket {
                 got >> 10
             );
         } else {
-            tracing::debug!(bytes = got, "receive buffer");
+            tracing::debug!("the socket's receive buffer has {} KiB", got >> 10);
         }
     }
 }

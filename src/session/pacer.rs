@@ -78,6 +78,11 @@ impl Pacer {
         self.burst = if forgiving { rate.time_for(Self::QUEUE) } else { Self::BURST };
     }
 
+    /// What it keeps to now.
+    pub(super) const fn rate(&self) -> Rate {
+        self.rate
+    }
+
     /// When the next batch may go; `None`: at once.
     pub(super) fn blocked_until(&self, now: Time) -> Option<Time> {
         (self.free_at > now).then_some(self.free_at)

@@ -355,7 +355,7 @@ impl Path {
     }
 
     fn check(&mut self, sign: Sign, before: Option<Limit>, sending: &Sending) {
-        tracing::debug!(at = %sending.now, ?sign, noise = self.noise.share, "the path may be full");
+        tracing::trace!(at = %sending.now, ?sign, noise = self.noise.share, "the path may be full");
         let (Sign::Loss(seen) | Sign::Delay(seen) | Sign::Doubt(seen)) = sign;
         let mut rate = seen.rate(sending.datagram);
         // Checks of several paths are one experiment. A loss that is seen while the rate is down for another path's sake
@@ -416,7 +416,7 @@ impl Path {
         let unclear = compared == Compared::Unclear && clumps >= Clumps::MANY;
         // Where losses come in bursts, that none has come for a while proves nothing, and a full queue will be seen again.
         let is_own = unclear || compared == Compared::Same;
-        tracing::debug!(at = %sending.now, ?check, ?interval, is_own, clumps, "checked");
+        tracing::trace!(at = %sending.now, ?check, ?interval, is_own, clumps, "checked");
         if is_own {
             self.noise.clumps.learn();
             match check.sign {

@@ -174,7 +174,7 @@ impl RateController {
         if in_favour > 0 && against == 0 && heard {
             self.reach = (self.reach * 2.0).min(Self::MOST);
             self.pool.forget();
-            tracing::debug!(at = %sending.now, reach = self.reach, "doubled");
+            tracing::trace!(at = %sending.now, reach = self.reach, "doubled the rate that the search may reach");
             self.raised = sending.now;
             self.round_trip /= 2;
             self.round = self.round.next(sending.now, sending.next);

@@ -30,6 +30,8 @@ pub struct ArchivePlan {
     pub then: Option<Then>,
     /// The time of day, for the manifest.
     pub clock: fn() -> Timestamp,
+    /// Writes a number of bytes for people.
+    pub size: fn(u64) -> String,
 }
 
 /// An entry in the making. Dropped before [`ArchiveSink::finish`], it leaves nothing behind.
@@ -38,6 +40,7 @@ pub struct ArchiveSink {
     writer: EntryWriter<DirectoryDraft>,
     then: Option<Then>,
     clock: fn() -> Timestamp,
+    size: fn(u64) -> String,
     min_free: Option<u64>,
     /// Bytes that were written since the last look for room.
     unwatched: u64,
@@ -49,12 +52,12 @@ impl ArchiveSink {
     /// # Errors
     /// When the archive's directory is not there or not writable.
     pub fn begin(plan: ArchivePlan) -> Result<Self, SinkError> {
-        let ArchivePlan { archive, heading, piece_size, min_free, then, clock } = plan;
+        let ArchivePlan { archive, heading, piece_size, min_free, then, clock, size } = plan;
         let writer = archive
             .begin()
             .and_then(|draft| EntryWriter::on(draft, heading, piece_size))
             .map_err(|error| failed("cannot begin an entry in archive", &archive, error))?;
-        Ok(Self { archive, writer, then, clock, min_free, unwatched: 0 })
+        Ok(Self { archive, writer, then, clock, size, min_free, unwatched: 0 })
     }
 
     /// Writes all bytes of all slices, in order.
@@ -75,7 +78,7 @@ impl ArchiveSink {
         match self.archive.free()? {
             Some(free) if free < wanted => Err(io::Error::new(
                 io::ErrorKind::StorageFull,
-                format!("{free} bytes are free, less than --min-free {wanted}"),
+                format!("{} free, less than --min-free {}", (self.size)(free), (self.size)(wanted)),
             )),
             _ => Ok(()),
         }

@@ -3,12 +3,8 @@
 //! `tests/bad_input.rs` has the values that are wrong on any machine; here are those that only a host with its own
 //! interfaces, ports and terminals shows, and values made to mislead whoever reads the complaint.
 
-use std::fs::File;
-use std::os::fd::OwnedFd;
-
-use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
-
 use crate::support::program::Launch;
+use crate::support::terminal::Terminal;
 use crate::support::{AT_ONCE, KIB, Lab, Source};
 
 /// Ends with this code, and one line that contains all these words.
@@ -109,20 +105,13 @@ fn values_out_of_range_are_refused() {
 #[test]
 fn terminal_is_neither_a_source_nor_a_sink() {
     let lab = Lab::up(1);
-    let (_controller, terminal) = terminal();
-    let sender =
-        Launch::new(lab.sender().command(env!("CARGO_BIN_EXE_mcast-send")), "sender").stdin(terminal);
+    let terminal = Terminal::of(80, 24);
+    let sender = Launch::new(lab.sender().command(env!("CARGO_BIN_EXE_mcast-send")), "sender")
+        .stdin(terminal.program_end());
     must_be_refused(sender, 2, &["standard input is a terminal", "-f"]);
-    let (_controller, terminal) = self::terminal();
-    must_be_refused(recv(&lab, &[]).stdout(terminal), 2, &["standard output is a terminal", "-o"]);
-}
-
-/// Both ends of a terminal: the one to keep, and the one for a program.
-fn terminal() -> (OwnedFd, File) {
-    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    let controller = openpt(flags).unwrap();
-    grantpt(&controller).unwrap();
-    unlockpt(&controller).unwrap();
-    let terminal = ioctl_tiocgptpeer(&controller, flags).unwrap();
-    (controller, terminal.into())
+    must_be_refused(
+        recv(&lab, &[]).stdout(terminal.program_end()),
+        2,
+        &["standard output is a terminal", "-o"],
+    );
 }

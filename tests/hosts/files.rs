@@ -124,7 +124,7 @@ fn signal_while_content_goes_to_the_disk_ends_the_receiver_and_leaves_nothing() 
     let mut sender = lab.sender().send().args(&["-n", "1"]).source(Source::new(2, MIB)).start();
     sender.finish();
     // The sender hears that all is verified when the disk is waited for.
-    sender.must_say("all of it is verified there", PATIENCE);
+    sender.must_say("has verified the whole stream", PATIENCE);
     let program = receiver.processes().must_have(env!("CARGO_BIN_EXE_mcast-recv"), PATIENCE);
     kill_process(program, Signal::TERM).unwrap();
     sender.must_exit(&[5, 11], AT_ONCE);

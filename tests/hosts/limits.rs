@@ -11,7 +11,7 @@ fn held(program: &Program, limiter: &str) -> f64 {
 }
 
 #[test]
-fn source_network_and_receiver_are_named_in_the_progress_line_and_in_the_report() {
+fn source_rate_and_receiver_are_named_in_the_progress_line_and_in_the_report() {
     let lab = Lab::up(2);
     let source = Source::new(1, 20 * MIB);
     let mut stuck = lab.host(1).recv("r1").args(&["--buffer", "4M"]).takes(8 * MIB).start();
@@ -24,7 +24,7 @@ fn source_network_and_receiver_are_named_in_the_progress_line_and_in_the_report(
     sender.must_say("limit: source ", PATIENCE);
     // 5 MB a second: what the first receiver takes lasts for a second and a half.
     sender.finish();
-    sender.must_say("limit: network ", PATIENCE);
+    sender.must_say("limit: --rate ", PATIENCE);
     sender.must_say("limit: receiver r1 ", PATIENCE);
     for_as_long_as(Duration::from_secs(2));
     stuck.take_all();

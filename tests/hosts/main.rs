@@ -43,6 +43,8 @@ mod port_zero;
 mod ports;
 mod repeat;
 mod reports;
+#[path = "../common/schema.rs"]
+mod schema;
 mod signals;
 mod sinks;
 mod sizes;
@@ -52,6 +54,7 @@ mod start_window;
 mod strangers;
 mod streams;
 mod support;
+mod terminals;
 mod then;
 mod trust;
 mod two_senders;

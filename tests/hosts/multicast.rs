@@ -34,7 +34,7 @@ fn is_reminded(seed: u64, group: &str) {
     let (sender, receivers) = under_way(&lab, source, &["-g", group, "--peer-timeout", "1500ms"]);
     for_as_long_as(Duration::from_secs(9));
     for receiver in &receivers {
-        receiver.must_say("membership asserted anew", PATIENCE);
+        receiver.must_say("joined the group again", PATIENCE);
     }
     all_complete(sender, receivers, source);
 }

@@ -1,8 +1,11 @@
 //! Reports of sessions: the last one, the log of all, and what a stop does to them.
 
+use std::path::Path;
+
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::schema;
 use crate::support::program::Launch;
 use crate::support::wait::comes_true;
 use crate::support::{AT_ONCE, Host, Lab, MIB, PATIENCE, Program, Source};
@@ -61,6 +64,99 @@ fn session_that_a_signal_ends_is_the_last_report_and_a_line_of_the_log() {
     assert_eq!(log(&receiver), [report]);
     sender.finish();
     sender.must_exit(&[5], PATIENCE);
+}
+
+/// What docs/report.schema.json has against the program's report.
+fn must_be_as_described(program: &Program, definition: &str, outcome: &str) {
+    let schema = serde_json::from_str(&page("docs/report.schema.json")).unwrap();
+    let report = program.report();
+    assert_eq!(schema::complaints(&schema, definition, &report), Vec::<String>::new(), "{report}");
+    assert_eq!(report["outcome"], outcome, "{report}");
+}
+
+fn page(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// What the page's commands for jq print about these files, in its order.
+fn answers_of_jq(report: &Path, log: &Path) -> Vec<String> {
+    let page = page("docs/report.md");
+    let commands =
+        page.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| line.starts_with("jq "));
+    let answer = |command: &str| {
+        let command = command
+            .replace("/var/lib/mcast/reports.jsonl", &log.display().to_string())
+            .replace("/var/lib/mcast/report.json", &report.display().to_string());
+        let output = crate::blind::command("sh").args(["-c", &command]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "{command}: {said} (scripts/test installs jq, which this test needs)"
+        );
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    };
+    commands.map(answer).collect()
+}
+
+#[test]
+fn reports_of_all_kinds_are_as_the_schema_describes_and_jq_reads_them_as_the_page_says() {
+    let lab = Lab::up(2);
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("reports.jsonl");
+    let sender = |options: &[&str]| {
+        let launch = lab.sender().send().arg("--report-log").arg(&log).args(options);
+        launch.args(&["-l", "shop"]).source(Source::new(5, MIB))
+    };
+    let archive = directory.path().join("archive");
+    std::fs::create_dir(&archive).unwrap();
+
+    let mut archives = lab.host(1).recv("r1").args(&["--keep-last", "1", "--archive"]).arg(&archive).start();
+    let mut complete = sender(&["-n", "1"]).start();
+    complete.finish();
+    complete.must_exit(&[0], PATIENCE);
+    archives.must_exit(&[0], PATIENCE);
+    must_be_as_described(&complete, "sender", "complete");
+    must_be_as_described(&archives, "receiver", "complete");
+    assert!(archives.report()["archive"]["entry"].is_string());
+
+    let mut stopped = sender(&["-n", "1"]).start();
+    let mut left = lab.host(1).recv("r1").start();
+    stopped.feed_to(MIB / 2);
+    left.must_deliver(MIB / 4, PATIENCE);
+    stopped.signal(Signal::TERM);
+    stopped.must_exit(&[143], AT_ONCE);
+    left.must_exit(&[11], PATIENCE);
+    must_be_as_described(&stopped, "sender", "aborted");
+    must_be_as_described(&left, "receiver", "aborted");
+
+    let mut alone = sender(&["-n", "1", "--start-timeout", "1s"]).start();
+    alone.must_exit(&[4], PATIENCE);
+    must_be_as_described(&alone, "sender", "failed");
+    let mut waits = lab.host(1).recv("r1").args(&["--start-timeout", "1s"]).start();
+    waits.must_exit(&[4], PATIENCE);
+    must_be_as_described(&waits, "receiver", "failed");
+    assert!(waits.report()["session"].is_null() && waits.report()["label"].is_null());
+
+    let mut partial = sender(&["-n", "2"]).start();
+    let mut takes = lab.host(1).recv("r1").start();
+    let mut fails = lab.host(2).recv("r2").runs("exit 3").start();
+    partial.finish();
+    partial.must_exit(&[3], PATIENCE);
+    takes.must_exit(&[0], PATIENCE);
+    fails.must_exit(&[9], PATIENCE);
+    must_be_as_described(&partial, "sender", "partial");
+    must_be_as_described(&takes, "receiver", "complete");
+    must_be_as_described(&fails, "receiver", "failed");
+
+    let (report, bytes) = (partial.report(), MIB);
+    let answers = answers_of_jq(&partial.file("report.json"), &log);
+    let [alert, missing, limit, last, age] = &answers[..] else { panic!("{answers:?}") };
+    assert!(alert.starts_with("shop: partial, exit code 3: "), "{alert}");
+    assert!(missing.starts_with("r2: ") && missing.contains("status 3"), "{missing}");
+    assert!(limit.ends_with(" s") && limit.contains(", "), "{limit}");
+    let finished = report["finished"].as_str().unwrap();
+    assert!(last.starts_with(&format!("{finished}: {bytes} bytes in ")), "{last}");
+    assert_eq!(age, "0");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154
-# README's unit, as it stands there, was enabled before the boot; the guest has no network then. The checks of the other
+# The unit of docs/guide.md, as it stands there, was enabled before the boot; the guest has no network then. The checks of the other
 # parts run between this file and 90-service.sh, so that the service waits for longer than its watchdog does.
 
 unit() { systemctl show -P "$1" mcast-recv.service; }
@@ -14,7 +14,7 @@ session_with_the_service() {
     rm /srv/dumps/shop-*.dump
 }
 
-service_of_the_readme_waits_for_a_network_that_comes_after_the_boot() {
+service_of_the_guide_waits_for_a_network_that_comes_after_the_boot() {
     local began
     wait_until 30 unit_has_been InactiveExitTimestampMonotonic 0
     [[ -z $(ip -o -4 addr show scope global) ]]
@@ -36,5 +36,5 @@ service_of_the_readme_waits_for_a_network_that_comes_after_the_boot() {
     session_with_the_service
 }
 
-check service_of_the_readme_waits_for_a_network_that_comes_after_the_boot
+check service_of_the_guide_waits_for_a_network_that_comes_after_the_boot
 unit MainPID >"$work/service.pid"

@@ -8,6 +8,7 @@ use std::path::{Component, Path};
 use clap::Args;
 
 use super::super::error::Failure;
+use super::super::similar::distance;
 use super::super::values;
 use super::{LATEST, note};
 use crate::archive::Error;
@@ -23,7 +24,7 @@ pub(super) struct Of {
     #[arg(long, value_name = "LABEL", value_parser = values::label)]
     pub(super) label: Option<String>,
 
-    /// Only entries of the sender of this name, or of this address if it has none
+    /// Only entries of the sender of this name or address
     #[arg(long, value_name = "NAME", value_parser = values::name)]
     pub(super) source: Option<String>,
 }
@@ -99,9 +100,7 @@ pub(super) fn entry_name(archive: &Directory, text: &str, takes_latest: bool) ->
     let remedy = match suggestion(last, &Item::all(archive)?, takes_latest) {
         Some(suggestion) => format!("did you mean {suggestion}?"),
         None if last == LATEST => {
-            format!(
-                "cat and restore know {LATEST}, here the entry's own name is needed; see mcast archive list"
-            )
+            format!("only cat and restore know {LATEST}; name the entry as mcast archive list shows it")
         }
         None => "see mcast archive list".to_owned(),
     };
@@ -129,7 +128,7 @@ fn last_part<'a>(archive: &Directory, text: &'a str) -> Result<&'a str, Failure>
 /// The word that was probably meant, if there is only one such.
 fn suggestion(text: &str, items: &[Item], takes_latest: bool) -> Option<String> {
     let lower = text.to_lowercase();
-    if takes_latest && distance(&lower, LATEST) <= MOST_SLIPS {
+    if takes_latest && is_near(&lower, LATEST) {
         return Some(LATEST.to_owned());
     }
     let has_label = |item: &Item| item.manifest().is_some_and(|manifest| manifest.label == text);
@@ -143,32 +142,17 @@ fn suggestion(text: &str, items: &[Item], takes_latest: bool) -> Option<String> 
         first.map(|item| format!("\"{}\"", item.name))
     };
     let begins = only(&|item| !lower.is_empty() && name(item).starts_with(&lower));
-    begins.or_else(|| only(&|item| distance(&lower, &name(item)) <= MOST_SLIPS))
+    begins.or_else(|| only(&|item| is_near(&lower, &name(item))))
 }
 
-/// How many characters must be changed, added or removed to make one word of the other; beyond [`MOST_SLIPS`] only that it
-/// is more.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    if one.chars().count().abs_diff(other.len()) > MOST_SLIPS {
-        return MOST_SLIPS + 1;
-    }
-    // Distances of the part of `one` that was read from each beginning of `other`.
-    let mut distances: Vec<usize> = (0..=other.len()).collect();
-    for (row, c) in one.chars().enumerate() {
-        let mut next = vec![row + 1];
-        for ((before, above), d) in distances.iter().zip(distances.iter().skip(1)).zip(&other) {
-            let left = next.last().copied().unwrap_or_default();
-            next.push((before + usize::from(c != *d)).min(above + 1).min(left + 1));
-        }
-        distances = next;
-    }
-    distances.last().copied().unwrap_or_default()
+/// Whether one word can be made of the other in a few steps.
+fn is_near(one: &str, other: &str) -> bool {
+    one.len().abs_diff(other.len()) <= MOST_SLIPS && distance(one, other) <= MOST_SLIPS
 }
 
 /// Labels or senders that a message names.
 const MOST_LISTED: usize = 8;
-/// Wrong characters in a word that is still recognised.
+/// Letters to insert, remove or replace in a word that is still recognised.
 const MOST_SLIPS: usize = 2;
 
 #[cfg(test)]
@@ -244,7 +228,7 @@ mod tests {
         add(&archive, "shop", 1, b"stream");
         assert!(refused(&archive, &name.as_str()[..10]).contains("see mcast"));
         let failure = entry_name(&archive, LATEST, false).unwrap_err();
-        assert!(failure.message.contains("cat and restore know latest"), "{failure}");
+        assert!(failure.message.contains("only cat and restore know latest"), "{failure}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::{Args, value_parser};
+use clap::Args;
 
 use crate::archive::retention::Policy;
 
@@ -10,19 +10,19 @@ use crate::archive::retention::Policy;
 #[derive(Args, Debug)]
 pub(in crate::cli) struct KeepArgs {
     /// Keep the newest N entries of each label and source
-    #[arg(long, env = "MCAST_KEEP_LAST", hide_short_help = true, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, env = "MCAST_KEEP_LAST", hide_short_help = true, value_name = "N", value_parser = super::super::values::whole::<u32>(1, u32::MAX.into()))]
     keep_last: Option<u32>,
 
     /// Keep the newest entry of each of the last N days that have one
-    #[arg(long, env = "MCAST_KEEP_DAILY", hide_short_help = true, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, env = "MCAST_KEEP_DAILY", hide_short_help = true, value_name = "N", value_parser = super::super::values::whole::<u32>(1, u32::MAX.into()))]
     keep_daily: Option<u32>,
 
     /// Keep the newest entry of each of the last N weeks (from Monday) that have one
-    #[arg(long, env = "MCAST_KEEP_WEEKLY", hide_short_help = true, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, env = "MCAST_KEEP_WEEKLY", hide_short_help = true, value_name = "N", value_parser = super::super::values::whole::<u32>(1, u32::MAX.into()))]
     keep_weekly: Option<u32>,
 
     /// Keep the newest entry of each of the last N months that have one
-    #[arg(long, env = "MCAST_KEEP_MONTHLY", hide_short_help = true, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, env = "MCAST_KEEP_MONTHLY", hide_short_help = true, value_name = "N", value_parser = super::super::values::whole::<u32>(1, u32::MAX.into()))]
     keep_monthly: Option<u32>,
 
     /// Keep every entry that is less than this older than the newest, such as 7d

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::super::busy::while_busy;
-use super::super::config::ArchiveConfig;
+use super::super::config::{ArchiveConfig, Room};
 use super::super::error::{Failure, visible};
 use super::super::quantities;
 use crate::archive::Error;
@@ -89,32 +89,46 @@ impl Archiving {
         }
     }
 
-    /// Whether there is as much room as is asked for. `go_on` is called while the disk does not say; once it says no,
-    /// the disk is no longer asked.
+    /// Looks whether enough is free, and returns the bytes that must stay free, if there is such a limit. `go_on` is called while the
+    /// disk does not say; once it says no, the disk is no longer asked.
     ///
     /// # Errors
     /// With exit code 9, when there is not.
-    pub(in crate::cli) fn check_room(&self, go_on: &mut dyn FnMut() -> bool) -> Result<(), Failure> {
-        let Some(wanted) = self.config.min_free else { return Ok(()) };
+    pub(in crate::cli) fn check_room(&self, go_on: &mut dyn FnMut() -> bool) -> Result<Option<u64>, Failure> {
+        let Some(wanted) = self.config.min_free else { return Ok(None) };
         let path = self.archive.path().display();
         let archive = self.archive.clone();
-        let Some(free) = while_busy(move || archive.free(), go_on)? else { return Ok(()) };
-        let free = free.map_err(|error| {
+        let look = move || {
+            let share = |percent| {
+                let capacity = archive.capacity()?;
+                Ok::<_, io::Error>(capacity.map_or(0, |capacity| capacity / 100 * u64::from(percent)))
+            };
+            let least = match wanted {
+                Room::Bytes(bytes) => bytes,
+                Room::Share(percent) => share(percent)?,
+            };
+            Ok::<_, io::Error>((archive.free()?, least))
+        };
+        let Some(looked) = while_busy(look, go_on)? else { return Ok(None) };
+        let (free, least) = looked.map_err(|error| {
             Failure::new(
                 Exit::SinkFailed,
                 format!("--min-free: cannot tell what is free in \"{path}\": {error}"),
             )
         })?;
         match free {
-            Some(free) if free < wanted => Err(Failure::new(
-                Exit::SinkFailed,
-                format!(
-                    "{} free in \"{path}\", less than --min-free {}; make room (mcast archive prune)",
-                    quantities::size(free),
-                    quantities::size(wanted)
-                ),
-            )),
-            _ => Ok(()),
+            Some(free) if free < least => {
+                let (free, least) = (quantities::size(free), quantities::size(least));
+                let wanted = match wanted {
+                    Room::Bytes(_) => least,
+                    Room::Share(percent) => format!("{percent}%, which is {least}"),
+                };
+                let message = format!(
+                    "{free} free in \"{path}\", less than --min-free {wanted}; make room (mcast archive prune)"
+                );
+                Err(Failure::new(Exit::SinkFailed, message))
+            }
+            _ => Ok(Some(least)),
         }
     }
 
@@ -125,7 +139,7 @@ impl Archiving {
 
     /// The session has become this entry.
     pub(in crate::cli) fn has_entry(&mut self, name: &EntryName) {
-        tracing::info!(entry = name.as_str(), "archived");
+        tracing::info!(entry = name.as_str(), "the stream is archived as {name}");
         self.report.entry = Some(name.to_string());
     }
 
@@ -186,10 +200,12 @@ impl Pruned {
             }
             match archive.remove(name) {
                 Ok(Removed { remains }) => {
-                    tracing::info!(entry = name.as_str(), "removed from the archive");
+                    tracing::info!(entry = name.as_str(), "removed entry {name}, which no rule keeps");
                     if let Some(remains) = remains {
                         tracing::warn!(
-                            "what no mcast has put into entry \"{name}\" is left in \"{remains}\""
+                            entry = name.as_str(),
+                            remains,
+                            "entry \"{name}\" had files that mcast has not put there, they are left in \"{remains}\""
                         );
                     }
                     pruned.removed.push(name.to_string());
@@ -224,7 +240,11 @@ fn tell(swept: Result<Swept, Error>) {
         }
     };
     if swept.removed > 0 {
-        tracing::info!(swept = swept.removed, "removed what dead sessions had left in the archive");
+        tracing::info!(
+            swept = swept.removed,
+            "removed {} unfinished entries of dead sessions from the archive",
+            swept.removed
+        );
     }
     for name in &swept.kept {
         tracing::warn!(
@@ -268,6 +288,26 @@ const USUAL_SOURCES: usize = 8;
 mod tests {
     use super::*;
     use crate::archive::sharing::add;
+
+    #[test]
+    fn room_is_compared_with_a_share_of_the_file_system() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("something"), [1; 1 << 16]).unwrap();
+        let check = |share| {
+            let config = ArchiveConfig {
+                directory: directory.path().to_owned(),
+                piece_size: None,
+                then: None,
+                keep: Policy::default(),
+                min_free: Some(Room::Share(share)),
+            };
+            Archiving::open(&config, None, &mut || true).unwrap().unwrap().check_room(&mut || true)
+        };
+        assert_eq!(check(0), Ok(Some(0)));
+        let failure = check(100).unwrap_err();
+        assert_eq!(failure.exit, Exit::SinkFailed);
+        assert!(failure.message.contains("less than --min-free 100%, which is "), "{failure}");
+    }
 
     #[test]
     fn pruning_that_is_interrupted_says_so_and_removes_nothing_more() {

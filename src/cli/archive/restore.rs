@@ -67,7 +67,7 @@ pub(super) fn run(args: RestoreArgs) -> Result<Printed, Failure> {
     if args.output.is_none() {
         let lost = [("--overwrite", args.overwrite), ("--mode", args.mode.is_some())];
         if let Some((flag, _)) = lost.iter().find(|(_, given)| *given) {
-            return Err(Failure::usage(format!("{flag} is about a file; give -o too, or leave it out")));
+            return Err(Failure::usage(format!("{flag} needs a file; name it with -o, or leave out {flag}")));
         }
     }
     if let Some(warning) =

@@ -120,12 +120,11 @@ pub(super) fn document(content: &impl Serialize) -> Result<Printed, Failure> {
 /// label has several.
 pub(super) fn table(shelf: &Shelf, free: Option<u64>, now: Timestamp, width: Option<usize>) -> String {
     let mut rows: Vec<Row> = shelf.items.iter().map(|item| Row::of(item, now)).collect();
-    rows.extend(
-        shelf
-            .unfinished
-            .iter()
-            .map(|draft| Row { size: size(draft.bytes), ..Row::new(draft.name.clone(), draft_state(draft)) }),
-    );
+    rows.extend(shelf.unfinished.iter().map(|draft| Row {
+        size: size(draft.bytes),
+        reason: Some(draft_state(draft).to_owned()),
+        ..Row::new(draft.name.clone(), "unfinished")
+    }));
     rows.extend(shelf.misnamed.iter().map(|name| Row {
         reason: Some("not an entry name, so rename it".to_owned()),
         ..Row::new(visible(name), "misnamed")
@@ -169,7 +168,7 @@ struct Row {
     age: String,
     size: String,
     state: &'static str,
-    /// The damage, or the remedy.
+    /// The reason of the state, or what people should know of a complete entry.
     reason: Option<String>,
 }
 
@@ -180,13 +179,13 @@ impl Row {
     }
 
     fn of(item: &Item, now: Timestamp) -> Self {
-        let state = match state(item) {
-            "complete" if item.is_of_the_future(now) => "complete, dated in the future",
-            "complete" if is_renamed(item) => "complete, renamed",
-            state => state,
+        let mut row = Self::new(item.name.to_string(), state(item));
+        row.reason = match reason(item) {
+            Some(reason) => Some(visible(reason)),
+            None if item.is_of_the_future(now) => Some("dated in the future".to_owned()),
+            None if is_renamed(item) => Some("renamed, so no rule removes it".to_owned()),
+            None => None,
         };
-        let mut row = Self::new(item.name.to_string(), state);
-        row.reason = reason(item).map(visible);
         if let Some(started) = item.started() {
             row.started = moment(started);
         }
@@ -201,7 +200,9 @@ impl Row {
     }
 
     fn state_and_reason(&self) -> String {
-        self.reason.as_ref().map_or(self.state.to_owned(), |reason| format!("{}: {reason}", self.state))
+        let separator = if self.state == "complete" { ", " } else { ": " };
+        let reason = self.reason.as_ref().map_or(String::new(), |reason| format!("{separator}{reason}"));
+        format!("{}{reason}", self.state)
     }
 }
 
@@ -324,6 +325,7 @@ mod tests {
         }
         assert!(lines[2].contains("   5 h  ") && lines[1].contains("  29 h  "), "{text}");
         assert!(lines[3].contains("damaged: manifest.json is missing"), "{text}");
+        assert!(lines[4].ends_with("  unfinished: left over"), "{text}");
         assert!(lines[5].contains("misnamed") && !text.contains('\u{1b}'), "{text}");
         let sum = "2 complete, 8 KiB; 1 damaged; 1 misnamed; 1 unfinished; 200 GiB free";
         assert_eq!(lines[6], sum);

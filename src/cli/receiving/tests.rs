@@ -2,7 +2,7 @@
 
 use std::os::unix::net::UnixDatagram;
 
-use super::super::config::ArchiveConfig;
+use super::super::config::{ArchiveConfig, Room};
 use super::super::sending;
 use super::super::together::{alone, receiver, sender, stream};
 use super::*;
@@ -47,7 +47,7 @@ fn archive_without_room_is_swept_once_an_hour() {
         piece_size: None,
         then: None,
         keep: Policy::default(),
-        min_free: Some(u64::MAX),
+        min_free: Some(Room::Bytes(u64::MAX)),
     })];
     let mut lasting = Receiving::default();
     let mut work = Work::prepare(&config, &mut lasting).unwrap();

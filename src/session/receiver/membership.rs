@@ -420,7 +420,7 @@ impl Membership {
             Step::Confirming { stage: Stage::Done, .. } => return self.complete(),
             _ => {}
         }
-        tracing::debug!(%error, code = exit.code(), "leaving the session");
+        tracing::debug!(%error, code = exit.code(), "this receiver leaves the session");
         self.finished.get_or_insert(now);
         // An abort that waits for its proof must not change why this receiver leaves.
         self.aborted = None;

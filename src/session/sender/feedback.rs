@@ -72,7 +72,7 @@ impl Sender {
     }
 
     fn refuse(&mut self, now: Time, join: &Join, standing: Standing) {
-        tracing::debug!(name = %join.name, ?standing, "a join is refused");
+        tracing::debug!(name = %join.name, reason = ?standing, "refused a receiver that wants to join");
         self.answer(now, join.receiver, standing);
     }
 
@@ -205,7 +205,7 @@ impl Sender {
             match confirm.stage {
                 Stage::Verified => {
                     if member.state != MemberState::Verified {
-                        tracing::debug!(name = %member.name, address = %member.address, "{}: all of it is verified there", member.name);
+                        tracing::debug!(name = %member.name, address = %member.address, "{} has verified the whole stream", member.name);
                     }
                     member.state = MemberState::Verified;
                 }

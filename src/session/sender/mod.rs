@@ -302,7 +302,7 @@ impl Sender {
         if matches!(self.state, State::Aborting { .. } | State::Closing { .. } | State::Ended(_)) {
             return;
         }
-        tracing::debug!(%error, code = exit.code(), "session aborted");
+        tracing::debug!(%error, code = exit.code(), "this sender aborts the session");
         // What is prepared still goes: the network may have taken a part of it.
         self.abort_due = now;
         self.state = State::Aborting {
@@ -360,6 +360,11 @@ impl Sender {
     /// For how long the source and the network limited the session.
     pub const fn limited_by(&self) -> (Duration, Duration) {
         (self.limiter.source(), self.limiter.network())
+    }
+
+    /// The rate at which IP datagrams may go now.
+    pub const fn rate(&self) -> Rate {
+        self.pacer.rate()
     }
 
     /// What limits the session now.

@@ -131,7 +131,7 @@ impl Sender {
         if to_us && is_keyed && !self.outsiders.is_news(seek.receiver, header.number) {
             return;
         }
-        tracing::debug!(name = %seek.name, %from, "somebody looks for a session");
+        tracing::debug!(name = %seek.name, %from, "another host looks for a session");
         self.outsiders.echo = seek.receiver;
         if waiting && self.members.get(seek.receiver).is_none() {
             self.outsiders.note_looker(now, seek.receiver, seek.name, from.ip());

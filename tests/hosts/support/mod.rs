@@ -11,6 +11,7 @@ pub(crate) mod program;
 pub(crate) mod source;
 pub(crate) mod stdio;
 pub(crate) mod stranger;
+pub(crate) mod terminal;
 pub(crate) mod wait;
 
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! A program on a host: started, fed, listened to, signalled, waited for, and ended by its id when dropped.
 
 use std::ffi::OsStr;
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -27,6 +28,7 @@ pub(crate) struct Launch {
     source: Option<Source>,
     stdin: Option<Stdio>,
     stdout: Option<Stdio>,
+    stderr: Option<(Stdio, Box<dyn Read + Send>)>,
     takes: u64,
     then_closes: bool,
     trailing: Vec<String>,
@@ -49,6 +51,7 @@ impl Launch {
             source: None,
             stdin: None,
             stdout: None,
+            stderr: None,
             takes: u64::MAX,
             then_closes: false,
             trailing: Vec::new(),
@@ -114,6 +117,12 @@ impl Launch {
         self
     }
 
+    /// Stderr is this, and what the program says is read there.
+    pub(crate) fn stderr(mut self, stderr: impl Into<Stdio>, reads: impl Read + Send + 'static) -> Self {
+        self.stderr = Some((stderr.into(), Box::new(reads)));
+        self
+    }
+
     /// Whoever reads the program's stdout takes so many bytes, and no more until told.
     pub(crate) fn takes(mut self, bytes: u64) -> Self {
         self.takes = bytes;
@@ -147,13 +156,18 @@ impl Launch {
         self.command.args(self.trailing);
         let given_stdin = self.stdin.take().unwrap_or_else(Stdio::null);
         self.command.stdin(if self.source.is_some() { Stdio::piped() } else { given_stdin });
-        self.command.stdout(self.stdout.take().unwrap_or_else(Stdio::piped)).stderr(Stdio::piped());
+        let (stderr, reads) = self.stderr.take().unzip();
+        self.command.stdout(self.stdout.take().unwrap_or_else(Stdio::piped));
+        self.command.stderr(stderr.unwrap_or_else(Stdio::piped));
         let mut child =
             self.kernel.spawn(&mut self.command).unwrap_or_else(|error| panic!("{}: {error}", self.what));
         let handle = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
         let feeder = self.source.and_then(|source| Some(Feeder::new(child.stdin.take()?, source)));
         let taker = child.stdout.take().map(|stdout| Taker::new(stdout, self.takes, self.then_closes));
-        let listener = Listener::new(child.stderr.take().unwrap());
+        let listener = match (reads, child.stderr.take()) {
+            (Some(reads), _) => Listener::new(reads),
+            (None, stderr) => Listener::new(stderr.unwrap()),
+        };
         Program {
             what: self.what,
             child,

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::ops::Range;
-use std::process::{ChildStderr, ChildStdin, ChildStdout};
+use std::process::{ChildStdin, ChildStdout};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -133,18 +133,24 @@ pub(crate) struct Listener(Arc<(Mutex<Heard>, Condvar)>);
 
 #[derive(Default)]
 struct Heard {
-    text: String,
+    bytes: Vec<u8>,
     ended: bool,
 }
 
+impl Heard {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+}
+
 impl Listener {
-    pub(crate) fn new(mut stderr: ChildStderr) -> Self {
+    pub(crate) fn new(mut stderr: impl Read + Send + 'static) -> Self {
         let shared = Arc::new((Mutex::new(Heard::default()), Condvar::new()));
         let listener = Self(shared.clone());
         thread::spawn(move || {
             let mut buffer = vec![0; 4096];
             while let Ok(n @ 1..) = stderr.read(&mut buffer) {
-                shared.0.lock().unwrap().text.push_str(&String::from_utf8_lossy(&buffer[..n]));
+                shared.0.lock().unwrap().bytes.extend_from_slice(&buffer[..n]);
                 shared.1.notify_all();
             }
             shared.0.lock().unwrap().ended = true;
@@ -154,12 +160,12 @@ impl Listener {
     }
 
     pub(crate) fn text(&self) -> String {
-        self.0.0.lock().unwrap().text.clone()
+        self.0.0.lock().unwrap().text()
     }
 
     /// Waits until the text contains `words`.
     pub(crate) fn hears(&self, words: &str, within: Duration) -> bool {
-        self.waits(within, |heard| heard.ended || heard.text.contains(words)) && self.text().contains(words)
+        self.waits(within, |heard| heard.ended || heard.text().contains(words)) && self.text().contains(words)
     }
 
     /// Waits for end of file, then gives the whole text.
