@@ -51,7 +51,7 @@ pub enum Phase {
     Finishing,
 }
 
-/// What a session that has not started waits for.
+/// The event that a session waits for before its start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Waiting {
     /// A sender waits for receivers.

@@ -394,7 +394,7 @@ impl<'a> Work<'a> {
         count < 2
     }
 
-    /// What this receiver waits for before the start.
+    /// The event that this receiver waits for before the start.
     fn waiting(&self, now: Time, session: Option<&Summary>) -> Waiting {
         let left = self.give_up.map(|at| at.since(now));
         match session {

@@ -144,7 +144,7 @@ impl Sinks {
         if self.open.is_empty() { Err(self.reasons()) } else { Ok(()) }
     }
 
-    /// A sink has failed, and `others` go on. The failure of the last one ends the session, and is told at its end.
+    /// A sink has failed, and `others` go on. The failure of the last sink is not logged here: it is the session's error.
     fn fail(&mut self, error: SinkError, others: usize) {
         if others > 0 {
             tell_of_first(&error);
@@ -152,8 +152,8 @@ impl Sinks {
         self.failed.push(error);
     }
 
-    /// Every different reason, the first one first. Where this program has stopped a command because of another reason, that
-    /// one counts.
+    /// Every different reason, the first one first. A command that this program has stopped counts only where there is no
+    /// other reason.
     fn reasons(&self) -> String {
         let mut reasons = Vec::new();
         let own = self.failed.iter().filter(|error| !error.is_stopped());

@@ -94,7 +94,7 @@ fn failed_source(script: &str, words: &str) {
         let error = entry["error"].as_str().unwrap_or_default();
         assert!(error.starts_with("the sender gave up: ") && error.contains(words), "{entry}");
     }
-    // What has stopped the command is the abort, and it is said once.
+    // The abort is named as the cause for which the command was stopped, and is named once.
     let (said, report) = (commanded.stderr(), commanded.report());
     let error = report["error"].as_str().unwrap_or_default();
     let why = "was stopped, because the sender ";

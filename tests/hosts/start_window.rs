@@ -11,7 +11,7 @@ fn receiver(lab: &Lab, h: usize) -> Program {
     lab.host(h).recv(&format!("r{h}")).start()
 }
 
-/// A sender that is told with -q to say nothing but errors.
+/// A sender with -q, which prints errors only.
 fn quiet_sender(lab: &Lab, flags: &[&str]) -> Launch {
     let command = lab.sender().command(env!("CARGO_BIN_EXE_mcast-send"));
     Launch::new(command, "sender").arg("-q").args(flags)

@@ -137,7 +137,7 @@ struct Hints {
     buffer: bool,
     /// Why a sender with a key did not answer though it was heard.
     unheard: Option<String>,
-    /// What became of a session whose sender was heard, and then no more.
+    /// How far this receiver got with a sender that then fell silent, in words.
     silent: Option<String>,
 }
 

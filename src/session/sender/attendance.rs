@@ -1,4 +1,5 @@
-//! Who is there before the start, and who was: what people are told while a session waits, and when it never starts.
+//! The receivers that are there before the start, and those that were: for the messages of a session that waits, and of one
+//! that never starts.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -116,7 +117,7 @@ impl Sender {
     /// Departures in one message, at most.
     const MOST_DEPARTURES: usize = 8;
 
-    /// Who has joined, and who and what is waited for, before the start.
+    /// The receivers that have joined and those that are waited for, before the start.
     pub fn attendance(&self, now: Time) -> Attendance {
         let (rules, joined) = (&self.config.start, self.members.joined());
         let missing: Vec<_> = rules.missing(joined).collect();

@@ -98,7 +98,7 @@ pub struct Sender {
     pause: PauseWatch,
     launched: Time,
     started: Option<Time>,
-    /// What was missing at the start.
+    /// Receivers that were missing at the start.
     shortfall: Option<Shortfall>,
     /// Those that had joined and left before the start.
     departures: Departures,

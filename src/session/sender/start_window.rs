@@ -38,7 +38,7 @@ pub enum Verdict {
     Wait(Option<Time>),
 }
 
-/// What a session lacked when it started.
+/// The receivers that a session lacked when it started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shortfall {
     /// Receivers that it started with.
@@ -122,7 +122,7 @@ impl StartRules {
         self.require.iter().chain(&self.expect).map(String::as_str).filter(|name| !joined.has(name))
     }
 
-    /// What a session lacks that starts with these.
+    /// The shortfall of a session that starts with these receivers; `None` if they are enough.
     pub fn shortfall(&self, joined: &Joined) -> Option<Shortfall> {
         (!self.is_enough(joined)).then(|| Shortfall {
             joined: joined.count,
