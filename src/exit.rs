@@ -49,8 +49,8 @@ exit_codes! {
     Internal = 1, "internal or unclassified error";
     /// Usage or configuration.
     Usage = 2, "usage or configuration";
-    /// Sender: at least one receiver succeeded and at least one failed or was evicted.
-    Partial = 3, "partial: some receivers succeeded, some failed (sender)";
+    /// Sender: at least one receiver succeeded and at least one failed, was evicted, or was missing at the start.
+    Partial = 3, "partial: some receivers succeeded, some failed or were missing (sender)";
     /// Start window closed: too few receivers, no sender seen, or session already started.
     NotStarted = 4, "no start: too few receivers, no sender seen, or session already started";
     /// Peer lost in mid-session (sender: every receiver lost).

@@ -68,6 +68,7 @@
 //!             min_receivers: 1,
 //!             max_receivers: None,
 //!             require: Vec::new(),
+//!             expect: Vec::new(),
 //!             min_wait: Duration::ZERO,
 //!             max_wait: None,
 //!         },

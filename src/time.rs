@@ -59,3 +59,21 @@ impl fmt::Display for Time {
         write!(f, "{}.{:06}s", self.0 / 1_000_000_000, self.0 % 1_000_000_000 / 1_000)
     }
 }
+
+/// A span of time in at most two units: `0.7 s`, `42 s`, `3 min 20 s`, `8 min`, `1 h 5 min`, `2 d 3 h`.
+pub fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    if seconds < 10 {
+        return format!("{:.1} s", (time.as_secs_f64() * 10.0).floor() / 10.0);
+    }
+    let (large, small) = match seconds {
+        0..60 => return format!("{seconds} s"),
+        60..3_600 => ((seconds / 60, "min"), (seconds % 60, "s")),
+        3_600..86_400 => ((seconds / 3_600, "h"), (seconds % 3_600 / 60, "min")),
+        _ => ((seconds / 86_400, "d"), (seconds % 86_400 / 3_600, "h")),
+    };
+    match small.0 {
+        0 => format!("{} {}", large.0, large.1),
+        _ => format!("{} {} {} {}", large.0, large.1, small.0, small.1),
+    }
+}

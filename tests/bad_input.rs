@@ -281,7 +281,7 @@ fn a_closed_standard_stream_is_neither_an_empty_stream_nor_a_place_for_one() {
         ("mcast-send", "0>/dev/null", 8, "standard input: it is open the wrong way"),
         ("mcast-recv", "1</dev/null", 9, "standard output: it is open the wrong way"),
         // Meant as they are written.
-        ("mcast-send", "</dev/null", 4, "0 of 1 receivers"),
+        ("mcast-send", "</dev/null", 4, "no receiver had joined"),
         ("mcast-recv", ">/dev/null", 4, "no sender was heard"),
     ] {
         let (exit, text) = closed(program, redirection);
@@ -308,7 +308,7 @@ fn command_after_the_dashes_that_is_empty_is_refused_by_all_programs() {
 #[test]
 fn lone_hyphen_is_a_standard_stream_or_refused() {
     // The stream is read from standard input, or written to standard output, as far as that goes without a peer.
-    fails("mcast-send", &["-i", "lo", "-f", "-"], 4, &["0 of 1 receivers"]);
+    fails("mcast-send", &["-i", "lo", "-f", "-"], 4, &["no receiver had joined"]);
     fails("mcast-recv", &["-i", "lo", "-o", "-"], 4, &["no sender was heard"]);
     for program in ["mcast-send", "mcast-recv"] {
         fails(program, &["--report", "-"], 2, &["--report -", "./-"]);

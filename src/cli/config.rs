@@ -32,7 +32,7 @@ pub const DEFAULT_BUFFER: u64 = 32 << 20;
 
 /// Receivers that a session admits at most, which bounds the sender's tables.
 pub const MOST_RECEIVERS: u32 = crate::session::MAX_RECEIVERS as u32;
-/// Names that `--require` takes at most.
+/// Names that `--require` and `--expect-receivers` take at most, each.
 pub const MOST_REQUIRED: u32 = 256;
 
 /// `mcast-send`: everything its command line and environment decide.
@@ -117,18 +117,30 @@ pub struct NetworkConfig {
 /// The start window of the sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartConfig {
-    /// Receivers to wait for.
-    pub min_receivers: u32,
+    /// Receivers to wait for; `None`: one is enough, and nobody has said so.
+    pub min_receivers: Option<u32>,
     /// Start at once when so many have joined.
     pub max_receivers: Option<u32>,
     /// Names that must have joined, without repetition.
     pub require: Vec<String>,
+    /// Names that should have joined, without repetition, and none of them in `require`.
+    pub expect: Vec<String>,
     /// Keep the window open so long after the first join, for receivers beyond those that are waited for.
     pub min_wait: Duration,
     /// Start so long after the first join with those who are there.
     pub max_wait: Option<Duration>,
     /// Give up when the session has not started so long after launch; `None`: wait for ever.
     pub timeout: Option<Duration>,
+}
+
+impl StartConfig {
+    /// Whether the command line says whom to wait for.
+    pub const fn says_whom(&self) -> bool {
+        self.min_receivers.is_some()
+            || self.max_receivers.is_some()
+            || !self.require.is_empty()
+            || !self.expect.is_empty()
+    }
 }
 
 /// Where the stream comes from.

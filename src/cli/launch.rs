@@ -8,6 +8,7 @@ use super::error::Failure;
 use super::report::Wire;
 use crate::command::Commands;
 use crate::exit::Exit;
+use crate::net::socket::Venue;
 use crate::session::WireStats;
 use crate::time::Time;
 
@@ -41,6 +42,35 @@ pub(super) fn end_commands(commands: Option<&Commands>, spent: Duration) {
             tracing::warn!("a command does not end although it was killed; look for it");
         }
     }
+}
+
+/// A session's failure, and the commands that were stopped because of it.
+pub(super) fn with_stopped(failure: Failure, commands: Option<&Commands>) -> Failure {
+    let stopped: Vec<_> = commands.map(Commands::stopped).unwrap_or_default();
+    let lines = stopped.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let message = match (lines.as_str(), failure.exit) {
+        ("", _) => return failure,
+        (_, Exit::Aborted) => format!("{lines} was stopped, because {}", failure.message),
+        _ => format!("{}; {lines} was stopped", failure.message),
+    };
+    Failure { message, ..failure }
+}
+
+/// A failure to meet anybody, and where that was tried: the log of that may not have been shown.
+pub(super) fn with_place(failure: Failure, venue: &Venue) -> Failure {
+    match failure.exit {
+        Exit::NotStarted | Exit::Authentication => {
+            let message = format!("{}; this was on {}", failure.message, place(venue));
+            Failure { message, ..failure }
+        }
+        _ => failure,
+    }
+}
+
+/// Interface, group and port, for people.
+pub(super) fn place(venue: &Venue) -> String {
+    let kind = if venue.broadcast { "broadcast address" } else { "group" };
+    format!("interface {}, {kind} {}, port {}", venue.interface.name, venue.destination, venue.port)
 }
 
 /// The system has no thread or descriptor left.

@@ -1,5 +1,6 @@
 //! What people see of a session under way: a live line on a terminal, else a plain line now and then.
 
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::forecast::Forecast;
 use super::limits::Limit;
 use super::quantities;
 use super::receiver_lines::Slowest;
+use crate::session::sender::Attendance;
 
 /// A session at one moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,14 +41,51 @@ pub struct Progress {
 }
 
 /// What a session is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Waiting for receivers, or for a sender.
-    Waiting,
+    /// Waiting for the start.
+    Waiting(Waiting),
     /// Transferring.
     Running,
     /// Everything was sent or received; waiting for confirmations or for the sink.
     Finishing,
+}
+
+/// The event that a session waits for before its start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// A sender waits for receivers.
+    ForReceivers(Attendance),
+    /// A receiver has found no sender, and gives up after this time.
+    ForSender(Option<Duration>),
+    /// A receiver has found the session of this sender, which has not answered its join yet.
+    ForAnswer(String, Option<Duration>),
+    /// A receiver has joined the session of this sender, which has not started it yet.
+    ForStart(String, Option<Duration>),
+    /// A receiver takes part in nothing while its archive has too little room.
+    ForRoom,
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let left = match self {
+            Self::ForReceivers(attendance) => return attendance.fmt(f),
+            Self::ForRoom => return f.write_str("waiting for room in the archive"),
+            Self::ForSender(left) => {
+                f.write_str("waiting for a sender")?;
+                left
+            }
+            Self::ForAnswer(sender, left) => {
+                write!(f, "found the session of {sender}, waiting for the answer to the join")?;
+                left
+            }
+            Self::ForStart(sender, left) => {
+                write!(f, "joined the session of {sender}, waiting for its start")?;
+                left
+            }
+        };
+        left.map_or(Ok(()), |left| write!(f, ", {} left", seconds(left)))
+    }
 }
 
 /// How many receivers are how far.
@@ -154,9 +193,13 @@ fn screen(progress: &Progress, left: Option<Duration>, (rows, columns): (usize, 
 fn log(progress: &Progress, left: Option<Duration>) {
     let text = line(progress, left);
     let receivers = progress.receivers.as_ref();
-    if matches!(progress.phase, Phase::Waiting) {
-        let joined = receivers.map(|receivers| receivers.joined);
-        tracing::info!(elapsed_s = progress.elapsed.as_secs(), joined, "{text}");
+    if let Phase::Waiting(waiting) = &progress.phase {
+        let attendance = match waiting {
+            Waiting::ForReceivers(attendance) => Some(attendance),
+            _ => None,
+        };
+        let (joined, awaited) = (attendance.map(|it| it.joined), attendance.map(|it| it.awaited));
+        tracing::info!(elapsed_s = progress.elapsed.as_secs(), joined, awaited, "{text}");
     } else {
         let limit = progress.limited_by.as_ref();
         tracing::info!(
@@ -194,11 +237,8 @@ fn log(progress: &Progress, left: Option<Duration>) {
 /// All of it in one line, which is cut where the terminal ends: what matters most comes first.
 fn line(progress: &Progress, left: Option<Duration>) -> String {
     let (receivers, amount) = (progress.receivers, quantities::size(progress.bytes));
-    if progress.phase == Phase::Waiting {
-        return match receivers {
-            None => "waiting for a sender".to_owned(),
-            Some(receivers) => format!("waiting for receivers, {} joined", receivers.joined),
-        };
+    if let Phase::Waiting(waiting) = &progress.phase {
+        return waiting.to_string();
     }
     let mut parts = vec![match progress.expected {
         Some(expected) => format!("{amount} ({} %)", percent(progress.bytes, expected)),
@@ -275,9 +315,29 @@ mod tests {
             line(&at_receiver, None),
             "1.15 GiB · 107.10 MiB/s · 8 s · repair 1.2 % · waiting for the sink"
         );
-        let waiting = Progress { phase: Phase::Waiting, ..running() };
-        assert_eq!(line(&waiting, None), "waiting for receivers, 3 joined");
-        assert_eq!(line(&Progress { receivers: None, ..waiting }, None), "waiting for a sender");
+    }
+
+    #[test]
+    fn line_of_a_waiting_program_says_what_it_waits_for_and_how_long() {
+        let left = Some(Duration::from_secs(540));
+        let attendance =
+            Attendance { joined: 1, awaited: 2, names: "db2".into(), more: 1, ..Attendance::default() };
+        for (waiting, text) in [
+            (Waiting::ForReceivers(attendance), "1 of 2 joined: db2; waiting for 1 more"),
+            (Waiting::ForSender(None), "waiting for a sender"),
+            (Waiting::ForSender(left), "waiting for a sender, 9 min left"),
+            (
+                Waiting::ForAnswer("db1".into(), None),
+                "found the session of db1, waiting for the answer to the join",
+            ),
+            (
+                Waiting::ForStart("db1".into(), left),
+                "joined the session of db1, waiting for its start, 9 min left",
+            ),
+            (Waiting::ForRoom, "waiting for room in the archive"),
+        ] {
+            assert_eq!(line(&Progress { phase: Phase::Waiting(waiting), ..running() }, None), text);
+        }
     }
 
     #[test]

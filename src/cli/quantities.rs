@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 
+pub(super) use crate::time::span;
+
 /// Bytes in units of 1,024, as `--min-free 500G` means them: `828 KiB`, `3 MiB`, `1.15 GiB`.
 pub(super) fn size(bytes: u64) -> String {
     if bytes < 1024 {
@@ -19,24 +21,6 @@ pub(super) fn size(bytes: u64) -> String {
 /// Bytes of the stream per second: `107.1 MiB/s`.
 pub(super) fn rate(bytes_per_second: u64) -> String {
     format!("{}/s", size(bytes_per_second))
-}
-
-/// A span of time in at most two units: `0.7 s`, `42 s`, `3 min 20 s`, `8 min`, `1 h 5 min`, `2 d 3 h`.
-pub(super) fn span(time: Duration) -> String {
-    let seconds = time.as_secs();
-    if seconds < 10 {
-        return format!("{:.1} s", (time.as_secs_f64() * 10.0).floor() / 10.0);
-    }
-    let (large, small) = match seconds {
-        0..60 => return format!("{seconds} s"),
-        60..3_600 => ((seconds / 60, "min"), (seconds % 60, "s")),
-        3_600..86_400 => ((seconds / 3_600, "h"), (seconds % 3_600 / 60, "min")),
-        _ => ((seconds / 86_400, "d"), (seconds % 86_400 / 3_600, "h")),
-    };
-    match small.0 {
-        0 => format!("{} {}", large.0, large.1),
-        _ => format!("{} {} {} {}", large.0, large.1, small.0, small.1),
-    }
 }
 
 /// An age in the largest unit of which there are two: `119 s`, `5 h`, `47 h`, `2 d`.

@@ -12,7 +12,7 @@ use super::launch::{self, Ticker};
 use super::limits::Limit;
 use super::panics;
 use super::place::{self, Place};
-use super::progress::{Phase, Progress};
+use super::progress::{Phase, Progress, Waiting};
 use super::quantities;
 use super::report::{ReceiverReport, Seconds, Wire};
 use super::service::Service;
@@ -23,7 +23,7 @@ use crate::net::kernel::ReceiverNetwork;
 use crate::net::socket::{ReceiverSockets, Venue};
 use crate::net::wake::{Signals, Sleeper, Watch, signal_name};
 use crate::seal::Accept;
-use crate::session::receiver::{self, Event};
+use crate::session::receiver::{self, Event, Summary};
 use crate::session::{Receiver, Wake, turn};
 use crate::sink::writer::{Writer, Written};
 use crate::time::Time;
@@ -140,6 +140,8 @@ struct Work<'a> {
     look_for_room: Time,
     /// Time of the next sweep of an archive that has too little room.
     sweep: Time,
+    /// When to give up waiting for the start.
+    give_up: Option<Time>,
 }
 
 impl<'a> Work<'a> {
@@ -168,12 +170,14 @@ impl<'a> Work<'a> {
         let venue = place.venue();
         let network = ReceiverNetwork::new(sockets, config.peer_timeout, clock);
         config.keys.warn_if_plain();
-        tracing::info!(interface = %venue.interface.name, group = %venue.target(), "waiting for a sender");
+        let here = launch::place(venue);
+        tracing::info!(interface = %venue.interface.name, group = %venue.target(), "waiting for a sender on {here}");
         let machine = receiver_config(config, accept, network.receive_buffer(), &lasting.over)?;
         let sleeper = Sleeper::new().map_err(launch::no_resource)?;
         let waker = sleeper.waker();
         let writer = Writer::start(config.max_size, move || waker.wake()).map_err(launch::no_resource)?;
-        let receiver = Receiver::new(machine, clock.now());
+        let now = clock.now();
+        let receiver = Receiver::new(machine, now);
         lasting.service.waiting();
         Ok(Self {
             lasting,
@@ -190,6 +194,7 @@ impl<'a> Work<'a> {
             is_full: false,
             look_for_room: Time::ZERO,
             sweep: Time::ZERO,
+            give_up: config.start_timeout.map(|timeout| now + timeout),
         })
     }
 
@@ -280,7 +285,7 @@ impl<'a> Work<'a> {
         }
         match archiving.check_room(&mut go_on) {
             Ok(_) if was_full => {
-                tracing::info!("room again, waiting for a sender");
+                tracing::info!("there is room again; waiting for a sender");
                 self.is_full = false;
             }
             Ok(_) => {}
@@ -349,8 +354,9 @@ impl<'a> Work<'a> {
                     self.writer.end(end);
                 }
                 Event::Started => {
-                    tracing::info!("receiving");
                     let Some(session) = self.receiver.summary() else { continue };
+                    let (label, sender) = (session.label, session.sender_shown());
+                    tracing::info!(%label, "receiving stream {label} from {sender}");
                     self.lasting.service.receiving(session.label.as_str());
                     let (lasting, clock) = (&mut *self.lasting, self.clock);
                     match self.sinks.plans(&session, &mut || lasting.is_to_go_on(clock.now())) {
@@ -388,6 +394,17 @@ impl<'a> Work<'a> {
         count < 2
     }
 
+    /// The event that this receiver waits for before the start.
+    fn waiting(&self, now: Time, session: Option<&Summary>) -> Waiting {
+        let left = self.give_up.map(|at| at.since(now));
+        match session {
+            _ if self.is_full => Waiting::ForRoom,
+            None => Waiting::ForSender(left),
+            Some(session) if self.receiver.is_admitted() => Waiting::ForStart(session.sender_shown(), left),
+            Some(session) => Waiting::ForAnswer(session.sender_shown(), left),
+        }
+    }
+
     fn progress(&self, now: Time, bytes: u64, rate: u64) -> Progress {
         let summary = self.receiver.summary();
         let started = summary.as_ref().and_then(|summary| summary.started);
@@ -401,7 +418,7 @@ impl<'a> Work<'a> {
             phase: match &summary {
                 Some(summary) if summary.end.is_some_and(|end| bytes >= end.bytes) => Phase::Finishing,
                 _ if started.is_some() => Phase::Running,
-                _ => Phase::Waiting,
+                session => Phase::Waiting(self.waiting(now, session.as_ref())),
             },
             bytes,
             expected: summary.and_then(|summary| summary.end).map(|end| end.bytes),
@@ -458,10 +475,12 @@ impl<'a> Work<'a> {
             }
             None => Err(launch::interrupted(self.stopped_by)),
         };
+        let result = result.map_err(|failure| {
+            launch::with_place(launch::with_stopped(failure, self.sinks.commands()), self.place.venue())
+        });
         let result = if config.repeat { stopped_between(self.stopped_by, result) } else { result };
         if let Some(summary) = self.receiver.summary().filter(|_| complete) {
-            // A sender without a name is called by its address.
-            let sender = summary.sender_name.map_or(summary.sender.to_string(), |name| name.to_string());
+            let sender = summary.sender_shown();
             let (amount, time) = (quantities::size(report.bytes), quantities::span(report.elapsed_s.0));
             tracing::info!(
                 bytes = report.bytes,

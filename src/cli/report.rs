@@ -33,6 +33,12 @@ pub struct SenderReport {
     pub bytes: u64,
     /// Digest of the whole stream, `algorithm:hex`; `None` where it was not read to its end.
     pub digest: Option<String>,
+    /// `--min-receivers`, where it was given.
+    pub min_receivers: Option<u32>,
+    /// Names that were required or expected.
+    pub expected: Vec<String>,
+    /// Those among them that were not there at the start.
+    pub missing: Vec<String>,
     /// From launch to the start of the session.
     pub start_wait_s: Seconds,
     /// From the start of the session to its end.
@@ -235,6 +241,9 @@ impl SenderReport {
             key: None,
             bytes: 0,
             digest: None,
+            min_receivers: None,
+            expected: Vec::new(),
+            missing: Vec::new(),
             start_wait_s: Seconds::default(),
             elapsed_s: Seconds::default(),
             goodput_bps: 0,
@@ -326,6 +335,9 @@ mod tests {
         report.key = Some("0123456789abcdef".to_owned());
         report.bytes = 1_000_000_000;
         report.digest = Some("xxh3-128:99aa06d3".to_owned());
+        report.min_receivers = Some(3);
+        report.expected = vec!["db2".to_owned(), "files".to_owned()];
+        report.missing = vec!["files".to_owned()];
         report.start_wait_s = Seconds(Duration::from_millis(1500));
         report.elapsed_s = Seconds(Duration::from_nanos(10_000_400_000));
         report.wire =

@@ -79,15 +79,19 @@ struct StartArgs {
     #[arg(long, env = "MCAST_MAX_RECEIVERS", hide_short_help = true, value_name = "N", value_parser = values::whole::<u32>(1, MOST_RECEIVERS.into()))]
     max_receivers: Option<u32>,
 
-    /// Start once the receivers of these names have joined
-    #[arg(long, env = "MCAST_REQUIRE", value_name = "NAME,…", value_delimiter = ',', value_parser = values::name)]
+    /// Start only once the receivers of these names have joined
+    #[arg(long, env = "MCAST_REQUIRE", hide_short_help = true, value_name = "NAME,…", value_delimiter = ',', value_parser = values::name)]
     require: Vec<String>,
 
-    /// Keep accepting receivers for this long after the first [default: 5s, or 0 where -n, --max-receivers or --require is given]
+    /// Wait for these; exit 3 if --max-wait started without one
+    #[arg(long, env = "MCAST_EXPECT_RECEIVERS", value_name = "NAMES", value_delimiter = ',', value_parser = values::name)]
+    expect_receivers: Vec<String>,
+
+    /// Keep accepting receivers for this long after the first [default: 5s, or 0 where it is said whom to wait for]
     #[arg(long, env = "MCAST_MIN_WAIT", hide_short_help = true, value_name = "DUR", value_parser = values::duration)]
     min_wait: Option<Duration>,
 
-    /// Wait at most this long after the first has joined [default: for all]
+    /// Wait at most this long after the first [default: for all]
     #[arg(long, env = "MCAST_MAX_WAIT", value_name = "DUR", value_parser = values::duration)]
     max_wait: Option<Duration>,
 
@@ -108,7 +112,7 @@ struct TransferArgs {
     #[arg(long, env = "MCAST_MAX_STALL", hide_short_help = true, value_name = "DUR", value_parser = values::max_stall)]
     max_stall: Option<Duration>,
 
-    /// Exit 0 although a receiver failed, if at least one succeeded
+    /// Exit 0 although a receiver failed or was missing, if at least one succeeded
     #[arg(long, env = "MCAST_PARTIAL_OK", hide_short_help = true, value_parser = BoolishValueParser::new())]
     partial_ok: bool,
 
@@ -128,7 +132,7 @@ struct TransferArgs {
 const EXAMPLES: &str = "\
 Examples:
   mcast-send -n 3 --max-wait 5m -- pg_dump -Fc prod   wait for three, 5 minutes at most, then dump
-  mcast-send -f disk.img --require db2,db3            start when these two have joined
+  mcast-send --expect-receivers db2,db3 -f disk.img   start when these two have joined
   tar -c /srv | mcast-send -i eth1 --rate 500M        a pipe cannot report that tar has failed";
 
 /// The program.
@@ -218,46 +222,51 @@ fn sender_name(given: Option<String>, label: &str) -> Result<String, Failure> {
 
 impl StartArgs {
     fn config(mut self) -> Result<StartConfig, Failure> {
-        self.require.sort();
-        if let Some(twice) = values::first_repeated(&self.require) {
-            return Err(Failure::usage(format!(
-                "--require names {twice} twice; leave out one, or correct the other"
-            )));
-        }
-        let min_receivers = self.min_receivers.unwrap_or(1);
-        let names = u32::try_from(self.require.len()).unwrap_or(u32::MAX);
-        if names > MOST_REQUIRED {
-            return Err(Failure::usage(format!(
-                "--require names {names} receivers; name {MOST_REQUIRED} at most"
-            )));
-        }
+        check_names("--require", &mut self.require)?;
+        check_names("--expect-receivers", &mut self.expect_receivers)?;
+        // A receiver that must be there is expected all the more.
+        self.expect_receivers.retain(|name| !self.require.contains(name));
         if let Some(most) = self.max_receivers {
-            if min_receivers > most {
+            if let Some(least) = self.min_receivers.filter(|least| *least > most) {
                 return Err(Failure::usage(format!(
-                    "--min-receivers {min_receivers} is more than --max-receivers {most}; raise the one or lower the other"
+                    "--min-receivers {least} is more than --max-receivers {most}; raise the one or lower the other"
                 )));
             }
-            if names > most {
+            let names = self.require.len() + self.expect_receivers.len();
+            if names > most as usize {
+                let flags = match (self.require.is_empty(), self.expect_receivers.is_empty()) {
+                    (false, false) => "--require and --expect-receivers name",
+                    (true, _) => "--expect-receivers names",
+                    (_, true) => "--require names",
+                };
                 return Err(Failure::usage(format!(
-                    "--require names {names} receivers, more than --max-receivers {most}; raise it"
+                    "{flags} {names} receivers, more than --max-receivers {most}; raise it"
                 )));
             }
         }
-        let says_whom =
-            self.min_receivers.is_some() || self.max_receivers.is_some() || !self.require.is_empty();
+        let config = StartConfig {
+            min_receivers: self.min_receivers,
+            max_receivers: self.max_receivers,
+            require: self.require,
+            expect: self.expect_receivers,
+            min_wait: Duration::ZERO,
+            max_wait: self.max_wait,
+            timeout: self.start_timeout.0,
+        };
         let min_wait = match self.min_wait {
             Some(min_wait) => min_wait,
-            None if says_whom => Duration::ZERO,
+            None if config.says_whom() => Duration::ZERO,
             // A default must not contradict what was given.
             None => {
                 let most = self.max_wait.unwrap_or(Duration::MAX);
                 DEFAULT_MIN_WAIT.min(most).min(self.start_timeout.0.unwrap_or(Duration::MAX) / 2)
             }
         };
-        let waits_for_somebody = min_receivers > 1 || !self.require.is_empty();
+        let names_somebody = !config.require.is_empty() || !config.expect.is_empty();
+        let waits_for_somebody = names_somebody || config.min_receivers.is_some_and(|least| least > 1);
         if let Some(max_wait) = self.max_wait.filter(|max_wait| min_wait < *max_wait && !waits_for_somebody) {
             return Err(Failure::usage(format!(
-                "--max-wait {} limits the wait for receivers, but none are waited for; give -n or --require, or \
+                "--max-wait {} limits the wait for receivers, but none are waited for; give -n or --expect-receivers, or \
                  --min-wait to stay open for longer",
                 values::shown(max_wait)
             )));
@@ -274,14 +283,24 @@ impl StartArgs {
                 "--min-wait {min_wait} leaves no time to start within --start-timeout {timeout}; raise the latter"
             )));
         }
-        Ok(StartConfig {
-            min_receivers,
-            max_receivers: self.max_receivers,
-            require: self.require,
-            min_wait,
-            max_wait: self.max_wait,
-            timeout: self.start_timeout.0,
-        })
+        Ok(StartConfig { min_wait, ..config })
+    }
+}
+
+/// Sorts the names, and refuses one that is there twice, which is a slip: another host was meant.
+fn check_names(flag: &str, names: &mut [String]) -> Result<(), Failure> {
+    if names.len() > MOST_REQUIRED as usize {
+        let count = names.len();
+        return Err(Failure::usage(format!(
+            "{flag} names {count} receivers; name {MOST_REQUIRED} at most, and use -n for more"
+        )));
+    }
+    names.sort();
+    match values::first_repeated(names) {
+        Some(twice) => {
+            Err(Failure::usage(format!("{flag} names {twice} twice; leave out one, or correct the other")))
+        }
+        None => Ok(()),
     }
 }
 
@@ -325,7 +344,7 @@ mod tests {
         let config = right("");
         assert_eq!((config.network.group, config.network.port, config.ttl), (DEFAULT_GROUP, DEFAULT_PORT, 1));
         assert_eq!((config.label.as_str(), config.source), ("default", SourceConfig::Stdin));
-        assert_eq!((config.start.min_receivers, config.start.min_wait), (1, DEFAULT_MIN_WAIT));
+        assert_eq!((config.start.min_receivers, config.start.min_wait), (None, DEFAULT_MIN_WAIT));
         assert_eq!((config.start.max_wait, config.start.timeout), (None, Some(DEFAULT_START_TIMEOUT)));
         assert_eq!((config.peer_timeout, config.window), (DEFAULT_PEER_TIMEOUT, DEFAULT_WINDOW));
         assert_eq!(config.output.progress, ProgressMode::Auto);
@@ -344,13 +363,18 @@ mod tests {
 
     #[test]
     fn nobody_waits_where_it_was_said_whom_to_wait_for() {
-        for line in ["-n 1", "--max-receivers 4", "--require db2,db3"] {
+        for line in ["-n 1", "--max-receivers 4", "--require db2,db3", "--expect-receivers db2"] {
             assert_eq!(right(line).start.min_wait, Duration::ZERO, "{line}");
         }
         assert_eq!(right("-n 3 --min-wait 2m").start.min_wait, Duration::from_secs(120));
         assert_eq!(right("--max-wait 2s").start.min_wait, Duration::from_secs(2));
         assert_eq!(right("--start-timeout 4s").start.min_wait, Duration::from_secs(2));
         assert_eq!(right("--require b,a").start.require, ["a", "b"]);
+        let start = right("--require b --expect-receivers c,b,a").start;
+        assert_eq!(
+            (start.require, start.expect),
+            (vec!["b".to_owned()], vec!["a".to_owned(), "c".to_owned()])
+        );
         assert_eq!(right("--start-timeout 0").start.timeout, None);
     }
 
@@ -369,6 +393,14 @@ mod tests {
             ("-n 3 --max-receivers 2", &["--min-receivers 3", "--max-receivers 2"]),
             ("--require a,b,c --max-receivers 2", &["--require", "--max-receivers 2"]),
             ("--require a,,b", &["--require", "letters"]),
+            ("--require a,b,a", &["--require", "a twice"]),
+            ("--expect-receivers a,a", &["--expect-receivers", "a twice"]),
+            ("--expect-receivers a,b,c --max-receivers 2", &["--expect-receivers", "--max-receivers 2"]),
+            (
+                "--require a,b --expect-receivers b,c --max-receivers 2",
+                &["--expect-receivers", "3 receivers"],
+            ),
+            ("--expect-receivers a b", &["\"b\""]),
             ("--min-wait 10m", &["--min-wait 10m", "--start-timeout 10m"]),
             ("-b -g ff15::1", &["--broadcast", "--group ff15::1"]),
             ("-q -v", &["--quiet", "--verbose"]),
@@ -406,6 +438,19 @@ mod tests {
             for part in parts {
                 assert!(message.contains(part), "{line}: {message}");
             }
+        }
+    }
+
+    #[test]
+    fn more_names_than_a_session_keeps_in_mind_are_refused_with_their_number() {
+        for flag in ["--require", "--expect-receivers"] {
+            let names: Vec<_> = (0..257).map(|n| format!("db{n}")).collect();
+            right(&format!("{flag} {}", names[1..].join(",")));
+            let refused = wrong(&format!("{flag} {}", names.join(",")));
+            assert!(
+                refused.contains(flag) && refused.contains("257") && refused.contains("256"),
+                "{refused}"
+            );
         }
     }
 

@@ -1,14 +1,14 @@
 //! The sender at work: source, protocol, sockets and signals on one thread's loop.
 
 use super::Ended;
-use super::config::{ProgressMode, SendConfig, SourceConfig};
+use super::config::{ProgressMode, SendConfig, SourceConfig, StartConfig};
 use super::console::Console;
 use super::error::Failure;
 use super::launch::{self, Ticker};
 use super::limits::LimitOfLate;
 use super::panics;
 use super::place::Place;
-use super::progress::{Phase, Progress, Receivers};
+use super::progress::{Phase, Progress, Receivers, Waiting};
 use super::quantities;
 use super::receiver_lines::Slowest;
 use super::report::{Outcome, ReceiverEntry, Seconds, SenderReport, Wire};
@@ -20,7 +20,7 @@ use crate::net::socket::{SenderSockets, Venue};
 use crate::net::wake::{Signals, Sleeper, Watch, signal_name};
 use crate::seal::Seal;
 use crate::session::sender::{self, Member, MemberState, StartRules};
-use crate::session::{Rate, Sender, batch_of, turn};
+use crate::session::{Rate, Sender, batch_of, names, turn};
 use crate::source::Source;
 use crate::source::reader::{Given, Reader};
 use crate::time::Time;
@@ -30,7 +30,7 @@ use crate::wire::{AbortReason, Announce, Label, Name, SYMBOL_HEADER_LEN, Session
 pub(super) fn work(config: &SendConfig, console: &Console) -> Ended<SenderReport> {
     match Work::prepare(config) {
         Ok(work) => work.run(config, console),
-        Err(failure) => Ended { report: SenderReport::new(&config.label), result: Err(failure) },
+        Err(failure) => Ended { report: empty_report(config), result: Err(failure) },
     }
 }
 
@@ -81,7 +81,8 @@ impl Work {
             symbol_bytes = machine.symbol_size,
             block_symbols = machine.block_symbols,
             key = machine.seal.key().map(|key| display(key.id())),
-            "waiting for receivers"
+            "waiting for receivers on {}",
+            launch::place(venue)
         );
         let clock = Clock::start();
         let sleeper = Sleeper::new().map_err(launch::no_resource)?;
@@ -119,6 +120,7 @@ impl Work {
             self.offer_buffers();
             if listening && self.sender.has_started() {
                 listening = false;
+                self.tell_start(&config.start);
                 self.network.stop_listening();
             }
             if let Some(error) = self.network.fatal() {
@@ -157,6 +159,21 @@ impl Work {
             now = self.clock.now();
         }
         self.end(config, now)
+    }
+
+    /// The session has started, perhaps with fewer receivers than its operator thinks.
+    fn tell_start(&self, start: &StartConfig) {
+        let names = names::listed(self.sender.members().map(|member| member.name.as_str()));
+        let count = self.sender.members().count();
+        let mut text = format!("the session starts with {}: {names}", names::receivers(count));
+        let missing = self.sender.missing();
+        if !missing.is_empty() {
+            text.push_str(&format!("; missing: {}", names::listed(missing.iter().map(String::as_str))));
+        }
+        if !start.says_whom() {
+            text.push_str("; use -n N or --expect-receivers NAME,… to wait for more");
+        }
+        tracing::info!(receivers = count, "{text}");
     }
 
     /// Goes where the network has gone.
@@ -253,7 +270,7 @@ impl Work {
             elapsed: now.since(Time::ZERO),
             running: self.sender.times(now).1,
             phase: match (self.sender.has_started(), self.sender.stream_end()) {
-                (false, _) => Phase::Waiting,
+                (false, _) => Phase::Waiting(Waiting::ForReceivers(self.sender.attendance(now))),
                 (true, Some(end)) if self.acknowledged() >= end.bytes => Phase::Finishing,
                 (true, _) => Phase::Running,
             },
@@ -271,7 +288,8 @@ impl Work {
     fn end(self, config: &SendConfig, now: Time) -> Ended<SenderReport> {
         launch::end_commands(self.commands.as_ref(), now.since(self.given_up.unwrap_or(now)));
         let sender = &self.sender;
-        let mut report = SenderReport::new(&config.label);
+        let mut report = empty_report(config);
+        report.missing = sender.missing();
         report.session = Some(sender.config().session.to_string());
         report.key = sender.config().seal.key().map(|key| key.id().to_string());
         let complete =
@@ -288,7 +306,7 @@ impl Work {
         for member in sender.members() {
             let entry = report.limited_by.entry(format!("receiver:{}", member.name)).or_default();
             entry.0 += member.limited;
-            report.receivers.push(receiver_entry(member));
+            report.receivers.push(receiver_entry(member, sender.ended()));
         }
         let result = match sender.ended() {
             Some(sender::Ended { exit: Exit::Complete, error }) => {
@@ -302,6 +320,7 @@ impl Work {
             }
             None => Err(launch::interrupted(self.stopped_by)),
         };
+        let result = result.map_err(|failure| launch::with_place(failure, self.place.venue()));
         if result.is_ok() {
             let all = report.receivers.len();
             let whole =
@@ -323,7 +342,16 @@ impl Work {
     }
 }
 
-fn receiver_entry(member: &Member) -> ReceiverEntry {
+/// The report of a session in which nothing has happened.
+fn empty_report(config: &SendConfig) -> SenderReport {
+    let mut report = SenderReport::new(&config.label);
+    report.min_receivers = config.start.min_receivers;
+    report.expected = [config.start.require.as_slice(), &config.start.expect].concat();
+    report.expected.sort();
+    report
+}
+
+fn receiver_entry(member: &Member, ended: Option<&sender::Ended>) -> ReceiverEntry {
     let exit = match &member.state {
         MemberState::Done(outcome) | MemberState::Left(outcome, _) => outcome.exit,
         MemberState::Active | MemberState::Verified => Exit::Aborted,
@@ -340,8 +368,11 @@ fn receiver_entry(member: &Member) -> ReceiverEntry {
         dropped_at_socket: member.dropped,
         stalled_s: Seconds(member.stalled),
         error: match &member.state {
-            MemberState::Left(_, reason) if !reason.is_empty() => Some(reason.clone()),
-            _ => None,
+            MemberState::Active | MemberState::Verified => {
+                let error = ended.and_then(|ended| ended.error.as_deref());
+                Some(format!("the sender gave up: {}", error.unwrap_or("it was stopped at once")))
+            }
+            _ => member.failure(),
         },
     }
 }
@@ -377,9 +408,10 @@ fn sender_config(config: &SendConfig, seal: Seal, venue: &Venue) -> Result<sende
         session: SessionId(launch::random()?),
         seed: u64::from_ne_bytes(launch::random()?),
         start: StartRules {
-            min_receivers: start.min_receivers,
+            min_receivers: start.min_receivers.unwrap_or(1),
             max_receivers: start.max_receivers,
             require: start.require.clone(),
+            expect: start.expect.clone(),
             min_wait: start.min_wait,
             max_wait: start.max_wait,
         },

@@ -157,6 +157,11 @@ impl SinkPlans {
         launch::end_commands(self.commands.as_ref(), spent);
     }
 
+    /// The thread that waits for commands, where there are any.
+    pub(super) const fn commands(&self) -> Option<&Commands> {
+        self.commands.as_ref()
+    }
+
     fn then(&self, line: Option<&String>, commands: Option<&Commands>) -> Result<Option<Then>, Failure> {
         let then = line.zip(commands).map(|(line, commands)| {
             Ok(Then { line: line.clone(), commands: commands.clone(), output: self.output()? })

@@ -141,8 +141,10 @@ fn first_word(line: &str) -> Option<&str> {
 pub enum Status {
     /// With this status; 0 is success.
     Exited(u8),
-    /// By this signal.
+    /// By this signal, which did not come from here.
     Killed(u8),
+    /// This program has stopped it, because the session was over.
+    Stopped,
     /// Nobody knows: what went wrong, in words.
     Unknown(String),
 }
@@ -159,6 +161,7 @@ impl fmt::Display for Status {
         match self {
             Self::Exited(status) => write!(f, "exited with status {status}"),
             Self::Killed(signal) => write!(f, "was killed by signal {signal}"),
+            Self::Stopped => f.write_str("was stopped"),
             Self::Unknown(text) => f.write_str(text),
         }
     }

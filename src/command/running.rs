@@ -38,7 +38,11 @@ pub struct Commands {
     requests: mpsc::UnboundedSender<Request>,
     kill: Arc<watch::Sender<bool>>,
     gone: Arc<Signalled<bool>>,
+    stopped: Stopped,
 }
+
+/// Commands that were stopped from here before they had ended: as many as a session has.
+type Stopped = Arc<Mutex<Vec<CommandLine>>>;
 
 #[derive(Debug)]
 struct Request {
@@ -65,6 +69,8 @@ impl Commands {
         let kill = Arc::new(watch::channel(false).0);
         let gone = Arc::new(Signalled::new(false));
         let (killed, all_gone) = (kill.subscribe(), Arc::clone(&gone));
+        let stopped = Stopped::default();
+        let note = Arc::clone(&stopped);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("commands".to_owned()).spawn(move || {
             let mut guards = tokio::task::JoinSet::new();
@@ -73,7 +79,10 @@ impl Commands {
                 loop {
                     tokio::select! {
                         request = incoming.recv() => match request {
-                            Some(request) => _ = guards.spawn(serve(program.clone(), request, killed.clone())),
+                            Some(request) => {
+                                let (program, note) = (program.clone(), Arc::clone(&note));
+                                guards.spawn(serve(program, request, killed.clone(), note));
+                            }
                             None => break,
                         },
                         () = become_true(&mut ends) => break,
@@ -84,7 +93,7 @@ impl Commands {
             });
             all_gone.set(true);
         })?;
-        Ok(Self { requests, kill, gone })
+        Ok(Self { requests, kill, gone, stopped })
     }
 
     /// Starts a command. `notify` is called once when it has ended, on a thread of its own.
@@ -132,6 +141,11 @@ impl Commands {
     /// Kills every command that still runs, before its input ends; none is started after this.
     pub fn kill_all(&self) {
         self.kill.send_replace(true);
+    }
+
+    /// The commands that were stopped from here before they had ended.
+    pub fn stopped(&self) -> Vec<CommandLine> {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until every command and its guard has ended, after [`Commands::kill_all`]; false if that takes longer.
@@ -193,7 +207,7 @@ impl Drop for Running {
 }
 
 /// One command from the start of its guard to the guard's end.
-async fn serve(program: PathBuf, request: Request, mut killed: watch::Receiver<bool>) {
+async fn serve(program: PathBuf, request: Request, mut killed: watch::Receiver<bool>, stopped: Stopped) {
     let Request { line, descriptors, mut orders, started, mut status } = request;
     let (mut guard, control) = match start_guard(program, &line, descriptors) {
         Ok(guard) => guard,
@@ -221,6 +235,12 @@ async fn serve(program: PathBuf, request: Request, mut killed: watch::Receiver<b
                 }
                 Some(News::Exited(code)) => {
                     status.tell(Status::Exited(u8::try_from(code).unwrap_or(u8::MAX)));
+                    break;
+                }
+                // The guard has killed the command, because it was told to.
+                Some(News::Killed(_)) if hung_up => {
+                    stopped.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                    status.tell(Status::Stopped);
                     break;
                 }
                 Some(News::Killed(signal)) => {

@@ -14,6 +14,7 @@ mod ceiling;
 mod digest;
 mod grtt;
 mod lines;
+pub mod names;
 mod number_window;
 mod pacer;
 mod path;

@@ -41,9 +41,9 @@ impl Strangers {
         enough(stranger) == 1
     }
 
-    /// The first one that people were told of.
-    pub(super) fn told(&self) -> Option<(IpAddr, Stranger)> {
-        self.0.iter().find(|heard| heard.is_told()).map(|heard| (heard.from, heard.stranger))
+    /// Those that people were told of, the first one first.
+    pub(super) fn told(&self) -> impl Iterator<Item = (IpAddr, Stranger)> {
+        self.0.iter().filter(|heard| heard.is_told()).map(|heard| (heard.from, heard.stranger))
     }
 }
 
@@ -80,14 +80,14 @@ mod tests {
             }
             assert_eq!(told, Strangers::MOST_STRANGERS, "round {round}");
         }
-        assert!(strangers.told().is_some());
+        assert_eq!(strangers.told().count(), Strangers::MOST_STRANGERS);
         let mut once = Strangers::default();
         for host in 0..100_u8 {
             assert!(!once.note([10, 0, 0, host].into(), Stranger::WithKey(KeyId([host; 8]))));
         }
-        assert_eq!(once.told(), None);
+        assert_eq!(once.told().next(), None);
         let without = (std::net::IpAddr::from([10, 0, 0, 1]), Stranger::WithoutKey);
         assert!(once.note(without.0, without.1) && !once.note(without.0, without.1));
-        assert_eq!(once.told(), Some(without));
+        assert_eq!(once.told().collect::<Vec<_>>(), [without]);
     }
 }

@@ -44,7 +44,7 @@ pub(super) fn receiver_config(scenario: &Scenario, index: usize) -> receiver::Co
         over: Vec::new(),
         repeats: false,
         seed: scenario.seed.wrapping_mul(31).wrapping_add(index as u64),
-        start_timeout: scenario.start_timeout,
+        start_timeout: plan.start_timeout.or(scenario.start_timeout),
         peer_timeout: plan.peer_timeout.unwrap_or(scenario.peer_timeout),
         buffer: plan.buffer,
         socket_buffer: plan.socket_buffer * 3 / 4,

@@ -144,6 +144,8 @@ pub struct ReceiverPlan {
     pub name: String,
     /// `--peer-timeout`, where it is not the sender's.
     pub peer_timeout: Option<Duration>,
+    /// `--start-timeout`, where it is not the sender's.
+    pub start_timeout: Option<Duration>,
     /// Bytes that it buffers for its sink.
     pub buffer: usize,
     /// Bytes that its socket buffer holds.
@@ -184,6 +186,7 @@ impl Scenario {
                 min_receivers: u32::try_from(receivers).unwrap_or(u32::MAX),
                 max_receivers: None,
                 require: Vec::new(),
+                expect: Vec::new(),
                 min_wait: Duration::ZERO,
                 max_wait: None,
             },
@@ -301,6 +304,7 @@ impl ReceiverPlan {
             clock: Duration::ZERO,
             name: format!("r{index}"),
             peer_timeout: None,
+            start_timeout: None,
             buffer: 1024 * 1024,
             socket_buffer: 256 * 1024,
             sink: SinkPlan::default(),

@@ -105,8 +105,10 @@ pub fn run(line: &CommandLine, commands: &Commands, output: OwnedFd) -> Result<(
 }
 
 fn judge(line: &CommandLine, status: &Status) -> Result<(), SinkError> {
-    if status.is_success() {
-        return Ok(());
-    }
-    Err(SinkError::new(line.to_string(), io::Error::other(status.to_string())))
+    let kind = match status {
+        status if status.is_success() => return Ok(()),
+        Status::Stopped => io::ErrorKind::Interrupted,
+        _ => io::ErrorKind::Other,
+    };
+    Err(SinkError::new(line.to_string(), io::Error::new(kind, status.to_string())))
 }

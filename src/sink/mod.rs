@@ -112,6 +112,11 @@ impl SinkError {
         Self { action: action.into(), source: source.into() }
     }
 
+    /// This program has stopped the command, so the reason is elsewhere.
+    pub fn is_stopped(&self) -> bool {
+        self.source.kind() == io::ErrorKind::Interrupted
+    }
+
     /// The reader has closed the pipe, which some readers do when they have seen enough.
     pub fn is_closed_pipe(&self) -> bool {
         self.source.kind() == io::ErrorKind::BrokenPipe

@@ -79,8 +79,11 @@ impl Sinks {
             let notify = notify.clone();
             match plan.open(notify) {
                 Ok(sink) => sinks.open.push(sink),
-                Err(error) => sinks.fail(error),
+                Err(error) => sinks.failed.push(error),
             }
+        }
+        if !sinks.open.is_empty() {
+            sinks.failed.iter().for_each(tell_of_first);
         }
         sinks
     }
@@ -117,9 +120,10 @@ impl Sinks {
         self.open.iter_mut().for_each(Sink::end_of_stream);
         // Commands may take hours. Files come first.
         self.open.sort_by_key(|sink| matches!(sink, Sink::Command(_)));
-        for sink in std::mem::take(&mut self.open) {
+        let mut sinks = std::mem::take(&mut self.open).into_iter();
+        while let Some(sink) = sinks.next() {
             if let Err(error) = sink.finish(end, given_up, &mut archived) {
-                self.fail(error);
+                self.fail(error, sinks.len());
             }
         }
         if self.failed.is_empty() { Ok(()) } else { Err(self.reasons()) }
@@ -133,19 +137,68 @@ impl Sinks {
                 Err(error) => {
                     // Dropped, a file leaves nothing behind, and a command is killed.
                     self.open.remove(index);
-                    self.fail(error);
+                    self.fail(error, self.open.len());
                 }
             }
         }
         if self.open.is_empty() { Err(self.reasons()) } else { Ok(()) }
     }
 
-    fn fail(&mut self, error: SinkError) {
-        tracing::warn!(%error, "a sink has failed");
+    /// A sink has failed, and `others` go on. The failure of the last sink is not logged here: it is the session's error.
+    fn fail(&mut self, error: SinkError, others: usize) {
+        if others > 0 {
+            tell_of_first(&error);
+        }
         self.failed.push(error);
     }
 
+    /// Every different reason, the first one first. A command that this program has stopped counts only where there is no
+    /// other reason.
     fn reasons(&self) -> String {
-        self.failed.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        let mut reasons = Vec::new();
+        let own = self.failed.iter().filter(|error| !error.is_stopped());
+        for error in own.map(ToString::to_string) {
+            if !reasons.contains(&error) {
+                reasons.push(error);
+            }
+        }
+        if reasons.is_empty() {
+            reasons.extend(self.failed.first().map(ToString::to_string));
+        }
+        reasons.join("; ")
+    }
+}
+
+/// The others may go on for hours before the session ends with this error.
+fn tell_of_first(error: &SinkError) {
+    if !error.is_stopped() {
+        tracing::warn!("{error}; the other outputs go on");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    fn failed(errors: &[(&str, io::ErrorKind)]) -> Sinks {
+        let error = |(action, kind): &(&str, io::ErrorKind)| {
+            SinkError::new(*action, io::Error::new(*kind, "it says so"))
+        };
+        Sinks { open: Vec::new(), failed: errors.iter().map(error).collect() }
+    }
+
+    #[test]
+    fn first_failure_is_the_message_and_a_stopped_command_adds_nothing_to_it() {
+        let (own, stopped) = (io::ErrorKind::Other, io::ErrorKind::Interrupted);
+        for (errors, text) in [
+            (&[("disk", own), ("restore", stopped)][..], "disk: it says so"),
+            (&[("restore", stopped), ("disk", own)], "disk: it says so"),
+            (&[("disk", own), ("disk", own), ("pipe", own)], "disk: it says so; pipe: it says so"),
+            (&[("restore", stopped)], "restore: it says so"),
+        ] {
+            assert_eq!(failed(errors).reasons(), text);
+        }
     }
 }

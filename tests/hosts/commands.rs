@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::support::obey::WAYS;
 use crate::support::wait::comes_true;
 use crate::support::{AT_ONCE, KIB, Lab, MIB, PATIENCE, Program, Source, all_exit};
@@ -80,11 +82,26 @@ fn failed_source(script: &str, words: &str) {
     filed.must_leave_no_file();
     all_gone(&[&sender, &commanded]);
     assert!(!commanded.file("end").exists(), "the command saw the end of its input");
-    assert!(sender.stderr().contains(words), "{}", sender.stderr());
+    let said = sender.stderr();
+    assert!(said.contains(words) && !said.contains("WARN mcast::session"), "{said}");
     for receiver in [&piped, &filed, &commanded] {
         assert!(receiver.stderr().contains(words), "{}", receiver.stderr());
         assert_eq!(receiver.report()["outcome"], "aborted");
     }
+    // A reason is never empty, and each receiver's is the sender's own.
+    for receiver in ["r1", "r2", "r3"] {
+        let entry = sender.report_of(receiver);
+        let error = entry["error"].as_str().unwrap_or_default();
+        assert!(error.starts_with("the sender gave up: ") && error.contains(words), "{entry}");
+    }
+    // The abort is named as the cause for which the command was stopped, and is named once.
+    let (said, report) = (commanded.stderr(), commanded.report());
+    let error = report["error"].as_str().unwrap_or_default();
+    let why = "was stopped, because the sender ";
+    assert!(error.contains(why) && error.contains("aborted: ") && error.contains(words), "{error}");
+    assert!(said.trim_end().ends_with(error) && !said.contains("has failed"), "{said}");
+    assert_eq!(error.matches("was killed by").count(), usize::from(words == "signal 9"), "{error}");
+    assert!(!said.lines().any(|line| line.contains("WARN mcast::sink")), "{said}");
 }
 
 #[test]
@@ -186,6 +203,47 @@ fn sink_command_that_fails_while_nothing_flows_is_told_at_once() {
     let mut sender = lab.sender().send().args(&["-n", "1"]).source(Source::new(5, MIB)).start();
     fails.must_exit(&[9], PATIENCE);
     sender.must_exit(&[5, 9], PATIENCE);
+}
+
+#[test]
+fn sink_command_that_fails_is_told_of_once_and_one_of_two_outputs_when_it_fails() {
+    let lab = Lab::up(2);
+    let source = Source::new(15, MIB);
+    let mut alone = lab.host(1).recv("r1").runs("cat >/dev/null; kill -KILL $$").start();
+    let mut beside = lab.host(2).recv("r2").writes_file().runs("exit 7").start();
+    let mut sender = lab.sender().send().args(&["-n", "2"]).source(source).start();
+    beside.must_say("exited with status 7; the other outputs go on", PATIENCE);
+    sender.finish();
+    sender.must_exit(&[9], PATIENCE);
+    alone.must_exit(&[9], PATIENCE);
+    beside.must_exit(&[9], PATIENCE);
+    beside.must_have_written(source);
+    let said = alone.stderr();
+    let told = said.lines().filter(|line| line.contains("was killed by signal 9") && !line.contains("DEBUG"));
+    assert!(told.count() == 1 && !said.contains("was stopped"), "{said}");
+    // Both reasons, each with the name of its receiver.
+    let said = sender.stderr();
+    let line = said.lines().last().unwrap_or_default();
+    let (first, second) = (
+        line.find("r1: command \"sh -c cat …\": was killed by signal 9"),
+        line.find("r2: command \"sh -c exit …\": exited with status 7"),
+    );
+    assert!(first.is_some() && first < second, "{line}");
+}
+
+#[test]
+fn sink_command_that_is_stopped_by_a_signal_to_its_receiver_is_not_said_to_have_been_killed() {
+    let lab = Lab::up(1);
+    let mut receiver = lab.host(1).recv("r1").runs("touch $D/started; cat >/dev/null").start();
+    let mut sender = lab.sender().send().args(&["-n", "1"]).source(Source::new(16, MIB)).start();
+    let started = receiver.file("started");
+    assert!(comes_true(PATIENCE, || started.exists()));
+    receiver.signal(Signal::TERM);
+    receiver.must_exit(&[143], PATIENCE);
+    sender.must_exit(&[5], PATIENCE);
+    let said = receiver.stderr();
+    assert!(said.contains("stopped by SIGTERM; command \"sh -c touch …\" was stopped"), "{said}");
+    assert!(!said.contains("killed") && !said.contains("WARN mcast::sink"), "{said}");
 }
 
 /// Fault 19, first case: `pg_restore -l` reads what it needs.

@@ -167,7 +167,7 @@ fn receiver_killed_in_the_start_window_is_forgotten_and_others_start() {
     let dies = lab.host(1).recv("r1").writes_file().start();
     sender.must_have_joined("r1");
     dies.kill();
-    sender.must_say("receiver is silent", PATIENCE);
+    sender.must_say("is evicted: it was silent", PATIENCE);
     let mut others = [2, 3].map(|h| lab.host(h).recv(&format!("r{h}")).start());
     sender.must_exit(&[0], PATIENCE);
     for other in &mut others {
@@ -197,7 +197,7 @@ fn receiver_stopped_in_the_start_window_for_longer_than_the_peer_timeout_takes_p
     let stopped = lab.host(1).recv("r1").start();
     sender.must_have_joined("r1");
     stopped.signal(Signal::STOP);
-    sender.must_say("receiver is silent", PATIENCE);
+    sender.must_say("is evicted: it was silent", PATIENCE);
     stopped.signal(Signal::CONT);
     start_with(&lab, sender, stopped, source);
 }

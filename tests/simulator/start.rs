@@ -32,17 +32,6 @@ fn the_minimum_wait_lets_one_more_join() {
 }
 
 #[test]
-fn the_maximum_wait_starts_with_those_who_are_there() {
-    let mut scenario = Scenario::new(3, 2, 10_000);
-    scenario.start.min_receivers = 3;
-    scenario.start.max_wait = Some(seconds(20));
-    let history = scenario.run();
-    all_complete(&history);
-    let started = history.started.expect("it has").as_nanos();
-    assert!((20_000_000_000..20_100_000_000).contains(&started), "{started}");
-}
-
-#[test]
 fn too_few_receivers_end_with_4_on_both_sides() {
     let mut scenario = Scenario::new(4, 2, 10_000);
     scenario.start.min_receivers = 3;
@@ -60,9 +49,125 @@ fn a_missing_name_holds_the_start_and_is_told() {
     scenario.start_timeout = Some(seconds(30));
     let history = scenario.run();
     assert_eq!(exits(&history), (Some(Exit::NotStarted), vec![Some(Exit::NotStarted); 2]));
-    assert!(
-        history.sender_error.as_deref().is_some_and(|error| error.contains("db9") && !error.contains("r1"))
-    );
+    let error = history.sender_error.expect("it has one");
+    assert!(error.contains("missing: db9; joined: r0, r1"), "{error}");
+}
+
+#[test]
+fn session_without_an_expected_receiver_ends_with_3_and_names_it() {
+    for partial_ok in [false, true] {
+        let mut scenario = Scenario::new(31, 2, 10_000);
+        scenario.start.expect = vec!["files".into(), "r0".into(), "r1".into()];
+        scenario.start.max_wait = Some(seconds(20));
+        scenario.partial_ok = partial_ok;
+        let history = scenario.run();
+        let exit = if partial_ok { Exit::Complete } else { Exit::Partial };
+        assert_eq!(exits(&history), (Some(exit), vec![Some(Exit::Complete); 2]));
+        let error = history.sender_error.expect("it has one");
+        assert_eq!(
+            error,
+            "started with 2 of 3 receivers after --max-wait (20 s); missing: files; the stream is complete at r0, r1"
+        );
+    }
+}
+
+#[test]
+fn expected_receivers_are_waited_for_and_end_with_0() {
+    let mut scenario = Scenario::new(32, 3, 10_000);
+    scenario.start.min_receivers = 1;
+    scenario.start.expect = vec!["r0".into(), "r1".into(), "r2".into()];
+    scenario.start.max_wait = Some(seconds(20));
+    scenario.receivers[2].launched = seconds(7);
+    let history = scenario.run();
+    all_complete(&history);
+    let started = history.started.expect("it has").as_nanos();
+    assert!((7_000_000_000..7_600_000_000).contains(&started), "{started}");
+}
+
+#[test]
+fn session_with_fewer_than_the_minimum_ends_with_3_and_both_numbers() {
+    let mut scenario = Scenario::new(33, 2, 10_000);
+    scenario.start.min_receivers = 3;
+    scenario.start.max_wait = Some(seconds(20));
+    let history = scenario.run();
+    assert_eq!(exits(&history), (Some(Exit::Partial), vec![Some(Exit::Complete); 2]));
+    let started = history.started.expect("it has").as_nanos();
+    assert!((20_000_000_000..20_100_000_000).contains(&started), "{started}");
+    let error = history.sender_error.expect("it has one");
+    assert!(error.contains("started with 2 of 3 receivers") && !error.contains("missing"), "{error}");
+}
+
+#[test]
+fn other_receivers_do_not_make_up_for_an_expected_one() {
+    let mut scenario = Scenario::new(34, 3, 10_000);
+    scenario.start.expect = vec!["files".into()];
+    scenario.start.max_wait = Some(seconds(20));
+    let history = scenario.run();
+    assert_eq!(exits(&history), (Some(Exit::Partial), vec![Some(Exit::Complete); 3]));
+    let error = history.sender_error.expect("it has one");
+    assert!(error.contains("started with 3 receivers after --max-wait (20 s); missing: files"), "{error}");
+}
+
+#[test]
+fn expected_receiver_that_comes_after_the_start_was_missing_all_the_same() {
+    let mut scenario = Scenario::new(35, 2, 10_000);
+    scenario.start.min_receivers = 1;
+    scenario.start.expect = vec!["r0".into(), "r1".into()];
+    scenario.start.max_wait = Some(seconds(5));
+    scenario.source.trickle = Some((500, seconds(1)));
+    scenario.receivers[1].launched = seconds(8);
+    let history = scenario.run();
+    let ends = vec![Some(Exit::Complete), Some(Exit::NotStarted)];
+    assert_eq!(exits(&history), (Some(Exit::Partial), ends));
+    let error = history.sender_error.expect("it has one");
+    assert!(error.contains("missing: r1 (came too late); the stream is complete at r0"), "{error}");
+}
+
+#[test]
+fn missing_and_failed_receivers_are_told_in_one_message() {
+    let mut scenario = Scenario::new(36, 3, 100_000);
+    scenario.start.expect = vec!["files".into()];
+    scenario.start.max_wait = Some(seconds(5));
+    scenario.source.trickle = Some((1_000, Duration::from_millis(100)));
+    scenario.receivers[1].killed = Some(seconds(8));
+    let history = scenario.run();
+    assert_eq!(history.sender, Some(Exit::Partial));
+    let error = history.sender_error.expect("it has one");
+    for part in ["missing: files", "1 of 3 receivers failed: r1: evicted", "complete at r0, r2"] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn without_a_maximum_wait_an_expected_receiver_holds_the_start_until_its_end_with_4() {
+    let mut scenario = Scenario::new(37, 2, 10_000);
+    scenario.start.expect = vec!["files".into(), "r0".into()];
+    scenario.start_timeout = Some(seconds(30));
+    let history = scenario.run();
+    assert_eq!(exits(&history), (Some(Exit::NotStarted), vec![Some(Exit::NotStarted); 2]));
+    let error = history.sender_error.expect("it has one");
+    assert!(error.contains("missing: files"), "{error}");
+}
+
+/// The sender gives up last, by a few milliseconds or by seconds.
+#[test]
+fn receivers_that_gave_up_before_the_sender_are_counted_and_named() {
+    for earlier in [Duration::from_millis(5), seconds(20)] {
+        let mut scenario = Scenario::new(38, 2, 10_000);
+        scenario.start.min_receivers = 3;
+        scenario.start_timeout = Some(seconds(30));
+        for receiver in &mut scenario.receivers {
+            receiver.start_timeout = Some(seconds(30) - earlier);
+        }
+        let history = scenario.run();
+        assert_eq!(exits(&history), (Some(Exit::NotStarted), vec![Some(Exit::NotStarted); 2]));
+        let error = history.sender_error.expect("it has one");
+        assert!(error.contains("2 of 3 receivers had joined"), "{error}");
+        assert!(error.contains("r1 joined after 0.0 s and left after"), "{error}");
+        assert!(error.contains("(its --start-timeout)") && !error.contains("firewall"), "{error}");
+        let own = history.receivers[0].error.as_deref().expect("it has one");
+        assert!(own.contains("joined the session of ") && own.contains("did not start within"), "{own}");
+    }
 }
 
 #[test]

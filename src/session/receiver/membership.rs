@@ -290,6 +290,12 @@ impl Membership {
         self.sender
     }
 
+    /// The sender, for people: its name, if it has one, and its address.
+    pub(super) fn sender_shown(&self) -> String {
+        let address = self.sender.ip();
+        self.sender_name.map_or_else(|| address.to_string(), |name| format!("{name} ({address})"))
+    }
+
     /// The number of the next datagram to the sender.
     pub(super) const fn next_number(&self) -> DatagramNumber {
         self.next_number

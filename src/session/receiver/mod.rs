@@ -122,6 +122,13 @@ pub struct Summary {
     pub waiting: (u64, u64),
 }
 
+impl Summary {
+    /// The sender's name, or else its address.
+    pub fn sender_shown(&self) -> String {
+        self.sender_name.map_or_else(|| self.sender.ip().to_string(), |name| name.to_string())
+    }
+}
+
 #[derive(Debug, Default)]
 struct Hints {
     version: bool,
@@ -130,8 +137,8 @@ struct Hints {
     buffer: bool,
     /// Why a sender with a key did not answer though it was heard.
     unheard: Option<String>,
-    /// A sender that was heard, and then no more.
-    silent: Option<SocketAddr>,
+    /// How far this receiver got with a sender that then fell silent, in words.
+    silent: Option<String>,
 }
 
 impl Receiver {
@@ -300,9 +307,10 @@ impl Receiver {
             membership::Verdict::Stay => {}
             membership::Verdict::SearchOn => {
                 if self.lines.show() {
-                    tracing::info!(sender = %member.sender(), "the sender has gone before the start, searching on");
+                    let (sender, shown) = (member.sender(), member.sender_shown());
+                    tracing::info!(%sender, "the sender {shown} has gone before the start; searching on");
                 }
-                self.hinted.silent = Some(member.sender());
+                self.hinted.silent = Some(member.describe_attendance());
                 self.leave_session();
             }
             membership::Verdict::End(ended) => {

@@ -6,7 +6,7 @@ use super::membership::{Found, Membership};
 use super::{Ended, Hints, Receiver, State};
 use crate::exit::Exit;
 use crate::seal::{self, Accept, Party, Stranger};
-use crate::time::Time;
+use crate::time::{Time, span};
 use crate::wire::{self, DatagramNumber, Header, Message, Phase, VERSION};
 
 impl Receiver {
@@ -116,15 +116,15 @@ impl Receiver {
         let accept = &self.config.accept;
         match (stranger, accept) {
             (Stranger::WithoutKey, _) => format!(
-                "the stream of {from} has no key, and this receiver takes only what key {} seals; give the sender that \
+                "the stream of {from} has no key, and this receiver takes only streams with key {}; give the sender that \
                  key file, or leave the key out here with --no-key",
                 accept.ids()
             ),
             (Stranger::WithKey(theirs), Accept::Crc) => format!(
-                "the stream of {from} is sealed with key {theirs}, and this receiver has no key; give it that key file with --key-file"
+                "the stream of {from} is encrypted with key {theirs}, and this receiver has no key; give it that key file with --key-file"
             ),
             (Stranger::WithKey(theirs), Accept::Aead(_)) => format!(
-                "the stream of {from} is sealed with key {theirs}, and this receiver has key {}; use the same key file on all hosts",
+                "the stream of {from} is encrypted with key {theirs}, and this receiver has key {}; use the same key file on all hosts",
                 accept.ids()
             ),
         }
@@ -146,7 +146,8 @@ impl Receiver {
         {
             if self.hinted.label.is_none() {
                 self.hinted.label = Some((announce.label, from));
-                tracing::info!(label = %announce.label, %from, "another stream is on this group, waiting for --expect {expected}");
+                let label = announce.label;
+                tracing::info!(%label, %from, "a stream with label {label} is on this group; waiting for one with label {expected} (--expect)");
             }
             return;
         }
@@ -173,8 +174,9 @@ impl Receiver {
         let phase = if announce.phase == Phase::Started { "started" } else { "waiting" };
         // With a key nobody can fill a log with sessions that are proven, nor keep such a line from being shown.
         if is_proven && is_keyed || self.lines.show() {
-            let name = announce.name.map(tracing::field::display);
-            tracing::info!(label = %announce.label, name, sender = %from, %session, phase, "session found");
+            let (label, name) = (announce.label, announce.name.map(tracing::field::display));
+            let shown = member.sender_shown();
+            tracing::info!(%label, name, sender = %from, %session, phase, "found the session of {shown}, label {label}");
         }
         self.leave_session();
         self.unanswered_since.get_or_insert(now);
@@ -200,7 +202,6 @@ impl Receiver {
         else {
             return;
         };
-        let seconds = timeout.as_secs_f64();
         if let State::Member(member) = &self.state
             && member.may_be_recorded()
             && !member.has_started()
@@ -211,19 +212,20 @@ impl Receiver {
         }
         match &mut self.state {
             State::Searching => {
-                let exit =
-                    if self.strangers.told().is_some() { Exit::Authentication } else { Exit::NotStarted };
+                let exit = if self.strangers.told().next().is_some() {
+                    Exit::Authentication
+                } else {
+                    Exit::NotStarted
+                };
                 let error = format!(
-                    "no session started within --start-timeout ({seconds} s): {}",
+                    "no session started within --start-timeout ({}): {}",
+                    span(timeout),
                     self.heard_instead()
                 );
                 self.state = State::Ended(Ended { exit, error: Some(error) });
             }
             State::Member(member) if !member.has_started() => {
-                let error = format!(
-                    "the session did not start within --start-timeout ({seconds} s): {}",
-                    member.why_not_started()
-                );
+                let error = member.describe_no_start(timeout);
                 member.leave(now, Exit::NotStarted, error, Membership::LEAVE_PATIENCE);
             }
             State::Member(_) | State::Ended(_) => {}
@@ -232,8 +234,9 @@ impl Receiver {
 
     /// Why there was no session to join, and the remedy.
     fn heard_instead(&self) -> String {
-        if let Some((from, stranger)) = self.strangers.told() {
-            return self.describe_stranger(from, stranger);
+        if self.strangers.told().next().is_some() {
+            let told = self.strangers.told().map(|(from, stranger)| self.describe_stranger(from, stranger));
+            return told.collect::<Vec<_>>().join("; ");
         }
         match (&self.hinted, self.config.expect) {
             (Hints { label: Some((label, from)), .. }, Some(expected)) => format!(
@@ -250,13 +253,13 @@ impl Receiver {
                     .to_owned()
             }
             (Hints { unheard: Some(unheard), .. }, _) => unheard.clone(),
-            (Hints { silent: Some(from), .. }, _) => format!(
-                "the sender {} was heard, and then no more; it ended, or a switch stopped to let the group through (IGMP \
-                 snooping needs a querier)",
-                from.ip()
+            (Hints { silent: Some(heard), .. }, _) => format!(
+                "{heard}, and then heard no more of it; it ended, or a switch stopped to let the group through (IGMP \
+                 snooping needs a querier)"
             ),
-            _ => "no sender was heard; check that it runs, that group, port and interface agree, that switches and this \
-                  host's firewall let multicast through, and the sender's --ttl where routers lie between"
+            _ => "no sender was heard; it may have started and ended before, or else check that it runs, that group, port \
+                  and interface agree, that switches and this host's firewall let multicast through, and the sender's \
+                  --ttl where routers lie between"
                 .to_owned(),
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Member, MemberState, Sender, State};
 use crate::session::ceiling::spacing;
-use crate::time::Time;
+use crate::time::{Time, span};
 use crate::wire::ReceiverId;
 
 impl Sender {
@@ -28,6 +28,9 @@ impl Sender {
         self.evict(now, &silent, &MemberState::Lost);
         if let State::Waiting { first_join } = &mut self.state {
             for id in silent {
+                if let Some(member) = self.members.get(id) {
+                    self.departures.note(now, member, "it was silent for --peer-timeout".to_owned());
+                }
                 self.members.remove(id);
             }
             if self.members.len() == 0 {
@@ -66,14 +69,21 @@ impl Sender {
     }
 
     fn evict(&mut self, now: Time, receivers: &[ReceiverId], why: &MemberState) {
+        let streams = matches!(self.state, State::Streaming);
         for &id in receivers {
+            let is_last = streams && self.members.is_last(id);
             let Some(member) = self.members.get_mut(id) else { continue };
             let (name, address) = (&member.name, member.address);
-            if self.outsiders.tells() {
+            if is_last {
+                // The session ends with this reason, and says so then.
+                tracing::debug!(%name, %address, ?why, "{name} is evicted");
+            } else if self.outsiders.tells() {
                 if let MemberState::Stalled(most) = why {
-                    tracing::warn!(%name, %address, max_stall = ?most, "receiver's sink takes nothing, evicted");
+                    let most = span(*most);
+                    tracing::warn!(%name, %address, "{name} is evicted: its sink took nothing for {most} (--max-stall)");
                 } else {
-                    tracing::warn!(%name, %address, timeout = ?self.config.peer_timeout, "receiver is silent, evicted");
+                    let timeout = span(self.config.peer_timeout);
+                    tracing::warn!(%name, %address, "{name} is evicted: it was silent for {timeout} (--peer-timeout)");
                 }
             }
             member.state = why.clone();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::super::ceiling::spacing;
 use super::super::path::{Echo, Sending, chance};
 use super::super::{MAX_RECEIVERS, symbol_datagram};
+use super::attendance::why_it_left;
 use super::budget::RepairBudget;
 use super::window::Missing;
 use super::{MemberState, Sender, State};
@@ -31,7 +32,16 @@ impl Sender {
         }
         let State::Waiting { first_join } = &mut self.state else {
             match self.state {
-                State::Streaming => self.refuse(now, join, Standing::RefusedStarted),
+                State::Streaming => {
+                    let name = join.name.as_str();
+                    let missing = self.shortfall.as_mut().and_then(|short| short.missing.get_mut(name));
+                    if let Some(came) = missing
+                        && !std::mem::replace(came, true)
+                    {
+                        tracing::warn!(%name, address = %from, "{name} came too late: the session has started without it");
+                    }
+                    self.refuse(now, join, Standing::RefusedStarted);
+                }
                 // So that it can tell this abort from a recorded one.
                 State::Aborting { .. } => self.answer_presence(now, join.receiver),
                 _ => {}
@@ -42,6 +52,7 @@ impl Sender {
             self.refuse(now, join, Standing::RefusedFull);
             return;
         }
+        self.outsiders.forget_looker(join.receiver);
         first_join.get_or_insert(now);
         // Enough for a burst of loss at the very start.
         let budget = RepairBudget::new(u64::from(self.config.block_symbols / 4));
@@ -49,13 +60,19 @@ impl Sender {
         let silence = self.members.longest_silence(Self::ANNOUNCE_MAX);
         self.announce_due = self.announce_due.min(now + silence);
         if self.outsiders.tells() {
-            tracing::info!(name = join.name.as_str(), address = %from, receivers = self.members.len(), "receiver joined");
+            let (name, joined, awaited) =
+                (join.name.as_str(), self.members.len(), self.config.start.awaited());
+            if joined <= awaited as usize && awaited > 1 {
+                tracing::info!(%name, address = %from, receivers = joined, "{name} joined ({joined} of {awaited})");
+            } else {
+                tracing::info!(%name, address = %from, receivers = joined, "{name} joined");
+            }
         }
         self.answer(now, join.receiver, Standing::Admitted);
     }
 
     fn refuse(&mut self, now: Time, join: &Join, standing: Standing) {
-        tracing::debug!(name = join.name.as_str(), reason = ?standing, "refused a receiver that wants to join");
+        tracing::debug!(name = %join.name, reason = ?standing, "refused a receiver that wants to join");
         self.answer(now, join.receiver, standing);
     }
 
@@ -188,13 +205,14 @@ impl Sender {
             match confirm.stage {
                 Stage::Verified => {
                     if member.state != MemberState::Verified {
-                        tracing::debug!(name = %member.name, address = %member.address, "this receiver has verified the whole stream");
+                        tracing::debug!(name = %member.name, address = %member.address, "{} has verified the whole stream", member.name);
                     }
                     member.state = MemberState::Verified;
                 }
                 Stage::Done => {
-                    let code = confirm.outcome.exit.code();
-                    tracing::info!(name = %member.name, address = %member.address, code, "receiver done");
+                    let (name, exit) = (&member.name, confirm.outcome.exit);
+                    let (code, meaning) = (exit.code(), exit.meaning());
+                    tracing::info!(%name, address = %member.address, code, "{name} is done: {meaning}");
                     member.state = MemberState::Done(confirm.outcome);
                 }
             }
@@ -204,14 +222,31 @@ impl Sender {
     }
 
     pub(super) fn handle_leave(&mut self, now: Time, leave: &Leave<'_>) {
+        let is_last = matches!(self.state, State::Streaming) && self.members.is_last(leave.receiver);
         let Some(member) = self.members.get_mut(leave.receiver) else { return };
         member.last_heard = now;
         if !member.state.is_final() {
             // A receiver that succeeded says so in a confirmation.
             let exit = if leave.outcome.exit == Exit::Complete { Exit::Internal } else { leave.outcome.exit };
-            let (code, reason) = (exit.code(), leave.text.as_str());
-            if self.outsiders.tells() {
-                tracing::warn!(name = %member.name, address = %member.address, code, reason, "receiver left");
+            let (name, text) = (&member.name, leave.text.as_str());
+            // This receiver leaves because of the abort, or for its own reason at the same time.
+            let gave_up = match &self.state {
+                State::Aborting { ended, .. } if matches!(exit, Exit::Aborted | Exit::NotStarted) => {
+                    Some(ended.error.as_deref().unwrap_or(ended.exit.meaning()))
+                }
+                _ => None,
+            };
+            let reason = match gave_up {
+                Some(error) => format!("the sender gave up: {error}"),
+                None if text.is_empty() => exit.meaning().to_owned(),
+                None => text.to_owned(),
+            };
+            if gave_up.is_some() || is_last {
+                // The session ends with this reason, and says so then.
+                tracing::debug!(%name, address = %member.address, "{name} left the session: {reason}");
+            } else if self.outsiders.tells() {
+                let code = exit.code();
+                tracing::warn!(%name, address = %member.address, code, "{name} left the session: {reason}");
             }
             member.bytes = leave.outcome.bytes;
             member.lost_symbols = leave.outcome.lost_symbols;
@@ -220,14 +255,14 @@ impl Sender {
             member.stalled = leave.outcome.stalled;
             self.rate.handle_gone(now, self.next_number);
             if let State::Waiting { first_join } = &mut self.state {
+                self.departures.note(now, member, why_it_left(exit, text));
                 let id = member.id;
                 self.members.remove(id);
                 if self.members.len() == 0 {
                     *first_join = None;
                 }
             } else {
-                member.state =
-                    MemberState::Left(Outcome { exit, ..leave.outcome }, leave.text.as_str().to_owned());
+                member.state = MemberState::Left(Outcome { exit, ..leave.outcome }, reason);
             }
         }
         self.answer(now, leave.receiver, Standing::Left);

@@ -25,6 +25,8 @@ pub struct Member {
     pub address: SocketAddr,
     /// How far it is.
     pub state: MemberState,
+    /// When it was admitted.
+    pub(super) joined: Time,
     /// Every block before this one is complete there.
     pub received: BlockNumber,
     /// Every block before this one has been taken by its sink.
@@ -189,6 +191,7 @@ impl Members {
                 name: join.name.as_str().to_owned(),
                 address,
                 state: MemberState::Active,
+                joined: now,
                 received: BlockNumber::default(),
                 position: BlockNumber::default(),
                 bytes: 0,
@@ -264,6 +267,11 @@ impl Members {
     pub(super) fn alive(&mut self) -> usize {
         self.look_again();
         self.alive
+    }
+
+    /// Whether nothing is expected from any other receiver than this one.
+    pub(super) fn is_last(&self, id: ReceiverId) -> bool {
+        self.by_id.values().all(|member| member.id == id || member.state.is_final())
     }
 
     /// How many do not have the whole stream yet.

@@ -2,6 +2,7 @@
 //!
 //! What is sent is prepared in `prepare.rs`, what receivers say is taken in here.
 
+mod attendance;
 mod budget;
 mod config;
 mod credit;
@@ -22,10 +23,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub use attendance::Attendance;
 pub use config::Config;
 pub use members::{Member, MemberState};
-pub use start_window::{Joined, StartRules, Verdict};
+pub use start_window::{Joined, Shortfall, StartRules, Verdict};
 
+use self::attendance::Departures;
 use self::members::Members;
 use self::parity::Parity;
 use self::prepare::Prepared;
@@ -95,6 +98,10 @@ pub struct Sender {
     pause: PauseWatch,
     launched: Time,
     started: Option<Time>,
+    /// Receivers that were missing at the start.
+    shortfall: Option<Shortfall>,
+    /// Those that had joined and left before the start.
+    departures: Departures,
     finished: Option<Time>,
     members: Members,
     window: SendWindow,
@@ -187,6 +194,8 @@ impl Sender {
             pause: PauseWatch::new(now),
             launched: now,
             started: None,
+            shortfall: None,
+            departures: Departures::default(),
             finished: None,
             members: Members::default(),
             window: SendWindow::default(),
@@ -279,7 +288,9 @@ impl Sender {
     /// The source has failed. Receivers are told at once, or as soon as the start window has let them join.
     pub fn handle_source_failure(&mut self, now: Time, error: String) {
         if matches!(self.state, State::Waiting { .. }) {
-            tracing::error!(%error, "the source failed before the start; receivers that join are told, until --start-timeout");
+            tracing::warn!(
+                "the source failed before the start: {error}; receivers that join are told so, until --start-timeout"
+            );
             self.source_failure = Some(error);
         } else {
             self.abort(now, AbortReason::SourceFailed, Exit::SourceFailed, error);
@@ -383,7 +394,8 @@ impl Sender {
     fn check_start(&mut self, now: Time) {
         let State::Waiting { first_join } = self.state else { return };
         if self.config.start.evaluate(now, first_join, self.members.joined()) == Verdict::Start {
-            tracing::info!(receivers = self.members.len(), "session starts");
+            tracing::debug!(receivers = self.members.len(), "the session starts");
+            self.shortfall = self.config.start.shortfall(self.members.joined());
             self.started = Some(now);
             self.members.start(self.next_number);
             self.limiter = LimiterClock::new(now);
@@ -398,32 +410,17 @@ impl Sender {
             }
             return;
         }
-        let too_late = self.config.start_timeout.is_some_and(|timeout| now >= self.launched + timeout);
-        if too_late && let Some(error) = self.source_failure.take() {
-            self.abort(now, AbortReason::SourceFailed, Exit::SourceFailed, error);
-        } else if too_late {
-            let missing: Vec<_> = self.config.start.missing(self.members.joined()).collect();
-            let mut error = format!(
-                "no start within --start-timeout: {} of {} receivers had joined",
-                self.members.len(),
-                self.config.start.min_receivers
-            );
-            if !missing.is_empty() {
-                error.push_str(&format!(", required and missing: {}", missing.join(", ")));
-            }
-            let strangers = self.describe_strangers();
-            let exit = if strangers.is_some() { Exit::Authentication } else { Exit::NotStarted };
-            if let Some(strangers) = strangers {
-                error.push_str(&format!("; {strangers}"));
-            } else if self.members.len() == 0 {
-                error.push_str(
-                    "; a receiver joins once it hears this sender: check that receivers run with the same group and port, \
-                     that switches and their firewalls let multicast through, --ttl where routers lie between, and that \
-                     UDP to this port gets through the firewall here",
-                );
-            }
-            self.abort(now, AbortReason::NotStarted, exit, error);
+        let Some(timeout) = self.config.start_timeout.filter(|timeout| now >= self.launched + *timeout)
+        else {
+            return;
+        };
+        if let Some(error) = self.source_failure.take() {
+            return self.abort(now, AbortReason::SourceFailed, Exit::SourceFailed, error);
         }
+        let error = self.describe_no_start(now, timeout);
+        let has_strangers = self.describe_strangers().is_some();
+        let exit = if has_strangers { Exit::Authentication } else { Exit::NotStarted };
+        self.abort(now, AbortReason::NotStarted, exit, error);
     }
 
     /// Ends the session once nothing more can come from any receiver.

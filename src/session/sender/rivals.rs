@@ -4,12 +4,13 @@
 //! recording, which must not make a sender yield. So a rival is asked whether it is there ([`Asking`]).
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::super::MAX_RECEIVERS;
 use super::super::asking::Asking;
 use super::super::lines::Lines;
+use super::super::names::listed;
 use super::super::strangers::Strangers;
 use super::prepare::Prepared;
 use super::{Sender, State};
@@ -34,6 +35,16 @@ pub(super) struct Outsiders {
     echo: ReceiverId,
     /// Lines about receivers that came or went.
     lines: Lines,
+    /// Receivers that look for a session, and have not joined this one.
+    lookers: BTreeMap<ReceiverId, Looker>,
+}
+
+#[derive(Debug)]
+struct Looker {
+    name: Name,
+    from: IpAddr,
+    /// When it was heard first.
+    since: Time,
 }
 
 impl Outsiders {
@@ -46,12 +57,16 @@ impl Outsiders {
             asked: BTreeMap::new(),
             echo: ReceiverId(0),
             lines: Lines::at_most(Self::MOST_LINES),
+            lookers: BTreeMap::new(),
         }
     }
 
     /// One for each receiver that may come, and one for each that leaves: without a key, a stranger could come and go
     /// for ever, and fill the log.
     const MOST_LINES: u32 = 2 * MAX_RECEIVERS as u32;
+
+    /// Bounds the table, and the message that names them, whatever anybody sends.
+    const MOST_LOOKERS: usize = 8;
 
     /// Whether the operator is told that another receiver came or went.
     pub(super) fn tells(&mut self) -> bool {
@@ -70,6 +85,17 @@ impl Outsiders {
         true
     }
 
+    fn note_looker(&mut self, now: Time, receiver: ReceiverId, name: Name, from: IpAddr) {
+        if self.lookers.len() < Self::MOST_LOOKERS {
+            self.lookers.entry(receiver).or_insert(Looker { name, from, since: now });
+        }
+    }
+
+    /// A receiver that looked for a session has joined this one.
+    pub(super) fn forget_looker(&mut self, receiver: ReceiverId) {
+        self.lookers.remove(&receiver);
+    }
+
     /// What the announce that is being made answers.
     pub(super) fn take_echo(&mut self) -> ReceiverId {
         std::mem::replace(&mut self.echo, ReceiverId(0))
@@ -77,6 +103,9 @@ impl Outsiders {
 }
 
 impl Sender {
+    /// An announce answers a seek at once, so a receiver that hears it joins within a second, a lost datagram included.
+    const LOOKS_IN_VAIN: Duration = Duration::from_secs(2);
+
     /// Somebody looks for a session.
     pub(super) fn handle_seek(&mut self, now: Time, from: SocketAddr, header: &Header, datagram: &mut [u8]) {
         let length = datagram.len();
@@ -102,8 +131,11 @@ impl Sender {
         if to_us && is_keyed && !self.outsiders.is_news(seek.receiver, header.number) {
             return;
         }
-        tracing::debug!(name = seek.name.as_str(), %from, "another host looks for a session");
+        tracing::debug!(name = %seek.name, %from, "another host looks for a session");
         self.outsiders.echo = seek.receiver;
+        if waiting && self.members.get(seek.receiver).is_none() {
+            self.outsiders.note_looker(now, seek.receiver, seek.name, from.ip());
+        }
         if to_us {
             self.answer_presence(now, seek.receiver);
         }
@@ -112,10 +144,30 @@ impl Sender {
         self.announce_due = self.announce_due.min(soonest.max(now));
     }
 
-    /// Who cannot join for want of the right key, if anybody was heard twice.
+    /// Receivers that cannot join for want of the right key, each that was heard twice.
     pub(super) fn describe_strangers(&self) -> Option<String> {
-        let (from, stranger) = self.outsiders.strangers.told()?;
-        Some(self.describe_stranger(SocketAddr::new(from, 0), stranger))
+        let told = self.outsiders.strangers.told();
+        let told: Vec<_> =
+            told.map(|(from, stranger)| self.describe_stranger(SocketAddr::new(from, 0), stranger)).collect();
+        (!told.is_empty()).then(|| told.join("; "))
+    }
+
+    /// Receivers that have the right key, or need none, and look for a session for so long that they would have joined
+    /// this one if they could.
+    pub(super) fn describe_lookers(&self, now: Time) -> Option<String> {
+        let lookers = self.outsiders.lookers.values();
+        let long = lookers.filter(|looker| now.since(looker.since) >= Self::LOOKS_IN_VAIN);
+        let names: Vec<_> = long.map(|looker| format!("{} ({})", looker.name, looker.from)).collect();
+        let (look, they, their) = match names.len() {
+            0 => return None,
+            1 => ("looks", "it does", "its"),
+            _ => ("look", "they do", "their"),
+        };
+        let names = listed(names.iter().map(String::as_str));
+        Some(format!(
+            "{names} {look} for a sender and did not join: {they} not hear this one (multicast from here to there), \
+             or {their} --expect names another label"
+        ))
     }
 
     fn describe_stranger(&self, from: SocketAddr, stranger: Stranger) -> String {
@@ -125,7 +177,7 @@ impl Sender {
                 "a receiver at {from} has no key and cannot join; give it the key file of key {ours}, or leave the key out here with --no-key"
             ),
             (Stranger::WithKey(theirs), None) => format!(
-                "a receiver at {from} has key {theirs} and takes nothing without it; give this sender that key file with --key-file"
+                "a receiver at {from} has key {theirs} and refuses any session without it; give this sender that key file with --key-file"
             ),
             (Stranger::WithKey(theirs), Some(_)) => format!(
                 "a receiver at {from} has key {theirs}, and this sender key {ours}; use the same key file on all hosts"

@@ -1,4 +1,5 @@
-//! When a session starts: the rules of `--min-receivers`, `--max-receivers`, `--require`, `--min-wait`, `--max-wait`.
+//! When a session starts: the rules of `--min-receivers`, `--max-receivers`, `--require`, `--expect-receivers`,
+//! `--min-wait`, `--max-wait`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,9 +8,11 @@ use crate::time::Time;
 
 /// The operator's rules. t0 is the first receiver's join; the session starts when the first of these holds:
 ///
-/// - (a) joined ≥ `min_receivers`, all of `require` joined, and now ≥ t0 + `min_wait`;
+/// - (a) joined ≥ `min_receivers`, all of `require` and `expect` joined, and now ≥ t0 + `min_wait`;
 /// - (b) `max_wait` given, at least one joined, all of `require` joined, and now ≥ t0 + `max_wait`;
 /// - (c) `max_receivers` given, and that many joined.
+///
+/// A session that started by (b) with fewer than `min_receivers`, or without one of `expect`, has a [`Shortfall`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartRules {
     /// Receivers to wait for.
@@ -18,6 +21,8 @@ pub struct StartRules {
     pub max_receivers: Option<u32>,
     /// Names that must have joined.
     pub require: Vec<String>,
+    /// Names that should have joined, none of them in `require`. After `max_wait` the session starts without them.
+    pub expect: Vec<String>,
     /// Time to give further receivers after the first.
     pub min_wait: Duration,
     /// Time after which to start with whoever is there.
@@ -31,6 +36,17 @@ pub enum Verdict {
     Start,
     /// Not yet; ask again when a receiver joins or leaves, and at this time.
     Wait(Option<Time>),
+}
+
+/// The receivers that a session lacked when it started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shortfall {
+    /// Receivers that it started with.
+    pub joined: u32,
+    /// Receivers that it should have had.
+    pub awaited: u32,
+    /// Expected names that had not joined, and whether a receiver of that name has come since.
+    pub missing: BTreeMap<String, bool>,
 }
 
 /// The receivers that have joined, by their names. Several may bear the same one.
@@ -57,7 +73,13 @@ impl Joined {
         }
     }
 
-    fn has(&self, name: &str) -> bool {
+    /// How many have joined.
+    pub const fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Whether a receiver of this name has joined.
+    pub fn has(&self, name: &str) -> bool {
         self.by_name.contains_key(name)
     }
 }
@@ -73,10 +95,10 @@ impl StartRules {
         if self.max_receivers.is_some_and(|max| count >= max) {
             return Verdict::Start;
         }
-        if self.missing(joined).next().is_some() {
+        if self.require.iter().any(|name| !joined.has(name)) {
             return Verdict::Wait(None);
         }
-        let enough = (count >= self.min_receivers).then_some(first_join + self.min_wait);
+        let enough = self.is_enough(joined).then_some(first_join + self.min_wait);
         let at_last = self.max_wait.map(|wait| first_join + wait);
         match [enough, at_last].into_iter().flatten().min() {
             Some(at) if now >= at => Verdict::Start,
@@ -84,13 +106,33 @@ impl StartRules {
         }
     }
 
-    /// Required names that have not joined.
+    /// Whether nobody else is waited for.
+    pub fn is_enough(&self, joined: &Joined) -> bool {
+        joined.count >= self.min_receivers && self.missing(joined).next().is_none()
+    }
+
+    /// Receivers that should be there at the start.
+    pub fn awaited(&self) -> u32 {
+        let names = self.require.len() + self.expect.len();
+        self.min_receivers.max(u32::try_from(names).unwrap_or(u32::MAX))
+    }
+
+    /// Required and expected names that have not joined.
     pub fn missing<'a>(&'a self, joined: &'a Joined) -> impl Iterator<Item = &'a str> {
-        self.require.iter().map(String::as_str).filter(|name| !joined.has(name))
+        self.require.iter().chain(&self.expect).map(String::as_str).filter(|name| !joined.has(name))
+    }
+
+    /// The shortfall of a session that starts with these receivers; `None` if they are enough.
+    pub fn shortfall(&self, joined: &Joined) -> Option<Shortfall> {
+        (!self.is_enough(joined)).then(|| Shortfall {
+            joined: joined.count,
+            awaited: self.awaited(),
+            missing: self.missing(joined).map(|name| (name.to_owned(), false)).collect(),
+        })
     }
 
     /// Whether a receiver of this name may still be admitted: of `max_receivers`, or of the `places` that there are at
-    /// all, those that required names need are kept for them.
+    /// all, those that required and expected names need are kept for them.
     pub fn admits(&self, name: &str, joined: &Joined, places: usize) -> bool {
         let places = u32::try_from(places).unwrap_or(u32::MAX);
         let max = self.max_receivers.map_or(places, |max| max.min(places));
@@ -124,6 +166,7 @@ mod tests {
             min_receivers: 2,
             max_receivers: None,
             require: Vec::new(),
+            expect: Vec::new(),
             min_wait: seconds(5),
             max_wait: None,
         }
@@ -189,7 +232,42 @@ mod tests {
     }
 
     #[test]
-    fn required_names_keep_their_places() {
+    fn expected_names_hold_the_start_back_until_the_maximum_wait() {
+        let rules = StartRules {
+            min_receivers: 1,
+            expect: vec!["db2".into(), "db3".into()],
+            min_wait: Duration::ZERO,
+            max_wait: Some(seconds(60)),
+            ..rules()
+        };
+        assert_eq!(verdict(&rules, 69, &["a", "db2", "c"]), Verdict::Wait(Some(at(70))));
+        assert_eq!(verdict(&rules, 70, &["a", "db2", "c"]), Verdict::Start);
+        assert_eq!(verdict(&rules, 11, &["db3", "db2"]), Verdict::Start);
+        let patient = StartRules { max_wait: None, ..rules.clone() };
+        assert_eq!(verdict(&patient, 1_000, &["a", "db2", "c"]), Verdict::Wait(None));
+        // A required name is waited for beyond the maximum wait.
+        let strict = StartRules { require: vec!["db9".into()], ..rules };
+        assert_eq!(verdict(&strict, 1_000, &["db2", "db3"]), Verdict::Wait(None));
+    }
+
+    #[test]
+    fn shortfall_has_the_numbers_and_the_names_that_are_missing() {
+        let rules = StartRules { min_receivers: 3, expect: vec!["db2".into(), "files".into()], ..rules() };
+        let short = rules.shortfall(&joined(&["db2", "db3"])).unwrap();
+        assert_eq!((short.joined, short.awaited), (2, 3));
+        assert_eq!(short.missing.into_keys().collect::<Vec<_>>(), ["files"]);
+        // Enough of them, and still one is missing; and the other way round.
+        assert!(rules.shortfall(&joined(&["db2", "db3", "db4"])).is_some());
+        let short = rules.shortfall(&joined(&["db2", "files"])).unwrap();
+        assert!(short.missing.is_empty());
+        assert_eq!(rules.shortfall(&joined(&["db2", "files", "a"])), None);
+    }
+
+    #[test]
+    fn required_and_expected_names_keep_their_places() {
+        let expects = StartRules { expect: vec!["db2".into()], max_receivers: Some(2), ..rules() };
+        assert!(!expects.admits("b", &joined(&["a"]), 2));
+        assert!(expects.admits("db2", &joined(&["a"]), 2));
         let rules = StartRules { require: vec!["db2".into()], max_receivers: Some(2), ..rules() };
         for rules in [&rules, &StartRules { max_receivers: None, ..rules.clone() }] {
             assert!(rules.admits("a", &joined(&[]), 2));

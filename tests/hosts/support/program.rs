@@ -243,7 +243,7 @@ impl Program {
 
     /// Waits until this sender has let a receiver of that name join.
     pub(crate) fn must_have_joined(&self, name: &str) {
-        self.must_say(&format!("receiver joined name={name}"), PATIENCE);
+        self.must_say(&format!("{name} joined"), PATIENCE);
     }
 
     /// The most memory that the program, which still runs, has had at one time, in bytes.

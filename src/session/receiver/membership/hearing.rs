@@ -186,18 +186,21 @@ impl Membership {
                     self.step = Step::Admitted;
                     self.ask_due = now + self.heartbeat;
                 }
-                tracing::info!(label = %self.label, sender = %self.sender, "joined");
+                let shown = self.sender_shown();
+                tracing::info!(label = %self.label, sender = %self.sender, "joined the session of {shown}");
             }
             (Standing::RefusedStarted, Step::Joining { .. }) => {
                 let error = format!(
                     "the session of {} had already started; this receiver came too late",
-                    self.sender.ip()
+                    self.sender_shown()
                 );
                 self.end_with(now, Exit::NotStarted, error);
             }
             (Standing::RefusedFull, Step::Joining { .. }) => {
-                let error =
-                    format!("the session of {} takes no more receivers (--max-receivers)", self.sender.ip());
+                let error = format!(
+                    "the session of {} takes no more receivers (its --max-receivers, or places kept for names that it waits for)",
+                    self.sender_shown()
+                );
                 self.end_with(now, Exit::NotStarted, error);
             }
             (Standing::EvictedSilent, Step::Admitted) => {
@@ -209,8 +212,9 @@ impl Membership {
             (Standing::EvictedSilent, Step::Joining { .. }) if self.started.is_none() => {}
             (Standing::EvictedSilent, Step::Joining { .. } | Step::Receiving | Step::Verifying) => {
                 let error = format!(
-                    "evicted by the sender {}: it has not heard this receiver for its --peer-timeout; check the way back, UDP to its port",
-                    self.sender
+                    "evicted by the sender {}: it has not heard this receiver for its --peer-timeout; check the way back, UDP to its port {}",
+                    self.sender_shown(),
+                    self.sender.port()
                 );
                 self.end_with(now, Exit::Evicted, error);
             }
@@ -218,15 +222,15 @@ impl Membership {
                 let error = format!(
                     "evicted by the sender {}: what takes this receiver's output took nothing for the sender's --max-stall \
                      while the others waited; raise --max-stall there or --buffer here, or receive into a file (-o)",
-                    self.sender
+                    self.sender_shown()
                 );
                 self.end_with(now, Exit::Evicted, error);
             }
             (Standing::Left | Standing::Done, Step::Receiving) => {
                 // To go on asking would get this answer again and again, and use up the credit of all.
                 let error = format!(
-                    "the sender {} counts on this receiver no more: somebody has said in its name that it has ended; a key prevents that",
-                    self.sender
+                    "the sender {} no longer counts on this receiver: somebody has said in its name that it has ended; a key prevents that",
+                    self.sender_shown()
                 );
                 self.end_with(now, Exit::Evicted, error);
             }
@@ -286,7 +290,8 @@ impl Membership {
             AbortReason::NotStarted => Exit::NotStarted,
             _ => Exit::Aborted,
         };
-        let error = format!("aborted by the sender {}: {text}", self.sender.ip());
+        let text = if text.is_empty() { "it gave no reason" } else { text };
+        let error = format!("the sender {} aborted: {text}", self.sender_shown());
         if !self.admitted {
             // It knows of no receiver here, so there is nothing to be left.
             return self.end_with(now, exit, error);

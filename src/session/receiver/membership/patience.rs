@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Membership, Step, Verdict};
 use crate::exit::Exit;
-use crate::time::Time;
+use crate::time::{Time, span};
 use crate::wire::Stage;
 
 impl Membership {
@@ -81,7 +81,7 @@ impl Membership {
             }
             // Verifying, all the data is here too: what is left is between digest and sink.
             Step::Receiving if now >= self.silent_at() => {
-                let silence = now.since(self.last_heard).as_secs_f64();
+                let silence = span(now.since(self.last_heard));
                 let cause = if self.unreachable.is_some() {
                     "its host says that it has ended"
                 } else {
@@ -89,8 +89,8 @@ impl Membership {
                      (IGMP snooping needs a querier)"
                 };
                 let error = format!(
-                    "sender {} lost in mid-session: nothing heard for {silence:.1} s; {cause}; the output is incomplete",
-                    self.sender
+                    "the sender {} was lost in mid-session: nothing heard for {silence}; {cause}; the output is incomplete",
+                    self.sender_shown()
                 );
                 // It may hear what we say although we do not hear it: then it need not find out by its own timeout.
                 self.leave(now, Exit::PeerLost, error, Self::ABORTED_PATIENCE);
@@ -100,7 +100,7 @@ impl Membership {
             {
                 let error = format!(
                     "the sender {} no longer has what is missing here; the output is incomplete",
-                    self.sender.ip()
+                    self.sender_shown()
                 );
                 self.leave(now, Exit::Integrity, error, Self::LEAVE_PATIENCE);
             }
@@ -141,10 +141,10 @@ impl Membership {
     /// Why the sender does not admit this receiver although it is heard, and the remedy.
     fn unheard(&self) -> String {
         format!(
-            "the sender {} is heard, but answered none of the joins for {:.1} s, so it does not hear this host; check that \
+            "the sender {} is heard, but answered none of the joins for {}, so it does not hear this host; check that \
              UDP from here to its port {} gets through (routes, and the firewall there)",
-            self.sender.ip(),
-            self.last_heard.since(self.found).as_secs_f64(),
+            self.sender_shown(),
+            span(self.last_heard.since(self.found)),
             self.sender.port()
         )
     }
@@ -174,8 +174,25 @@ impl Membership {
     pub(in crate::session::receiver) fn why_not_started(&self) -> String {
         match self.step {
             Step::Joining { .. } => self.unheard(),
-            _ => "the sender did not start it; it waits for more receivers, or for its --min-wait".to_owned(),
+            _ => "the sender waits for more receivers, or for its --min-wait".to_owned(),
         }
+    }
+
+    /// How far this receiver got: whether the sender has admitted it, or was only heard.
+    pub(in crate::session::receiver) fn describe_attendance(&self) -> String {
+        let how = if self.admitted { "joined" } else { "found" };
+        format!("{how} the session of {}", self.sender_shown())
+    }
+
+    /// The session has not started within `timeout`, or not with this receiver.
+    pub(in crate::session::receiver) fn describe_no_start(&self, timeout: Duration) -> String {
+        let what = if self.admitted { "start" } else { "admit this receiver" };
+        format!(
+            "{}, which did not {what} within --start-timeout ({}): {}",
+            self.describe_attendance(),
+            span(timeout),
+            self.why_not_started()
+        )
     }
 
     /// For how long nothing has been heard from the sender, as long as something is expected.
