@@ -27,8 +27,12 @@ fn check(schema: &Value, rule: &Value, place: &str, value: &Value, complaints: &
             "enum" if !wanted.as_array().is_some_and(|all| all.contains(value)) => {
                 complain(&format!("is none of {wanted}"));
             }
-            "minimum" if value.as_f64() < wanted.as_f64() => complain(&format!("is less than {wanted}")),
-            "maximum" if value.as_f64() > wanted.as_f64() => complain(&format!("is more than {wanted}")),
+            "minimum" if value.is_number() && value.as_f64() < wanted.as_f64() => {
+                complain(&format!("is less than {wanted}"))
+            }
+            "maximum" if value.is_number() && value.as_f64() > wanted.as_f64() => {
+                complain(&format!("is more than {wanted}"))
+            }
             "format" if !is_moment(value) => complain(&format!("is no {wanted}")),
             "required" if value.is_object() => {
                 for name in wanted.as_array().into_iter().flatten().filter_map(Value::as_str) {

@@ -137,7 +137,8 @@ fn reports_of_all_kinds_are_as_the_schema_describes_and_jq_reads_them_as_the_pag
     must_be_as_described(&waits, "receiver", "failed");
     assert!(waits.report()["session"].is_null() && waits.report()["label"].is_null());
 
-    let mut partial = sender(&["-n", "2"]).start();
+    let expects = ["-n", "2", "--expect-receivers", "r1,r2,gone", "--max-wait", "5s"];
+    let mut partial = sender(&expects).start();
     let mut takes = lab.host(1).recv("r1").start();
     let mut fails = lab.host(2).recv("r2").runs("exit 3").start();
     partial.finish();
@@ -152,7 +153,9 @@ fn reports_of_all_kinds_are_as_the_schema_describes_and_jq_reads_them_as_the_pag
     let answers = answers_of_jq(&partial.file("report.json"), &log);
     let [alert, missing, limit, last, age] = &answers[..] else { panic!("{answers:?}") };
     assert!(alert.starts_with("shop: partial, exit code 3: "), "{alert}");
-    assert!(missing.starts_with("r2: ") && missing.contains("status 3"), "{missing}");
+    let (failed, missing) = missing.split_once('\n').unwrap();
+    assert!(failed.starts_with("r2: ") && failed.contains("status 3"), "{failed}");
+    assert_eq!(missing, "gone: missing");
     assert!(limit.ends_with(" s") && limit.contains(", "), "{limit}");
     let finished = report["finished"].as_str().unwrap();
     assert!(last.starts_with(&format!("{finished}: {bytes} bytes in ")), "{last}");
