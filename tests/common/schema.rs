@@ -28,10 +28,10 @@ fn check(schema: &Value, rule: &Value, place: &str, value: &Value, complaints: &
                 complain(&format!("is none of {wanted}"));
             }
             "minimum" if value.is_number() && value.as_f64() < wanted.as_f64() => {
-                complain(&format!("is less than {wanted}"))
+                complain(&format!("is less than {wanted}"));
             }
             "maximum" if value.is_number() && value.as_f64() > wanted.as_f64() => {
-                complain(&format!("is more than {wanted}"))
+                complain(&format!("is more than {wanted}"));
             }
             "format" if !is_moment(value) => complain(&format!("is no {wanted}")),
             "required" if value.is_object() => {
