@@ -325,7 +325,7 @@ fn lone_hyphen_is_a_standard_stream_or_refused() {
     }
 }
 
-/// What a wrong command line of the tool is answered with.
+/// The answer of `mcast` to a wrong command line.
 fn tool_says(line: &str) -> String {
     let output = program("mcast").args(line.split_whitespace()).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();

@@ -90,7 +90,7 @@ impl Item {
     }
 }
 
-/// A name has whole seconds, and an entry that may be the newer one is sorted as such.
+/// A name has whole seconds. A damaged entry, of which only the name is known, is sorted as the newest of its second.
 const END_OF_SECOND: SignedDuration = SignedDuration::from_millis(999);
 /// Clocks of hosts that differ by less count as equal; Kerberos allows as much.
 const LARGEST_OFFSET: SignedDuration = SignedDuration::from_mins(5);

@@ -203,7 +203,7 @@ pub enum Room {
 pub struct OutputConfig {
     /// Where the report goes at exit.
     pub report: Option<PathBuf>,
-    /// Where the report of each session is appended.
+    /// File to which the report of each session is appended.
     pub report_log: Option<PathBuf>,
     /// When to show progress.
     pub progress: ProgressMode,

@@ -180,7 +180,7 @@ pub(super) fn write(text: &[u8]) {
     let _ = io::stderr().lock().write_all(text);
 }
 
-/// What stderr can do besides taking text.
+/// Abilities of stderr besides taking text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Terminal {
     /// It is a file or a pipe.

@@ -22,7 +22,7 @@ impl Forecast {
     const USUAL: f64 = 60.0;
     /// Time constant of the recent rate, in seconds.
     const RECENT: f64 = 10.0;
-    /// Time that must have been watched before anything is told.
+    /// Shortest time of observation before an estimate is shown.
     const LEAST: Duration = Duration::from_secs(5);
     /// Factor by which the recent rate may differ from the usual one. A transfer that stands still, or has just gone on
     /// after a long stop, has no rate from which a time could be told.

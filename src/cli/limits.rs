@@ -16,7 +16,7 @@ pub(super) struct LimitOfLate {
     named: Option<Limiter>,
 }
 
-/// What holds up a session.
+/// The part of a session that holds it up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// The source has nothing to read.

@@ -95,7 +95,7 @@ where
     }
 }
 
-/// What an event says.
+/// The message and the fields of an event.
 #[derive(Debug, Default)]
 struct Facts {
     message: String,
@@ -215,7 +215,7 @@ mod tests {
         }
     }
 
-    /// What is written in this form when `say` is called, without the time.
+    /// The lines that `say` logs in this form, without their time.
     fn written(kind: Kind, colours: bool, modules: bool, say: impl FnOnce()) -> String {
         let lines = Lines::default();
         let writer = lines.clone();

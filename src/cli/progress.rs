@@ -34,9 +34,9 @@ pub struct Progress {
     pub receivers: Option<Receivers>,
     /// Repair symbols among all symbols, 0 to 1.
     pub repair_share: f64,
-    /// What has held the session up of late, and for how long in all.
+    /// The part that has held the session up of late, and for how long in all.
     pub limited_by: Option<(Limit, Duration)>,
-    /// Where they are asked for, the receivers that are furthest behind.
+    /// The receivers that are furthest behind, with `--progress receivers`.
     pub slowest: Option<Slowest>,
 }
 
@@ -179,7 +179,7 @@ fn terminal_size() -> (usize, usize) {
     }
 }
 
-/// What is drawn: the line about all, and those of receivers, which leave a row for the log.
+/// The text that is drawn: the line about all receivers, then a line for each. One row stays free for the log.
 fn screen(progress: &Progress, left: Option<Duration>, (rows, columns): (usize, usize)) -> String {
     let mut lines = vec![line(progress, left)];
     if let Some(slowest) = &progress.slowest {
@@ -189,7 +189,7 @@ fn screen(progress: &Progress, left: Option<Duration>, (rows, columns): (usize, 
     cut.collect::<Vec<_>>().join("\n")
 }
 
-/// The same as lines of the log, with the numbers as fields.
+/// Logs the progress as lines, with the numbers as fields.
 fn log(progress: &Progress, left: Option<Duration>) {
     let text = line(progress, left);
     let receivers = progress.receivers.as_ref();

@@ -14,11 +14,11 @@ pub struct ReceiverProgress {
     pub bytes: u64,
     /// Bytes by which it is behind the receiver that has most.
     pub behind: u64,
-    /// What it is doing.
+    /// The receiver's state.
     pub state: ReceiverState,
 }
 
-/// What a receiver is doing.
+/// State of a receiver, as the sender knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReceiverState {
     /// It has joined a session that has not started.
@@ -43,7 +43,7 @@ pub struct Slowest {
 }
 
 impl Slowest {
-    /// As many as a tall terminal shows.
+    /// Most lines of receivers: a tall terminal shows as many.
     const MOST: usize = 100;
 
     /// The slowest of these members of a session.

@@ -22,7 +22,7 @@ use crate::disk::write_all;
 use crate::exit::Exit;
 use crate::sink::file::{Existing, OutputFile, names_a_descriptor};
 
-/// What becomes of the reports that are there.
+/// How a report file treats the reports that it already holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Keeps {
     /// The report takes the place of the one before.

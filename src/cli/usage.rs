@@ -11,7 +11,7 @@ use super::similar;
 use crate::command::CommandLine;
 use crate::exit::Exit;
 
-/// What a command line asks for.
+/// The request that a command line makes.
 pub(super) enum Asked<T> {
     /// To do the program's work.
     Run(T),
@@ -192,7 +192,7 @@ impl<'a> Line<'a> {
         match error.kind() {
             ErrorKind::ValueValidation => {
                 let reason = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-                // What clap's own parser says names no remedy.
+                // The message of clap's own parser names no remedy.
                 let reason =
                     reason.replace("value was not a boolean", "neither yes nor no; write true or false");
                 format!("{}: {reason}", self.flag_and_value(flag, &value))
@@ -324,7 +324,7 @@ fn meant<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
 /// Examples come before the flags: most people look for a line to start from.
 const HELP_TEMPLATE: &str = "{about}\n\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
 
-/// What other programs, or people, call our options and tasks.
+/// Words of other programs for our options and tasks, each with ours.
 const OTHER_NAMES: &[(&str, &str)] = &[
     ("silent", "quiet"),
     ("force", "overwrite"),

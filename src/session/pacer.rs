@@ -78,7 +78,7 @@ impl Pacer {
         self.burst = if forgiving { rate.time_for(Self::QUEUE) } else { Self::BURST };
     }
 
-    /// What it keeps to now.
+    /// The rate that the pacer keeps to now.
     pub(super) const fn rate(&self) -> Rate {
         self.rate
     }

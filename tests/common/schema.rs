@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// What is wrong with `value`, by the definition of this name in `schema`; nothing if it is as described.
+/// Differences between `value` and the definition of this name in `schema`; empty if it is as described.
 pub(crate) fn complaints(schema: &Value, definition: &str, value: &Value) -> Vec<String> {
     let mut complaints = Vec::new();
     check(schema, &schema["$defs"][definition], definition, value, &mut complaints);

@@ -1,4 +1,4 @@
-//! Who may read what a receiver makes: files and entries with `--mode` and without it, whatever the umask is.
+//! Modes of what a receiver makes: files and entries with `--mode` and without it, whatever the umask is.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

@@ -66,7 +66,7 @@ fn session_that_a_signal_ends_is_the_last_report_and_a_line_of_the_log() {
     sender.must_exit(&[5], PATIENCE);
 }
 
-/// What docs/report.schema.json has against the program's report.
+/// Fails unless the program's report is as docs/report.schema.json describes it.
 fn must_be_as_described(program: &Program, definition: &str, outcome: &str) {
     let schema = serde_json::from_str(&page("docs/report.schema.json")).unwrap();
     let report = program.report();
@@ -78,7 +78,7 @@ fn page(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
-/// What the page's commands for jq print about these files, in its order.
+/// The output of the page's commands for jq on these files, in the page's order.
 fn answers_of_jq(report: &Path, log: &Path) -> Vec<String> {
     let page = page("docs/report.md");
     let commands =

@@ -1,4 +1,4 @@
-//! What is written to a terminal: of any size, one that knows no commands, one that is stopped, and none at all.
+//! Output on a terminal: of any size, one that knows no commands, one that is stopped, and none at all.
 
 use rustix::pipe::pipe;
 
@@ -232,7 +232,7 @@ fn closed_stderr_is_no_failure() {
         sender.must_exit(&[0], PATIENCE);
         receiver.must_exit(&[0], PATIENCE);
     }
-    // What fails has its exit code, although nobody can be told why.
+    // A failure has its exit code, although its message reaches nobody.
     let (reads, writes) = pipe().unwrap();
     drop(reads);
     let mut sender = sender(&lab, &["-i", "eth9"]).stderr(writes, std::io::empty()).start();
