@@ -453,12 +453,13 @@ fn mistake_at_launch_is_told_without_a_warning_that_there_is_no_key() {
         ("mcast-send", &["-i", "eth99"], 10),
         ("mcast-recv", &["-i", "eth99"], 10),
     ] {
-        let output = program(name).args(args).write_stdin("").output().unwrap();
+        let output = program(name).arg("--no-key").args(args).write_stdin("").output().unwrap();
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), text.lines().count()), (Some(code), 1), "{text}");
     }
     let mut plain = program("mcast-recv");
-    let output = plain.args(["-i", "lo", "-p", "7812", "--start-timeout", "1ms"]).output().unwrap();
+    let output =
+        plain.args(["--no-key", "-i", "lo", "-p", "7812", "--start-timeout", "1ms"]).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(4) && text.contains("no key: anyone"), "{text}");
 }
