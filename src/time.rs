@@ -60,11 +60,15 @@ impl fmt::Display for Time {
     }
 }
 
-/// A span of time in at most two units: `0.7 s`, `42 s`, `3 min 20 s`, `8 min`, `1 h 5 min`, `2 d 3 h`.
+/// A span of time in at most two units: `3 ms`, `0.7 s`, `42 s`, `3 min 20 s`, `8 min`, `1 h 5 min`, `2 d 3 h`.
 pub fn span(time: Duration) -> String {
     let seconds = time.as_secs();
-    if seconds < 10 {
-        return format!("{:.1} s", (time.as_secs_f64() * 10.0).floor() / 10.0);
+    let tenths = time.subsec_millis() / 100;
+    if seconds == 0 && tenths == 0 {
+        return format!("{} ms", time.subsec_millis());
+    }
+    if seconds < 10 && tenths > 0 {
+        return format!("{seconds}.{tenths} s");
     }
     let (large, small) = match seconds {
         0..60 => return format!("{seconds} s"),

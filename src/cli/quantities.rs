@@ -62,7 +62,9 @@ mod tests {
     #[test]
     fn spans_of_time_have_two_units_at_most() {
         for (millis, text) in [
-            (0, "0.0 s"),
+            (0, "0 ms"),
+            (3, "3 ms"),
+            (1_000, "1 s"),
             (789, "0.7 s"),
             (42_900, "42 s"),
             (60_000, "1 min"),

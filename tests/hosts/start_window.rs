@@ -72,7 +72,7 @@ fn quiet_sender_that_started_with_too_few_ends_with_3_and_one_line() {
         all_exit(&mut receivers, 0, PATIENCE);
         let (said, report) = (sender.stderr(), sender.report());
         if code == 3 {
-            let line = "mcast-send: started with 2 of 3 receivers after --max-wait (1.0 s); the stream is complete at r1, r2";
+            let line = "mcast-send: started with 2 of 3 receivers after --max-wait (1 s); the stream is complete at r1, r2";
             assert_eq!(said.trim_end(), line);
         }
         assert_eq!((&report["min_receivers"], &report["exit_code"]), (&json!(3), &json!(code)));
@@ -91,7 +91,7 @@ fn quiet_sender_that_started_without_an_expected_receiver_ends_with_3_and_names_
     sender.must_exit(&[3], PATIENCE);
     all_exit(&mut receivers, 0, PATIENCE);
     let report = sender.report();
-    let line = "started with 2 of 3 receivers after --max-wait (1.0 s); missing: files; the stream is complete at r1, r2";
+    let line = "started with 2 of 3 receivers after --max-wait (1 s); missing: files; the stream is complete at r1, r2";
     assert_eq!(sender.stderr().trim_end(), format!("mcast-send: {line}"));
     assert_eq!(report["error"], line);
     assert_eq!((&report["outcome"], &report["min_receivers"]), (&json!("partial"), &json!(null)));
@@ -125,7 +125,7 @@ fn receiver_that_gave_up_before_the_sender_is_named_by_it_and_no_firewall_is() {
     let (said, own) = (sender.stderr(), early.stderr());
     let line = said.lines().last().unwrap_or_default();
     for part in [
-        "no start within --start-timeout (4.0 s): 1 of 3 receivers had joined; r1 joined after ",
+        "no start within --start-timeout (4 s): 1 of 3 receivers had joined; r1 joined after ",
         "(its --start-timeout)",
         "interface eth0",
         "group 239.255.77.67",
@@ -137,7 +137,7 @@ fn receiver_that_gave_up_before_the_sender_is_named_by_it_and_no_firewall_is() {
     let line = own.lines().last().unwrap_or_default();
     for part in [
         "joined the session of ",
-        "did not start within --start-timeout (2.0 s)",
+        "did not start within --start-timeout (2 s)",
         "interface eth0",
         "port 7767",
     ] {

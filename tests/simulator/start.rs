@@ -163,7 +163,7 @@ fn receivers_that_gave_up_before_the_sender_are_counted_and_named() {
         assert_eq!(exits(&history), (Some(Exit::NotStarted), vec![Some(Exit::NotStarted); 2]));
         let error = history.sender_error.expect("it has one");
         assert!(error.contains("2 of 3 receivers had joined"), "{error}");
-        assert!(error.contains("r1 joined after 0.0 s and left after"), "{error}");
+        assert!(error.contains("r1 joined after 0 ms and left after"), "{error}");
         assert!(error.contains("(its --start-timeout)") && !error.contains("firewall"), "{error}");
         let own = history.receivers[0].error.as_deref().expect("it has one");
         assert!(own.contains("joined the session of ") && own.contains("did not start within"), "{own}");
