@@ -463,3 +463,32 @@ fn mistake_at_launch_is_told_without_a_warning_that_there_is_no_key() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(4) && text.contains("no key: anyone"), "{text}");
 }
+
+#[test]
+fn report_that_would_replace_the_stream_or_the_log_is_refused_and_nothing_is_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let [dump, log, link] = ["a.dump", "log.jsonl", "link"].map(|name| directory.path().join(name));
+    fs::write(&dump, "dump").unwrap();
+    fs::write(&log, "log").unwrap();
+    std::os::unix::fs::symlink(&log, &link).unwrap();
+    let new = directory.path().join("new");
+    let spelled = directory.path().join(".").join("new");
+    let within = directory.path().join("report.json");
+    let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+    for (program, args) in [
+        ("mcast-send", ["-f", &text(&dump), "--report", &text(&dump)]),
+        ("mcast-send", ["-f", &text(&dump), "--report-log", &text(&dump)]),
+        ("mcast-send", ["--report", &text(&link), "--report-log", &text(&log)]),
+        ("mcast-send", ["--report", &text(&new), "--report-log", &text(&spelled)]),
+        ("mcast-recv", ["-o", &text(&new), "--report", &text(&spelled)]),
+        ("mcast-recv", ["--archive", &text(directory.path()), "--report", &text(&within)]),
+    ] {
+        fails(program, &args, 2, &["--report"]);
+    }
+    assert_eq!(fs::read(&dump).unwrap(), b"dump");
+    assert_eq!(fs::read(&log).unwrap(), b"log");
+    for blank in ["", " "] {
+        fails("mcast-recv", &["-o", &text(&new), "--then", blank], 2, &["--then is empty"]);
+    }
+    assert!(!new.exists() && !within.exists());
+}

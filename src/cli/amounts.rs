@@ -224,11 +224,14 @@ pub fn sample(text: &str) -> Result<u8, String> {
 /// # Errors
 /// As for [`duration`], and when zero.
 pub fn max_age(text: &str) -> Result<Duration, String> {
-    let age = duration(text)?;
+    let remedy = "give the time between two backups and some more, with its unit, such as 26h";
+    let age = with_remedy(text, remedy)?;
+    // In a crontab, 26 would mean 26 seconds and be right only just after a backup.
+    if !age.is_zero() && text.ends_with(|last: char| last.is_ascii_digit()) {
+        return Err(format!("has no unit; {remedy}"));
+    }
     if age.is_zero() {
-        return Err(
-            "no entry is that young; give the time between two backups and some more, such as 26h".to_owned()
-        );
+        return Err(format!("no entry is that young; {remedy}"));
     }
     Ok(age)
 }
@@ -382,6 +385,7 @@ mod tests {
         }
         assert_eq!(max_age("26h"), duration("26h"));
         assert!(max_age("0").unwrap_err().contains("26h") && max_age("soon").is_err());
+        assert!(max_age("26").unwrap_err().contains("no unit"));
     }
 
     #[test]

@@ -115,14 +115,6 @@ impl OutputArgs {
                 "--quiet and --progress always exclude each other; leave out one of them",
             ));
         }
-        if let (Some(report), Some(log)) = (&self.report, &self.report_log)
-            && report == log
-        {
-            return Err(Failure::usage(format!(
-                "--report and --report-log both name {}, which would lose the log; name two files",
-                log.display()
-            )));
-        }
         Ok(OutputConfig {
             report: self.report,
             report_log: self.report_log,

@@ -39,7 +39,7 @@ mod version;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use jiff::Timestamp;
@@ -69,6 +69,8 @@ pub(crate) struct Ended<R> {
 
 /// Log, report and standard output of a program, as its command line wants them.
 struct Outputs {
+    /// Files and directories that hold the stream, which no report may replace.
+    stream: Vec<PathBuf>,
     config: OutputConfig,
     /// Standard output carries the stream, and must carry nothing else.
     stream_on_stdout: bool,
@@ -105,6 +107,7 @@ fn run_caught<C, R: Report>(
         Asked::Run(config) => {
             check_processor()?;
             let outputs = output(&config);
+            report_file::must_be_apart(&outputs.config, &outputs.stream)?;
             for (keeps, path) in outputs.config.reports() {
                 report_file::check(keeps, path, outputs.stream_on_stdout)?;
             }

@@ -171,6 +171,7 @@ pub fn main() -> ExitCode {
         "mcast-recv",
         |args, environment| config(args, environment, io::stdout().is_terminal()),
         |config| Outputs {
+            stream: config.sinks.iter().filter_map(held_by).collect(),
             config: config.output.clone(),
             stream_on_stdout: config.sinks.contains(&SinkConfig::Stdout),
             repeats: config.repeat,
@@ -178,6 +179,15 @@ pub fn main() -> ExitCode {
         |config, console| receiving.work(config, console),
         Receiving::goes_on,
     )
+}
+
+/// The file or directory that holds the stream of this sink, as far as it is known before the session.
+fn held_by(sink: &SinkConfig) -> Option<PathBuf> {
+    match sink {
+        SinkConfig::File { path, .. } => path.fixed().map(Path::to_owned),
+        SinkConfig::Archive(archive) => Some(archive.directory.clone()),
+        SinkConfig::Stdout | SinkConfig::Command(_) => None,
+    }
 }
 
 /// The variables of all options.
@@ -206,8 +216,13 @@ pub(super) fn config(
         Asked::Run(args) => args,
         Asked::Print(text) => return Ok(Asked::Print(text)),
     };
-    let then_line = args.then.filter(|line| !line.trim().is_empty());
-    if then_line.is_some() {
+    let then_line = args.then;
+    if let Some(line) = &then_line {
+        if line.trim().is_empty() {
+            return Err(Failure::usage(
+                "the line of --then is empty (an unset variable?); name a command, or leave out --then",
+            ));
+        }
         runnable(CommandLine::shell(""))?;
     }
     if args.overwrite && args.output.as_deref().is_none_or(|path| path == Path::new("-")) {

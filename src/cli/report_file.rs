@@ -14,6 +14,7 @@ use std::time::Duration;
 use rustix::fs::{Access, OFlags, access, fstat, stat};
 use rustix::process::geteuid;
 
+use super::config::OutputConfig;
 use super::error::Failure;
 use super::report::Report;
 use super::report_log;
@@ -52,6 +53,52 @@ enum Target {
     File(PathBuf),
     /// A device or pipe, opened with these flags.
     Special(PathBuf, OFlags),
+}
+
+/// Refuses a report that would take the place of the stream, be written into its archive, or erase the log of reports.
+///
+/// # Errors
+/// With exit code 2.
+pub(super) fn must_be_apart(config: &OutputConfig, stream: &[PathBuf]) -> Result<(), Failure> {
+    let report = config.report.as_deref().map(resolved);
+    if let (Some(report), Some(log)) = (&report, &config.report_log)
+        && is_at(report, &resolved(log))
+    {
+        return Err(Failure::usage(format!(
+            "--report and --report-log both name {}, which would lose the log; name two files",
+            log.display()
+        )));
+    }
+    for (keeps, path) in config.reports() {
+        if let Some(held) = stream.iter().find(|held| is_at(&resolved(path), &resolved(held))) {
+            return Err(Failure::usage(format!(
+                "{} {} would be written to \"{}\", which holds the stream; name another file",
+                keeps.option(),
+                path.display(),
+                held.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The path without symbolic links, as far as it is there.
+fn resolved(path: &Path) -> PathBuf {
+    let made = |path: &Path| {
+        let directory = parent(path).canonicalize().ok()?;
+        Some(directory.join(path.file_name()?))
+    };
+    path.canonicalize().ok().or_else(|| made(path)).unwrap_or_else(|| path.to_owned())
+}
+
+/// Whether both are one file, or the first one is within the second. Devices and pipes keep nothing that could be lost.
+fn is_at(path: &Path, place: &Path) -> bool {
+    let id = |there: Metadata| there.is_file().then(|| (there.dev(), there.ino()));
+    match fs::metadata(path) {
+        Ok(there) if !there.is_file() => false,
+        Ok(there) => path.starts_with(place) || fs::metadata(place).is_ok_and(|other| id(other) == id(there)),
+        Err(_) => path.starts_with(place),
+    }
 }
 
 /// Refuses a path that no report can be written to, before a session depends on it, if the user who starts the program is

@@ -140,7 +140,15 @@ pub fn main() -> ExitCode {
     run(
         "mcast-send",
         |args, environment| config(args, environment, io::stdin().is_terminal()),
-        |config| Outputs { config: config.output.clone(), stream_on_stdout: false, repeats: false },
+        |config| Outputs {
+            stream: match &config.source {
+                SourceConfig::File(path) => vec![path.clone()],
+                SourceConfig::Stdin | SourceConfig::Command(_) => Vec::new(),
+            },
+            config: config.output.clone(),
+            stream_on_stdout: false,
+            repeats: false,
+        },
         sending::work,
         |_, _| false,
     )
@@ -405,7 +413,6 @@ mod tests {
             ("-b -g ff15::1", &["--broadcast", "--group ff15::1"]),
             ("-q -v", &["--quiet", "--verbose"]),
             ("--progress sometimes", &["--progress sometimes", "auto, always, never, receivers"]),
-            ("--report a --report-log a", &["--report-log", "name two files"]),
             ("--color blue", &["--color blue", "auto, always, never"]),
             ("--lable x", &["--lable", "--label"]),
             ("pg_dump", &["\"pg_dump\""]),

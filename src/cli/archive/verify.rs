@@ -40,7 +40,7 @@ pub(in crate::cli) struct VerifyArgs {
     sample: Option<u8>,
 
     /// Fail (6) if the newest complete entry is older, for each label and source by itself, or for the label or source that is
-    /// named; 26h finds a nightly backup that did not come, and --sample 0 reads no data for it
+    /// named; 26h finds a nightly backup that did not come, and --sample 0 reads no data for it; the age needs a unit
     #[arg(long, value_name = "DUR", value_parser = values::max_age)]
     max_age: Option<Duration>,
 }
