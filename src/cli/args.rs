@@ -110,10 +110,15 @@ impl OutputArgs {
         if self.quiet && self.verbose > 0 {
             return Err(Failure::usage("--quiet and --verbose exclude each other; leave out one of them"));
         }
-        if self.quiet && self.progress == ProgressMode::Always {
-            return Err(Failure::usage(
-                "--quiet and --progress always exclude each other; leave out one of them",
-            ));
+        let shown = match self.progress {
+            ProgressMode::Always => Some("always"),
+            ProgressMode::Receivers => Some("receivers"),
+            ProgressMode::Auto | ProgressMode::Never => None,
+        };
+        if let Some(mode) = shown.filter(|_| self.quiet) {
+            return Err(Failure::usage(format!(
+                "--quiet and --progress {mode} exclude each other; leave out one of them"
+            )));
         }
         Ok(OutputConfig {
             report: self.report,

@@ -158,7 +158,7 @@ impl ArchiveArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  mcast-recv -- pg_restore -1 -e -O -x -d copy          restore what arrives: all of it, or nothing
+  mcast-recv -- pg_restore -1 -e --clean --if-exists -O -x -d copy    restore all of it, or nothing
   mcast-recv -o nightly.dump                            a file that appears once it is verified
   mcast-recv -o n.dump --then 'pg_restore -j8 {file}'   restore with several jobs, from the file
   mcast-recv --archive /srv/dumps --keep-daily 14       an entry of an archive; old ones are removed

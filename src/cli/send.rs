@@ -270,12 +270,14 @@ impl StartArgs {
                 DEFAULT_MIN_WAIT.min(most).min(self.start_timeout.0.unwrap_or(Duration::MAX) / 2)
             }
         };
-        let names_somebody = !config.require.is_empty() || !config.expect.is_empty();
-        let waits_for_somebody = names_somebody || config.min_receivers.is_some_and(|least| least > 1);
+        // No start is without the receivers of --require, so a wait for those alone has no other end than --start-timeout.
+        let required = u32::try_from(config.require.len()).unwrap_or(u32::MAX).max(1);
+        let waits_for_somebody =
+            !config.expect.is_empty() || config.min_receivers.is_some_and(|least| least > required);
         if let Some(max_wait) = self.max_wait.filter(|max_wait| min_wait < *max_wait && !waits_for_somebody) {
             return Err(Failure::usage(format!(
-                "--max-wait {} limits the wait for receivers, but none are waited for; give -n or --expect-receivers, or \
-                 --min-wait to stay open for longer",
+                "--max-wait {} would end a wait for receivers that need not be there, but there is none; give -n or \
+                 --expect-receivers, or --min-wait to stay open for longer",
                 values::shown(max_wait)
             )));
         }
@@ -283,6 +285,14 @@ impl StartArgs {
             let (min_wait, max_wait) = (values::shown(min_wait), values::shown(max_wait));
             return Err(Failure::usage(format!(
                 "--min-wait {min_wait} is longer than --max-wait {max_wait}; shorten the one or lengthen the other"
+            )));
+        }
+        if let (Some(max_wait), Some(timeout)) = (self.max_wait, self.start_timeout.0)
+            && max_wait >= timeout
+        {
+            let (max_wait, timeout) = (values::shown(max_wait), values::shown(timeout));
+            return Err(Failure::usage(format!(
+                "--max-wait {max_wait} cannot end before --start-timeout {timeout}, which counts from the launch; raise the latter"
             )));
         }
         if let Some(timeout) = self.start_timeout.0.filter(|timeout| min_wait >= *timeout) {
@@ -398,6 +408,9 @@ mod tests {
             ("-p 0", &["--port 0", "1 to 65535"]),
             ("--mtu 100", &["--mtu 100", "576"]),
             ("--min-wait 5m --max-wait 1m", &["--min-wait 5m", "--max-wait 1m"]),
+            ("-n 3 --max-wait 15m", &["--max-wait 15m", "--start-timeout 10m"]),
+            ("--require a --max-wait 5m", &["--max-wait 5m", "--expect-receivers"]),
+            ("-q --progress receivers", &["--quiet", "--progress receivers"]),
             ("-n 3 --max-receivers 2", &["--min-receivers 3", "--max-receivers 2"]),
             ("--require a,b,c --max-receivers 2", &["--require", "--max-receivers 2"]),
             ("--require a,,b", &["--require", "letters"]),

@@ -219,7 +219,8 @@ impl<'a> Line<'a> {
             ErrorKind::MissingRequiredArgument => {
                 let missing = whole.replace("...", "").replace(", ", " and ");
                 let verb = if missing.contains(" and ") { "are" } else { "is" };
-                format!("{missing} {verb} missing: {} {}", self.path, whole.replace(", ", " "))
+                let all = self.task.get_positionals().map(|place| place.to_string()).collect::<Vec<_>>();
+                format!("{missing} {verb} missing: {} {}", self.path, all.join(" "))
             }
             ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
                 format!("a task is missing; {} has {}", self.path, self.tasks().join(", "))

@@ -53,7 +53,7 @@ pub(super) enum ArchiveTask {
     Cat(cat::CatArgs),
     /// Write an entry to a file, or give it to a command
     #[command(
-        before_help = "Examples:\n  mcast archive restore /srv/dumps latest --label shop -o shop.dump\n  mcast archive restore /srv/dumps shop-20260301T010304Z -- pg_restore -1 -e -d copy"
+        before_help = "Examples:\n  mcast archive restore /srv/dumps latest --label shop -o shop.dump\n  mcast archive restore /srv/dumps shop-20260301T010304Z -- pg_restore -1 -e --clean --if-exists -O -x -d copy"
     )]
     Restore(restore::RestoreArgs),
     /// Remove entries
