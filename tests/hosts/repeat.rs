@@ -81,7 +81,7 @@ fn many_sessions_leave_no_descriptor_membership_process_or_file_behind() {
     for round in 0..6 {
         for (label, bytes, codes) in [("whole", 1_000, 0), ("other", 999, 9), ("aborted", 1_000, 143)] {
             let label = format!("{label}-{round}");
-            let source = Source::new(round, bytes);
+            let source = Source::new(round as u64, bytes);
             let mut sender = sends(&lab, &label, source);
             if codes == 143 {
                 sender.feed_to(bytes / 2);
@@ -94,9 +94,10 @@ fn many_sessions_leave_no_descriptor_membership_process_or_file_behind() {
             }
             sender.must_exit(&[codes], PATIENCE);
         }
-        // It waits for the next: with a socket for the group, and one to be heard by; and not only about to.
-        let polls = || receiver.descriptors().iter().any(|open| open.contains("eventpoll"));
-        let waits = || (lab.host(1).memberships(), receiver.processes().living().len()) == (1, 1) && polls();
+        // It waits for the next session, with a socket for the group and one that looks for a sender.
+        let begun = || receiver.stderr_so_far().matches("waiting for a sender on ").count() == 4 + 3 * round;
+        let has_sockets = || (lab.host(1).memberships(), lab.host(1).udp_sockets()) == (1, 2);
+        let waits = || begun() && has_sockets() && receiver.processes().living().len() == 1;
         assert!(comes_true(PATIENCE, waits), "round {round}: {:?}", receiver.processes().living());
         let few: &Vec<_> = after_first.get_or_insert_with(|| receiver.descriptors());
         let no_more = comes_true(PATIENCE, || receiver.descriptors().len() <= few.len());

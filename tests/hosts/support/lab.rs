@@ -124,6 +124,12 @@ impl Host {
         users.map(|users| users.parse::<u64>().unwrap()).sum()
     }
 
+    /// IPv4 UDP sockets of this host.
+    pub(crate) fn udp_sockets(&self) -> usize {
+        let output = self.command("cat").arg("/proc/net/udp").output().unwrap();
+        String::from_utf8_lossy(&output.stdout).lines().skip(1).count()
+    }
+
     /// Frames that this host has sent so far.
     pub(crate) fn frames_sent(&self) -> u64 {
         let output = self.command("cat").arg("/proc/net/dev").output().unwrap();
