@@ -9,6 +9,7 @@ use super::report::Wire;
 use crate::command::Commands;
 use crate::exit::Exit;
 use crate::net::socket::Venue;
+use crate::net::wake::signal_name;
 use crate::session::WireStats;
 use crate::time::Time;
 
@@ -79,6 +80,11 @@ pub(super) fn no_resource(error: io::Error) -> Failure {
         Exit::LocalResource,
         format!("cannot start: {error}; raise the limits of this user (ulimit -a)"),
     )
+}
+
+/// A signal has ended the program.
+pub(super) fn stopped(signal: u8) -> Failure {
+    Failure::new(Exit::Signal(signal), format!("stopped by {}", signal_name(signal)))
 }
 
 /// A second signal came before the first was dealt with.

@@ -139,8 +139,10 @@ fn run_caught<C, R: Report>(
         let started = Timestamp::now();
         let ended = work(&config, &console);
         let again = again(&config, &ended);
-        // A service that is stopped while it waits leaves the reports of its last sessions alone.
-        let has_report = !repeats || ended.report.has_session();
+        // A service that is stopped while it waits leaves the reports of its last sessions alone. One that fails does not, or
+        // whoever reads them would believe that all is well.
+        let is_stopped = matches!(&ended.result, Err(Failure { exit: Exit::Signal(_), .. }));
+        let has_report = !repeats || ended.report.has_session() || !is_stopped;
         let exit = conclude(ended, started, output.reports().filter(|_| has_report), tell);
         if !again {
             break exit;

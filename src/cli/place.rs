@@ -11,7 +11,7 @@ use crate::net;
 use crate::net::clock::Clock;
 use crate::net::interface::Interface;
 use crate::net::socket::Venue;
-use crate::net::wake::{Signals, Sleeper, Watch, signal_name};
+use crate::net::wake::{Signals, Sleeper, Watch};
 use crate::time::Time;
 
 /// The venue in use, which is left for another one only when it is gone.
@@ -143,7 +143,7 @@ pub(super) fn wait_for<T>(
         }
         if let Some((signal, _)) = signals.take() {
             service.stopping();
-            return Err(Failure::new(Exit::Signal(signal), format!("stopped by {}", signal_name(signal))));
+            return Err(launch::stopped(signal));
         }
         now = clock.now();
     }

@@ -36,18 +36,24 @@ pub(super) struct Receiving {
     service: Service,
     /// Sessions that this receiver has taken part in, or was refused by.
     over: VecDeque<SessionId>,
+    /// A signal that came when a session had its result already. It ends the service after the report of that session.
+    stopped_by: Option<u8>,
 }
 
 impl Default for Receiving {
     fn default() -> Self {
-        Self { signals: None, service: Service::from_environment(), over: VecDeque::new() }
+        Self { signals: None, service: Service::from_environment(), over: VecDeque::new(), stopped_by: None }
     }
 }
 
 impl Receiving {
     /// A receiver from the search for a sender to its report.
     pub(super) fn work(&mut self, config: &RecvConfig, console: &Console) -> Ended<ReceiverReport> {
-        match Work::prepare(config, self) {
+        let prepared = match self.stopped_by {
+            Some(signal) => Err(launch::stopped(signal)),
+            None => Work::prepare(config, self),
+        };
+        match prepared {
             Ok(work) => work.run(config, console),
             Err(failure) => Ended { report: ReceiverReport::new(&config.name), result: Err(failure) },
         }
@@ -105,9 +111,7 @@ impl Receiving {
     /// The end of a process that was interrupted between two sessions.
     fn stopped(&mut self) -> Failure {
         match self.signals.as_mut().and_then(Signals::take) {
-            Some((signal, _)) => {
-                Failure::new(Exit::Signal(signal), format!("stopped by {}", signal_name(signal)))
-            }
+            Some((signal, _)) => launch::stopped(signal),
             None => Failure::new(Exit::Internal, "a thread has died before the session"),
         }
     }
@@ -478,7 +482,10 @@ impl<'a> Work<'a> {
         let result = result.map_err(|failure| {
             launch::with_place(launch::with_stopped(failure, self.sinks.commands()), self.place.venue())
         });
-        let result = if config.repeat { stopped_between(self.stopped_by, result) } else { result };
+        let is_stopped = matches!(&result, Err(Failure { exit: Exit::Signal(_), .. }));
+        if self.stopped_by > 0 && !is_stopped {
+            self.lasting.stopped_by = Some(self.stopped_by);
+        }
         if let Some(summary) = self.receiver.summary().filter(|_| complete) {
             let sender = summary.sender_shown();
             let (amount, time) = (quantities::size(report.bytes), quantities::span(report.elapsed_s.0));
@@ -496,17 +503,6 @@ impl<'a> Work<'a> {
 /// Whether a receiver waits on for a disk that it cannot use: a service does, as long as it would wait for a sender.
 fn waits_for_its_disk(config: &RecvConfig, now: Time) -> bool {
     config.repeat && config.start_timeout.is_none_or(|limit| now.since(Time::ZERO) < limit)
-}
-
-/// A signal that came when a session had just ended, or was about to, ends the service all the same.
-fn stopped_between(signal: u8, result: Result<(), Failure>) -> Result<(), Failure> {
-    if signal == 0 || matches!(&result, Err(Failure { exit: Exit::Signal(_), .. })) {
-        return result;
-    }
-    if let Err(failure) = &result {
-        tracing::warn!("{}", failure.message);
-    }
-    Err(Failure::new(Exit::Signal(signal), format!("stopped by {}", signal_name(signal))))
 }
 
 fn receiver_config(

@@ -42,7 +42,7 @@ mod places;
 mod port_zero;
 mod ports;
 mod repeat;
-mod reports;
+mod report_files;
 #[path = "../common/schema.rs"]
 mod schema;
 mod signals;

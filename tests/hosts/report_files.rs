@@ -51,6 +51,22 @@ fn log_has_a_line_for_each_session_and_none_for_a_stop_between_sessions() {
 }
 
 #[test]
+fn service_that_gives_up_between_sessions_replaces_the_report_of_its_last_one() {
+    let lab = Lab::up(1);
+    let launch = with_log(lab.host(1).recv("r1")).args(&["--repeat", "--start-timeout", "2s", "-o"]);
+    let path = launch.file("{label}.dump");
+    let mut receiver = launch.arg(path).start();
+    let mut sender = lab.sender().send().args(&["-n", "1"]).source(Source::new(4, MIB)).start();
+    sender.finish();
+    sender.must_exit(&[0], PATIENCE);
+    receiver.must_exit(&[4], PATIENCE);
+    let report = receiver.report();
+    assert_eq!((&report["outcome"], &report["exit_code"]), (&"failed".into(), &4.into()));
+    let codes: Vec<_> = log(&receiver).iter().map(|line| line["exit_code"].clone()).collect();
+    assert_eq!(codes, [0, 4]);
+}
+
+#[test]
 fn session_that_a_signal_ends_is_the_last_report_and_a_line_of_the_log() {
     let lab = Lab::up(1);
     let mut receiver = repeating(lab.host(1));
