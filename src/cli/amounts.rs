@@ -23,6 +23,15 @@ fn with_remedy(text: &str, remedy: &str) -> Result<Duration, String> {
     }
 }
 
+/// A duration that is no bare number.
+fn with_unit(text: &str, remedy: &str) -> Result<Duration, String> {
+    let duration = with_remedy(text, remedy)?;
+    if text.ends_with(|last: char| last.is_ascii_digit()) {
+        return Err(format!("has no unit; {remedy}"));
+    }
+    Ok(duration)
+}
+
 /// The sum of all parts, each in a smaller unit than the one before it.
 fn nanos(text: &str) -> Option<u128> {
     if let Some(seconds) = scaled(text, |unit| unit.is_empty().then_some(NANOS_PER_SECOND)) {
@@ -40,7 +49,7 @@ fn nanos(text: &str) -> Option<u128> {
         if others.is_empty() {
             return Some(sum);
         }
-        // Half of which unit "1.5h30m" meant is not for us to guess.
+        // Only the last part may have a fraction: "1.5h30m" can be read in two ways.
         if part.contains('.') {
             return None;
         }
@@ -116,10 +125,7 @@ pub fn max_stall(text: &str) -> Result<Duration, String> {
 /// As for [`duration`], and without a unit or when shorter than an hour.
 pub fn keep_within(text: &str) -> Result<Duration, String> {
     let remedy = "write an age of at least an hour with its unit, such as 36h or 7d";
-    let age = with_remedy(text, remedy)?;
-    if text.ends_with(|last: char| last.is_ascii_digit()) {
-        return Err(format!("has no unit; {remedy}"));
-    }
+    let age = with_unit(text, remedy)?;
     if age < SHORTEST_KEEP_WITHIN {
         return Err(format!("too short to keep anything; {remedy}"));
     }
@@ -219,21 +225,16 @@ pub fn sample(text: &str) -> Result<u8, String> {
     }
 }
 
-/// The age that the newest entry of an archive may reach: a [`duration`] that is not zero.
+/// The age that the newest entry of an archive may reach: a [`duration`] with its unit, since 26 would mean 26 seconds.
 ///
 /// # Errors
-/// As for [`duration`], and when zero.
+/// As for [`duration`], and without a unit or when zero.
 pub fn max_age(text: &str) -> Result<Duration, String> {
     let remedy = "give the time between two backups and some more, with its unit, such as 26h";
-    let age = with_remedy(text, remedy)?;
-    // In a crontab, 26 would mean 26 seconds and be right only just after a backup.
-    if !age.is_zero() && text.ends_with(|last: char| last.is_ascii_digit()) {
-        return Err(format!("has no unit; {remedy}"));
+    match with_unit(text, remedy)? {
+        Duration::ZERO => Err(format!("no entry is that young; {remedy}")),
+        age => Ok(age),
     }
-    if age.is_zero() {
-        return Err(format!("no entry is that young; {remedy}"));
-    }
-    Ok(age)
 }
 
 /// Memory for a window: a [`size`] within what a session can use.

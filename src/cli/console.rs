@@ -192,6 +192,7 @@ pub(super) enum Terminal {
 }
 
 impl Terminal {
+    /// The abilities of the terminal at stderr.
     fn of_stderr() -> Self {
         match std::env::var_os("TERM") {
             _ if !io::stderr().is_terminal() => Self::None,

@@ -138,8 +138,8 @@ impl KeySource {
         Ok(self.read_all()?.map_or(Accept::Crc, Accept::Aead))
     }
 
-    /// Warns if there is no key. The programs call it after everything that may end them at launch, so that a mistake is
-    /// told alone.
+    /// Warns if there is no key. The programs call it last at launch: a mistake that ends them earlier has no warning beside
+    /// it.
     pub(super) fn warn_if_plain(&self) {
         const PLAIN: &str = "no key: anyone on this network can read and forge this session";
         match self {

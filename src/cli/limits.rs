@@ -19,9 +19,9 @@ pub(super) struct LimitOfLate {
 /// The part of a session that holds it up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// The source has nothing to read.
+    /// The source: it gave no data.
     Source,
-    /// The network, or the hosts on it.
+    /// The network: line, losses and rate control.
     Network,
     /// The operator's `--rate`.
     Rate,

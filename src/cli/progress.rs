@@ -34,7 +34,7 @@ pub struct Progress {
     pub receivers: Option<Receivers>,
     /// Repair symbols among all symbols, 0 to 1.
     pub repair_share: f64,
-    /// The part that has held the session up of late, and for how long in all.
+    /// The part of the session that limited its speed in the last second, and the time for which it has done so in all.
     pub limited_by: Option<(Limit, Duration)>,
     /// The receivers that are furthest behind, with `--progress receivers`.
     pub slowest: Option<Slowest>,

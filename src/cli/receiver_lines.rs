@@ -95,13 +95,9 @@ impl ReceiverProgress {
             MemberState::Active => ReceiverState::Receiving,
             MemberState::Verified => ReceiverState::Verified,
             MemberState::Done(outcome) if outcome.exit == Exit::Complete => ReceiverState::Done,
-            MemberState::Done(outcome) => ReceiverState::Left(format!("exit code {}", outcome.exit.code())),
-            MemberState::Left(outcome, reason) if reason.is_empty() => {
-                ReceiverState::Left(format!("exit code {}", outcome.exit.code()))
+            MemberState::Done(_) | MemberState::Left(..) | MemberState::Lost | MemberState::Stalled(_) => {
+                ReceiverState::Left(member.failure().unwrap_or_default())
             }
-            MemberState::Left(_, reason) => ReceiverState::Left(reason.clone()),
-            MemberState::Lost => ReceiverState::Left("silent".to_owned()),
-            MemberState::Stalled(_) => ReceiverState::Left("its output takes nothing".to_owned()),
         };
         Self { name: member.name.clone(), bytes: member.bytes, behind: 0, state }
     }

@@ -237,7 +237,7 @@ async fn serve(program: PathBuf, request: Request, mut killed: watch::Receiver<b
                     status.tell(Status::Exited(u8::try_from(code).unwrap_or(u8::MAX)));
                     break;
                 }
-                // The guard has killed the command, because it was told to.
+                // This program had told the guard to kill the command.
                 Some(News::Killed(_)) if hung_up => {
                     stopped.lock().unwrap_or_else(PoisonError::into_inner).push(line);
                     status.tell(Status::Stopped);

@@ -1,11 +1,11 @@
-//! Names of receivers in a message for people: sorted, and so many at most.
+//! Names in a message for people: sorted, and eight at most.
 
 use std::collections::BTreeMap;
 
 /// Names in one message, at most: a session may have thousands.
 const MOST_NAMES: usize = 8;
 
-/// A list such as `db1, db2`; the rest of a long one is only counted. Receivers that share a name are shown as `db2 ×2`.
+/// A list such as `db1, db2`; the rest of a long one is only counted. A name that comes twice, as two receivers may have it, is shown as `db2 ×2`.
 pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let mut counts = BTreeMap::<&str, usize>::new();
     for name in names {

@@ -13,7 +13,7 @@ fn sender(lab: &Lab, options: &[&str]) -> Launch {
     Launch::new(command, "sender").args(options).source(Source::new(1, 2 * MIB))
 }
 
-/// The same at a terminal of this kind.
+/// Starts the program at a terminal whose TERM is this.
 fn sender_at(lab: &Lab, terminal: &Terminal, kind: &str, options: &[&str]) -> Launch {
     sender(lab, options).env("TERM", kind).stderr(terminal.program_end(), terminal.test_end())
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mcast::exit::Exit;
-use mcast::sim::{ReceiverPlan, Scenario};
+use mcast::sim::{History, ReceiverPlan, Scenario};
 use mcast::wire::Kind;
 
 use crate::{all_complete, exits};
@@ -12,14 +12,19 @@ const fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
+/// Fails unless the session started at one of these nanoseconds.
+fn must_have_started(history: &History, nanos: std::ops::Range<u64>) {
+    let started = history.started;
+    assert!(started.is_some_and(|at| nanos.contains(&at.as_nanos())), "{started:?}");
+}
+
 #[test]
 fn the_session_starts_when_the_last_awaited_receiver_has_joined() {
     let mut scenario = Scenario::new(1, 3, 10_000);
     scenario.receivers[2].launched = seconds(7);
     let history = scenario.run();
     all_complete(&history);
-    let started = history.started.expect("it has").as_nanos();
-    assert!((7_000_000_000..7_600_000_000).contains(&started), "{started}");
+    must_have_started(&history, 7_000_000_000..7_600_000_000);
 }
 
 #[test]
@@ -80,8 +85,7 @@ fn expected_receivers_are_waited_for_and_end_with_0() {
     scenario.receivers[2].launched = seconds(7);
     let history = scenario.run();
     all_complete(&history);
-    let started = history.started.expect("it has").as_nanos();
-    assert!((7_000_000_000..7_600_000_000).contains(&started), "{started}");
+    must_have_started(&history, 7_000_000_000..7_600_000_000);
 }
 
 #[test]
@@ -91,8 +95,7 @@ fn session_with_fewer_than_the_minimum_ends_with_3_and_both_numbers() {
     scenario.start.max_wait = Some(seconds(20));
     let history = scenario.run();
     assert_eq!(exits(&history), (Some(Exit::Partial), vec![Some(Exit::Complete); 2]));
-    let started = history.started.expect("it has").as_nanos();
-    assert!((20_000_000_000..20_100_000_000).contains(&started), "{started}");
+    must_have_started(&history, 20_000_000_000..20_100_000_000);
     let error = history.sender_error.expect("it has one");
     assert!(error.contains("started with 2 of 3 receivers") && !error.contains("missing"), "{error}");
 }

@@ -16,6 +16,7 @@ use crate::archive::directory::Directory;
 use crate::archive::name::EntryName;
 use crate::archive::shelf::Item;
 use crate::archive::store::Store;
+use crate::session::names::listed;
 
 /// Some of the entries.
 #[derive(Args, Debug)]
@@ -73,14 +74,6 @@ impl Of {
         }
         text
     }
-}
-
-/// The first few of these words.
-pub(super) fn listed<'a>(words: impl IntoIterator<Item = &'a str, IntoIter: ExactSizeIterator>) -> String {
-    let words = words.into_iter();
-    let others = words.len().saturating_sub(MOST_LISTED);
-    let text = words.take(MOST_LISTED).collect::<Vec<_>>().join(", ");
-    if others == 0 { text } else { format!("{text} and {others} more") }
 }
 
 /// The entry that is called so, by its name or by its path, as the shell completes it. `takes_latest` says whether the task
@@ -150,8 +143,6 @@ fn is_near(one: &str, other: &str) -> bool {
     one.len().abs_diff(other.len()) <= MOST_SLIPS && distance(one, other) <= MOST_SLIPS
 }
 
-/// Labels or senders that a message names.
-const MOST_LISTED: usize = 8;
 /// Letters to insert, remove or replace in a word that is still recognised.
 const MOST_SLIPS: usize = 2;
 

@@ -8,9 +8,10 @@ use serde::Serialize;
 
 use super::super::quantities::age;
 use super::super::values::shown;
-use super::choice::{Of, listed};
+use super::choice::Of;
 use crate::archive::name::EntryName;
 use crate::archive::shelf::Item;
+use crate::session::names::listed;
 
 /// A label, and where no label is asked for a sender, whose newest entry is too old.
 #[derive(Debug, PartialEq, Eq, Serialize)]

@@ -222,10 +222,12 @@ impl Sender {
     }
 
     pub(super) fn handle_leave(&mut self, now: Time, leave: &Leave<'_>) {
-        let is_last = matches!(self.state, State::Streaming) && self.members.is_last(leave.receiver);
         let Some(member) = self.members.get_mut(leave.receiver) else { return };
         member.last_heard = now;
         if !member.state.is_final() {
+            // Only a leave that counts, one for each receiver, looks through all of them.
+            let is_last = matches!(self.state, State::Streaming) && self.members.is_last(leave.receiver);
+            let Some(member) = self.members.get_mut(leave.receiver) else { return };
             // A receiver that succeeded says so in a confirmation.
             let exit = if leave.outcome.exit == Exit::Complete { Exit::Internal } else { leave.outcome.exit };
             let (name, text) = (&member.name, leave.text.as_str());

@@ -58,10 +58,8 @@ impl Member {
         match &self.state {
             MemberState::Active | MemberState::Verified => None,
             MemberState::Done(outcome) if outcome.exit == Exit::Complete => None,
-            MemberState::Left(_, reason) if !reason.is_empty() => Some(reason.clone()),
-            MemberState::Done(outcome) | MemberState::Left(outcome, _) => {
-                Some(outcome.exit.meaning().to_owned())
-            }
+            MemberState::Left(_, reason) => Some(reason.clone()),
+            MemberState::Done(outcome) => Some(outcome.exit.meaning().to_owned()),
             MemberState::Stalled(most) => {
                 Some(format!("evicted, because its sink took nothing for {} (--max-stall)", span(*most)))
             }
