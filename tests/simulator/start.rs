@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use mcast::exit::Exit;
-use mcast::sim::{History, ReceiverPlan, Scenario};
+use mcast::sim::{History, ReceiverPlan, Scenario, seeds};
+use mcast::time::Time;
 use mcast::wire::Kind;
 
 use crate::{all_complete, exits};
@@ -287,4 +288,35 @@ fn a_sender_that_dies_before_it_has_answered_is_searched_for_again() {
     let history = scenario.run();
     assert_eq!(exits(&history).1, vec![Some(Exit::NotStarted)]);
     assert!(history.receivers[0].ended.as_nanos() >= 60_000_000_000, "{}", history.receivers[0].ended);
+}
+
+/// A second signal ends a sender at once, after one turn in which it aborts.
+#[test]
+fn receivers_that_joined_a_sender_that_aborts_in_its_last_turn_end_with_11() {
+    let (mut played, mut joined) = (0, 0);
+    for seed in seeds(200) {
+        played += 1;
+        let mut rng = fastrand::Rng::with_seed(seed ^ 0x2516);
+        let mut scenario = Scenario::new(seed, 3, 20_000);
+        scenario.keyed = rng.bool();
+        scenario.start.min_receivers = 4;
+        scenario.start_timeout = Some(seconds(20));
+        scenario.sender_launched = seconds(2);
+        let stopped = scenario.sender_launched + Duration::from_micros(rng.u64(100..3_000));
+        scenario.sender_stopped = Some(stopped);
+        // Until it aborts, the sender does the same whether it is killed afterwards or not.
+        let admitted = scenario.run().admitted;
+        scenario.sender_killed = Some(stopped + Duration::from_nanos(1));
+        let history = scenario.run();
+        for (index, receiver) in history.receivers.iter().enumerate() {
+            if admitted.contains(&format!("r{index}")) {
+                joined += 1;
+                let told = (receiver.exit, receiver.error.as_deref());
+                let at = format!("seed {seed}, key {}, {stopped:?}", scenario.keyed);
+                assert_eq!(receiver.exit, Some(Exit::Aborted), "{at}: {told:?}");
+                assert!(receiver.ended < Time::ZERO + stopped + seconds(1), "{at}: {}", receiver.ended);
+            }
+        }
+    }
+    assert!(joined >= played / 2, "only {joined} receivers had joined in {played} sessions");
 }

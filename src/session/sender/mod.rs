@@ -305,6 +305,9 @@ impl Sender {
         tracing::debug!(%error, code = exit.code(), "this sender aborts the session");
         // What is prepared still goes: the network may have taken a part of it.
         self.abort_due = now;
+        // Answers that wait go before the abort. A receiver that has joined must know it, because this turn may be the last
+        // one and, with a key, only an answer proves that the abort is no recording.
+        self.answers_due = self.answers_due.min(now);
         self.state = State::Aborting {
             reason,
             ended: Ended { exit, error: Some(error) },
