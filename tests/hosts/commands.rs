@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::support::obey::WAYS;
 use crate::support::wait::comes_true;
@@ -68,13 +70,18 @@ fn sink_command_starts_with_the_session() {
     assert!(!receiver.file("started").exists());
 }
 
-/// Fault 21. A receiver with a command, one with a file, one with a pipe.
-fn failed_source(script: &str, words: &str) {
+/// Fault 21: a sender whose command fails, for a receiver with a pipe, one with a file and one with a command. `script` makes
+/// the sender's command from the path of a pipe, which is opened for reading and writing only once the receiver's command
+/// has begun. Returns what the receiver with the command has said, and its report.
+fn must_abort_every_receiver(script: impl FnOnce(&Path) -> String, words: &str) -> (String, Value) {
     let lab = Lab::with(3, &["--offload", "on"]);
     let mut piped = lab.host(1).recv("r1").start();
     let mut filed = lab.host(2).recv("r2").writes_file().start();
-    let mut commanded = lab.host(3).recv("r3").runs("cat >/dev/null; touch $D/end").start();
-    let mut sender = lab.sender().send().args(&["-n", "3"]).runs(script).start();
+    let mut commanded =
+        lab.host(3).recv("r3").runs("echo begun >$D/begun & cat >/dev/null; touch $D/end").start();
+    let begun = commanded.file("begun");
+    mknodat(CWD, &begun, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let mut sender = lab.sender().send().args(&["-n", "3"]).runs(&script(&begun)).start();
     sender.must_exit(&[8], PATIENCE);
     for receiver in [&mut piped, &mut filed, &mut commanded] {
         receiver.must_exit(&[11], PATIENCE);
@@ -94,8 +101,14 @@ fn failed_source(script: &str, words: &str) {
         let error = entry["error"].as_str().unwrap_or_default();
         assert!(error.starts_with("the sender gave up: ") && error.contains(words), "{entry}");
     }
+    (commanded.stderr(), commanded.report())
+}
+
+/// The sender's command fails with `last` after it has run `first` and the receiver's command has begun.
+fn failed_source(first: &str, last: &str, words: &str) {
+    let script = |begun: &Path| format!("{first}; read -r line <{}; {last}", begun.display());
+    let (said, report) = must_abort_every_receiver(script, words);
     // The abort is named as the cause for which the command was stopped, and is named once.
-    let (said, report) = (commanded.stderr(), commanded.report());
     let error = report["error"].as_str().unwrap_or_default();
     let why = "was stopped, because the sender ";
     assert!(error.contains(why) && error.contains("aborted: ") && error.contains(words), "{error}");
@@ -106,22 +119,30 @@ fn failed_source(script: &str, words: &str) {
 
 #[test]
 fn source_command_that_fails_before_its_first_byte_aborts_every_receiver() {
-    failed_source("exit 3", "status 3");
+    failed_source(":", "exit 3", "status 3");
 }
 
 #[test]
 fn source_command_that_fails_after_one_byte_aborts_every_receiver() {
-    failed_source("printf x; exit 4", "status 4");
+    failed_source("printf x", "exit 4", "status 4");
 }
 
 #[test]
 fn source_command_that_fails_after_a_gigabyte_aborts_every_receiver() {
-    failed_source("head -c 1000000000 /dev/zero; exit 5", "status 5");
+    failed_source("head -c 1000000000 /dev/zero", "exit 5", "status 5");
 }
 
 #[test]
 fn source_command_that_is_killed_aborts_every_receiver() {
-    failed_source("head -c 1000000 /dev/zero; kill -KILL $$", "signal 9");
+    failed_source("head -c 1000000 /dev/zero", "kill -KILL $$", "signal 9");
+}
+
+/// Whether the receivers have heard by then that the session has started is open.
+#[test]
+fn source_command_that_fails_at_once_aborts_every_receiver() {
+    for (script, words) in [("exit 3", "status 3"), ("printf x; exit 4", "status 4")] {
+        must_abort_every_receiver(|_| script.to_owned(), words);
+    }
 }
 
 #[test]
