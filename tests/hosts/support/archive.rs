@@ -37,7 +37,8 @@ impl Archive {
         host.recv_under(wrapper, "files").args(HASTY).arg("--archive").arg(self.path())
     }
 
-    /// Everything that is in it, hidden or not.
+    /// Everything that is in it, hidden or not. Unlike a listing this locks no entry, which would keep a receiver from
+    /// removing it at that moment.
     pub(crate) fn names(&self) -> Vec<String> {
         let names = fs::read_dir(self.path()).unwrap().map(|entry| entry.unwrap().file_name());
         let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
