@@ -275,24 +275,23 @@ impl Scenario {
         world.finish()
     }
 
-    /// Plays this and another session at the same time, both over this one's backbone.
+    /// Plays this and other sessions at the same time, all over this one's backbone. Returns their histories in this order.
     ///
     /// # Panics
     /// As [`Scenario::run`].
-    pub fn run_beside(&self, other: &Self) -> [History; 2] {
+    pub fn run_beside(&self, others: &[Self]) -> Vec<History> {
         let backbone = self.backbone.clone().map(Link::shared);
-        let mut worlds = [self, other].map(|scenario| World::new(scenario, backbone.clone()));
+        let scenarios = std::iter::once(self).chain(others);
+        let mut worlds: Vec<_> = scenarios.map(|scenario| World::new(scenario, backbone.clone())).collect();
         loop {
-            let [first, second] = &mut worlds;
-            match (first.next(), second.next()) {
-                (None, None) => break,
-                (Some(at), None) => first.advance(at),
-                (None, Some(at)) => second.advance(at),
-                (Some(one), Some(two)) if one <= two => first.advance(one),
-                (Some(_), Some(at)) => second.advance(at),
+            let moments = worlds.iter_mut().map(World::next).enumerate();
+            let next = moments.filter_map(|(world, at)| Some((at?, world))).min();
+            let Some((at, world)) = next else { break };
+            if let Some(world) = worlds.get_mut(world) {
+                world.advance(at);
             }
         }
-        worlds.map(World::finish)
+        worlds.into_iter().map(World::finish).collect()
     }
 }
 

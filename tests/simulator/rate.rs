@@ -293,12 +293,12 @@ fn both_progress(rate: Rate, queue: usize, later: Duration) {
     first.backbone = Some(port(rate, queue));
     let mut second = lan(7, 1, bytes);
     second.receivers[0].launched = later;
-    let both = first.run_beside(&second);
+    let both = first.run_beside(&[second]);
     let ended = both[0].sender_ended.min(both[1].sender_ended).since(Time::ZERO) - ms(100);
     // The newcomer has a second to find its place.
     let from = later + ms(1_000);
     let what = format!("{rate}, queue of {queue}, {later:?} later");
-    let shares = both.each_ref().map(|history| share(history, 0, rate, from, ended));
+    let shares = [0, 1].map(|session: usize| share(&both[session], 0, rate, from, ended));
     assert!(ended > from + ms(2_000), "{what}: over after {ended:?}");
     assert!(shares.iter().all(|share| *share >= 0.25), "{what}: {shares:.3?}");
     assert!(shares.iter().sum::<f64>() >= 0.85, "{what}: {shares:.3?}");
