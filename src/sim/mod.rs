@@ -17,6 +17,7 @@ mod adversary;
 mod greed;
 mod history;
 mod host;
+mod lies;
 mod link;
 mod machines;
 mod replayer;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 pub use adversary::{Echo, PlayedBack, Recorded};
 pub use history::{Counted, History, ReceiverHistory, Sample};
+pub use lies::Lie;
 pub use link::{LinkConfig, Loss};
 pub use replayer::{Disguise, Reaction, Replayer};
 pub use starvation::Starvation;
@@ -154,6 +156,8 @@ pub struct ReceiverPlan {
     pub sink: SinkPlan,
     /// It asks for everything that there is, was and will be, in so many reports for each true one.
     pub greed: u32,
+    /// Its reports say something else than the truth of what has arrived.
+    pub lie: Option<Lie>,
     /// From the switch to it.
     pub leaf: LinkConfig,
     /// From it to the switch.
@@ -308,6 +312,7 @@ impl ReceiverPlan {
             socket_buffer: 256 * 1024,
             sink: SinkPlan::default(),
             greed: 0,
+            lie: None,
             leaf: LinkConfig::default(),
             leaf_back: LinkConfig::default(),
             deaf: Vec::new(),
