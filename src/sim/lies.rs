@@ -7,16 +7,16 @@ use crate::seal;
 use crate::time::Time;
 use crate::wire::{self, Message, Report};
 
-/// What a receiver's reports claim of the datagrams that were sent since the report before.
+/// How many datagrams a receiver's report claims beyond those that the report before it claimed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Lie {
-    /// All of them have arrived.
+    /// Every datagram that was sent.
     Everything,
-    /// This share of those that have arrived: above 1, more than were sent may be claimed.
+    /// This share of those that have arrived. A share above 1 may claim more than were sent.
     Share(f64),
-    /// Any share up to this one of those that have arrived, another one in each report.
+    /// A share of those that have arrived, drawn between nothing and this one for each report.
     Random(f64),
-    /// A share that falls by half in each of these times, as if the path became slower for ever.
+    /// A share of those that have arrived: it falls by half in each such time, as if the path became slower for ever.
     Shrinking(Duration),
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Liar {
 }
 
 impl Liar {
-    /// What the receiver sends instead of this datagram, if it is a report.
+    /// The datagram as the receiver sends it: a report with the lie in it, anything else unchanged.
     pub(super) fn twist(
         &mut self,
         lie: Lie,
@@ -90,7 +90,7 @@ mod tests {
         bytes.into()
     }
 
-    /// What the reports claim when 100 datagrams are sent in each second and 80 of them arrive.
+    /// The numbers that the reports claim when 100 datagrams are sent in each second and 80 of them arrive.
     fn claims(lie: Lie) -> Vec<u64> {
         let (mut liar, mut rng) = (Liar::default(), fastrand::Rng::with_seed(1));
         (1..=3)

@@ -156,7 +156,7 @@ pub struct ReceiverPlan {
     pub sink: SinkPlan,
     /// It asks for everything that there is, was and will be, in so many reports for each true one.
     pub greed: u32,
-    /// Its reports say something else than the truth of what has arrived.
+    /// Its reports claim another number of datagrams than has arrived.
     pub lie: Option<Lie>,
     /// From the switch to it.
     pub leaf: LinkConfig,
