@@ -327,8 +327,13 @@ impl ReceiverPlan {
 
 /// The seeds that a test plays: those of `MCAST_SEED` (one number) if it is set, else `count` from 0 on.
 pub fn seeds(count: u64) -> std::ops::Range<u64> {
+    seeds_in(0..count)
+}
+
+/// The seeds that a test plays: that of `MCAST_SEED` if it is set, else those of `range`.
+pub fn seeds_in(range: std::ops::Range<u64>) -> std::ops::Range<u64> {
     let given = std::env::var("MCAST_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
-    given.map_or(0..count, |seed| seed..seed.saturating_add(1))
+    given.map_or(range, |seed| seed..seed.saturating_add(1))
 }
 
 /// The exit code of a simulated signal.
