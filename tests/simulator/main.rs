@@ -12,6 +12,7 @@ mod logic;
 mod loss;
 mod pace;
 mod patience;
+mod ports;
 mod random;
 mod rate;
 mod replays;
