@@ -1,6 +1,7 @@
 //! The promises, over the simulated network. `MCAST_SEED=n` replays one seed of any test that plays several.
 
 mod abuse;
+mod congestion;
 mod counters;
 mod crowds;
 mod faults;
