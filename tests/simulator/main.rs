@@ -17,6 +17,7 @@ mod ports;
 mod random;
 mod rate;
 mod replays;
+mod sharing;
 mod slow;
 mod start;
 mod table;
