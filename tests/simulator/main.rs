@@ -8,6 +8,7 @@ mod faults;
 mod hearing;
 mod joining;
 mod landing;
+mod liars;
 mod lines;
 mod logic;
 mod loss;
