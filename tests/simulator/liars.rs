@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use mcast::session::Rate;
 use mcast::sim::{History, Lie, LinkConfig};
 
 use crate::all_complete;
@@ -26,14 +27,15 @@ const SECONDS: f64 = 4.0;
 /// Every session is over by then.
 const ENDED: Duration = Duration::from_secs(3_600);
 
-/// Three receivers on a line of 300 Mbit/s. The first, which is honest, and the last, which lies, are behind these links,
-/// and the slower of them takes [`SECONDS`] for the stream. Returns the history and the time from start to end, as a
-/// multiple of that.
+/// What the slowest link carries.
+const SLOW: Rate = mbit(100);
+
+/// Three receivers: the first, which is honest, and the last, which lies, are behind these links. If one of them has a
+/// rate, it is [`SLOW`] and the sender's line is three times as fast; else the line is slow itself. Returns the history
+/// and the time from start to end, as a multiple of [`SECONDS`].
 fn play(lie: Lie, honest: LinkConfig, liar: LinkConfig) -> (History, f64) {
-    let line = mbit(300);
-    let slowest = [honest.rate, liar.rate].into_iter().flatten().fold(line, std::cmp::Ord::min);
-    let mut scenario = lan(100, 3, (payload(slowest) * SECONDS) as u64);
-    scenario.trunk.rate = Some(line);
+    let mut scenario = lan(100, 3, (payload(SLOW) * SECONDS) as u64);
+    scenario.trunk.rate = Some(if honest.rate.or(liar.rate).is_some() { mbit(300) } else { SLOW });
     (scenario.receivers[0].leaf, scenario.receivers[2].leaf) = (honest, liar);
     scenario.receivers[2].lie = Some(lie);
     let history = scenario.run();
@@ -44,7 +46,7 @@ fn play(lie: Lie, honest: LinkConfig, liar: LinkConfig) -> (History, f64) {
 
 /// A slower port.
 fn slow() -> LinkConfig {
-    port(mbit(100), SHALLOW)
+    port(SLOW, SHALLOW)
 }
 
 #[test]
