@@ -22,12 +22,12 @@ const COMPLAINTS: [Lie; 7] = [
     Lie::Shrinking(ms(500)),
     Lie::Shrinking(ms(50)),
 ];
-/// What the stream takes if everybody tells the truth.
+/// Time that the stream takes if everybody tells the truth.
 const SECONDS: f64 = 4.0;
 /// Every session is over by then.
 const ENDED: Duration = Duration::from_secs(3_600);
 
-/// What the slowest link carries.
+/// Rate of the slowest link.
 const SLOW: Rate = mbit(100);
 
 /// Three receivers: the first, which is honest, and the last, which lies, are behind these links. If one of them has a

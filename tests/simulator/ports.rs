@@ -8,7 +8,7 @@ use mcast::sim::{History, LinkConfig, Sample, Scenario};
 const SYMBOL: u64 = 1_428;
 /// With header, trailer, UDP, IP and Ethernet around it.
 const FRAME: u64 = SYMBOL + 44 + 42;
-/// What a switch holds back for a port: little, and much.
+/// Bytes that a switch queues for a port: few, and many.
 pub(crate) const SHALLOW: usize = 64 * 1024;
 pub(crate) const DEEP: usize = 2 * 1024 * 1024;
 

@@ -11,7 +11,7 @@ use crate::ports::{DEEP, SHALLOW, lan, mbit, ms, payload, port, share};
 
 const LINE: Rate = mbit(200);
 
-/// So many sessions send through one port, each begun `later` than the one before. A second after the last of them has
+/// Plays sessions that send through one port, each begun `later` than the one before. A second after the last of them has
 /// begun, each gets seven tenths of its fair share over ten seconds, and a tenth of what is sent is repair at most.
 fn share_fairly(sessions: u32, queue: usize, later: Duration) {
     let from = later * (sessions - 1) + ms(1_000);
