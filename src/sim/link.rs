@@ -16,6 +16,8 @@ pub struct LinkConfig {
     pub jitter: Duration,
     /// What is lost.
     pub loss: Loss,
+    /// From these moments on, in order, another loss holds.
+    pub loss_changes: Vec<(Duration, Loss)>,
     /// Share of datagrams that arrive more than once.
     pub duplicate: f64,
     /// How often those arrive again, at the end of a receiver's link. All copies of one come together.
@@ -54,6 +56,7 @@ impl Default for LinkConfig {
             delay: Duration::from_micros(100),
             jitter: Duration::ZERO,
             loss: Loss::Independent(0.0),
+            loss_changes: Vec::new(),
             duplicate: 0.0,
             copies: 1,
             corrupt: 0.0,
@@ -73,6 +76,9 @@ pub(super) struct Link {
     /// The rate now, and how many changes it has seen.
     rate: Option<Rate>,
     changes: usize,
+    /// The loss now, and how many changes it has seen.
+    loss: Loss,
+    loss_changes: usize,
     free_at: Time,
     /// Datagrams for which the queue had no room.
     pub(super) overflowed: u64,
@@ -97,8 +103,18 @@ pub(super) const FRAME_OVERHEAD: usize = 42;
 
 impl Link {
     pub(super) fn new(config: LinkConfig) -> Self {
-        let (rate, never) = (config.rate, (Time::ZERO, Time::ZERO));
-        Self { config, rate, changes: 0, free_at: Time::ZERO, overflowed: 0, burst: never, waits: 0 }
+        let (rate, loss, never) = (config.rate, config.loss, (Time::ZERO, Time::ZERO));
+        Self {
+            config,
+            rate,
+            changes: 0,
+            loss,
+            loss_changes: 0,
+            free_at: Time::ZERO,
+            overflowed: 0,
+            burst: never,
+            waits: 0,
+        }
     }
 
     /// One that several sessions use.
@@ -114,6 +130,17 @@ impl Link {
             let waiting = self.rate.map_or(0, |rate| rate.bytes_in(self.free_at.since(now)));
             self.free_at = now + rate.map_or(Duration::ZERO, |rate| rate.time_for(waiting));
             (self.rate, self.changes) = (rate, self.changes + 1);
+        }
+    }
+
+    /// Takes up the changes of the loss that are due.
+    fn keep_loss(&mut self, now: Time) {
+        while let Some(&(at, loss)) =
+            self.config.loss_changes.get(self.loss_changes).filter(|(at, _)| Time::ZERO + *at <= now)
+        {
+            // The first burst of this loss, if it has bursts, is drawn from this moment on.
+            self.burst = (Time::ZERO + at, Time::ZERO + at);
+            (self.loss, self.loss_changes) = (loss, self.loss_changes + 1);
         }
     }
 
@@ -149,7 +176,8 @@ impl Link {
             self.free_at = self.free_at.max(now) + rate.time_for(frame);
             leaves = self.free_at;
         }
-        let lost = match self.config.loss {
+        self.keep_loss(now);
+        let lost = match self.loss {
             Loss::Independent(share) => share > 0.0 && rng.f64() < share,
             Loss::Burst { every, length } => {
                 let mut draw = |mean: Duration| mean.mul_f64(-f64::ln(1.0 - rng.f64()));
@@ -178,6 +206,23 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn losses_change_at_the_given_moments() {
+        let at = |n| Duration::from_millis(n);
+        let loss_changes = vec![
+            (at(10), Loss::Independent(1.0)),
+            (at(20), Loss::Burst { every: at(1_000_000), length: at(1) }),
+            (at(30), Loss::Independent(1.0)),
+            (at(40), Loss::Independent(0.0)),
+        ];
+        let mut link = Link::new(LinkConfig { loss_changes, ..LinkConfig::default() });
+        let mut rng = fastrand::Rng::with_seed(1);
+        for millisecond in 0..50 {
+            let passed = link.pass(Time::ZERO + at(millisecond), 100, &mut rng).is_some();
+            assert_eq!(passed, !matches!(millisecond, 10..20 | 30..40), "{millisecond} ms");
+        }
+    }
 
     #[test]
     fn who_waits_for_room_is_woken_when_there_is_room_and_not_before() {

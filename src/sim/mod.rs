@@ -17,6 +17,7 @@ mod adversary;
 mod greed;
 mod history;
 mod host;
+mod lies;
 mod link;
 mod machines;
 mod replayer;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 pub use adversary::{Echo, PlayedBack, Recorded};
 pub use history::{Counted, History, ReceiverHistory, Sample};
+pub use lies::Lie;
 pub use link::{LinkConfig, Loss};
 pub use replayer::{Disguise, Reaction, Replayer};
 pub use starvation::Starvation;
@@ -154,6 +156,8 @@ pub struct ReceiverPlan {
     pub sink: SinkPlan,
     /// It asks for everything that there is, was and will be, in so many reports for each true one.
     pub greed: u32,
+    /// Its reports claim another number of datagrams than has arrived.
+    pub lie: Option<Lie>,
     /// From the switch to it.
     pub leaf: LinkConfig,
     /// From it to the switch.
@@ -275,24 +279,23 @@ impl Scenario {
         world.finish()
     }
 
-    /// Plays this and another session at the same time, both over this one's backbone.
+    /// Plays this and other sessions at the same time, all over this one's backbone. Returns their histories in this order.
     ///
     /// # Panics
     /// As [`Scenario::run`].
-    pub fn run_beside(&self, other: &Self) -> [History; 2] {
+    pub fn run_beside(&self, others: &[Self]) -> Vec<History> {
         let backbone = self.backbone.clone().map(Link::shared);
-        let mut worlds = [self, other].map(|scenario| World::new(scenario, backbone.clone()));
+        let scenarios = std::iter::once(self).chain(others);
+        let mut worlds: Vec<_> = scenarios.map(|scenario| World::new(scenario, backbone.clone())).collect();
         loop {
-            let [first, second] = &mut worlds;
-            match (first.next(), second.next()) {
-                (None, None) => break,
-                (Some(at), None) => first.advance(at),
-                (None, Some(at)) => second.advance(at),
-                (Some(one), Some(two)) if one <= two => first.advance(one),
-                (Some(_), Some(at)) => second.advance(at),
+            let moments = worlds.iter_mut().map(World::next).enumerate();
+            let next = moments.filter_map(|(world, at)| Some((at?, world))).min();
+            let Some((at, world)) = next else { break };
+            if let Some(world) = worlds.get_mut(world) {
+                world.advance(at);
             }
         }
-        worlds.map(World::finish)
+        worlds.into_iter().map(World::finish).collect()
     }
 }
 
@@ -309,6 +312,7 @@ impl ReceiverPlan {
             socket_buffer: 256 * 1024,
             sink: SinkPlan::default(),
             greed: 0,
+            lie: None,
             leaf: LinkConfig::default(),
             leaf_back: LinkConfig::default(),
             deaf: Vec::new(),
@@ -323,8 +327,13 @@ impl ReceiverPlan {
 
 /// The seeds that a test plays: those of `MCAST_SEED` (one number) if it is set, else `count` from 0 on.
 pub fn seeds(count: u64) -> std::ops::Range<u64> {
+    seeds_in(0..count)
+}
+
+/// The seeds that a test plays: that of `MCAST_SEED` if it is set, else those of `range`.
+pub fn seeds_in(range: std::ops::Range<u64>) -> std::ops::Range<u64> {
     let given = std::env::var("MCAST_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
-    given.map_or(0..count, |seed| seed..seed.saturating_add(1))
+    given.map_or(range, |seed| seed..seed.saturating_add(1))
 }
 
 /// The exit code of a simulated signal.

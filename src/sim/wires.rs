@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::adversary::Recorded;
 use super::greed::demands;
+use super::lies::Liar;
 use super::link::{FRAME_OVERHEAD, Link, LinkConfig};
 use super::replayer::Victim;
 use super::{ReceiverPlan, Scenario};
@@ -46,6 +47,8 @@ pub(super) struct Wires<'a> {
     pub(super) to_strangers: Vec<Recorded>,
     /// How far the replayer is with each receiver.
     victims: Vec<Victim>,
+    /// How far each receiver is with its lies.
+    liars: Vec<Liar>,
 }
 
 pub(super) fn address(host: usize) -> SocketAddr {
@@ -86,6 +89,7 @@ impl<'a> Wires<'a> {
             recorded: Vec::new(),
             to_strangers: Vec::new(),
             victims: vec![Victim::default(); scenario.receivers.len()],
+            liars: vec![Liar::default(); scenario.receivers.len()],
             rng,
         }
     }
@@ -121,7 +125,12 @@ impl<'a> Wires<'a> {
             return Sent::Done;
         }
         for datagram in transmit.datagrams() {
-            let bytes: Rc<[u8]> = datagram.into();
+            let mut bytes: Rc<[u8]> = datagram.into();
+            if let Some(index) = from.checked_sub(1)
+                && let Some(lie) = self.scenario.receivers[index].lie
+            {
+                bytes = self.liars[index].twist(lie, now, &bytes, &mut self.rng);
+            }
             match from.checked_sub(1).map(|index| self.scenario.receivers[index].greed) {
                 None => self.send_down(now, &bytes),
                 Some(0) => self.send_up(now, from, &bytes),

@@ -1,20 +1,24 @@
 //! The promises, over the simulated network. `MCAST_SEED=n` replays one seed of any test that plays several.
 
 mod abuse;
+mod congestion;
 mod counters;
 mod crowds;
 mod faults;
 mod hearing;
 mod joining;
 mod landing;
+mod liars;
 mod lines;
 mod logic;
 mod loss;
 mod pace;
 mod patience;
+mod ports;
 mod random;
 mod rate;
 mod replays;
+mod sharing;
 mod slow;
 mod start;
 mod table;

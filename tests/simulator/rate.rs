@@ -3,60 +3,11 @@
 use std::time::Duration;
 
 use mcast::session::Rate;
-use mcast::sim::{History, LinkConfig, Loss, PlayedBack, Scenario, Starvation, seeds};
+use mcast::sim::{LinkConfig, Loss, PlayedBack, Starvation, seeds};
 use mcast::time::Time;
 
 use crate::all_complete;
-
-const SYMBOL: u64 = 1_428;
-/// With header, trailer, UDP, IP and Ethernet around it.
-const FRAME: u64 = SYMBOL + 44 + 42;
-/// What a switch holds back for a port: little, and much.
-const SHALLOW: usize = 64 * 1024;
-const DEEP: usize = 2 * 1024 * 1024;
-
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
-
-const fn mbit(n: u64) -> Rate {
-    Rate::from_bits_per_second(n * 1_000_000)
-}
-
-/// A LAN as the programs see it: symbols that fill a frame, buffers as large as theirs.
-fn lan(seed: u64, receivers: usize, bytes: u64) -> Scenario {
-    let mut scenario = Scenario::new(seed, receivers, bytes);
-    (scenario.symbol_size, scenario.block_symbols, scenario.batch) = (SYMBOL as u16, 88, 44);
-    scenario.window = 256;
-    for (minutes, receiver) in (1..).zip(&mut scenario.receivers) {
-        (receiver.socket_buffer, receiver.buffer) = (4 << 20, 32 << 20);
-        // No clock but the sender's may count.
-        receiver.clock = Duration::from_secs(60 * minutes);
-    }
-    scenario
-}
-
-fn port(rate: Rate, queue: usize) -> LinkConfig {
-    LinkConfig { rate: Some(rate), queue, ..LinkConfig::default() }
-}
-
-/// Bytes of stream in a second that a line of this rate carries at most.
-fn payload(rate: Rate) -> f64 {
-    rate.bits_per_second() as f64 / 8.0 * SYMBOL as f64 / FRAME as f64
-}
-
-/// Of what a line of this rate carries between two moments, the share that a sink took as stream.
-fn share(history: &History, receiver: usize, rate: Rate, from: Duration, to: Duration) -> f64 {
-    let delivered = |at| history.at(at).delivered.get(receiver).copied().unwrap_or_default() as f64;
-    (delivered(to) - delivered(from)) / (to - from).as_secs_f64() / payload(rate)
-}
-
-/// Of what was sent between two moments, the share that a port's queue had no room for.
-fn overflow(history: &History, receiver: usize, from: Duration, to: Duration) -> f64 {
-    let (before, after) = (history.at(from), history.at(to));
-    let lost = |sample: &mcast::sim::Sample| sample.overflowed.get(receiver).copied().unwrap_or_default();
-    (lost(&after) - lost(&before)) as f64 / (after.sent.datagrams - before.sent.datagrams).max(1) as f64
-}
+use crate::ports::{DEEP, SHALLOW, lan, mbit, ms, overflow, payload, port, share};
 
 /// [`settles_with`] the first seed.
 fn settles(rate: Rate, queue: usize, noise: f64, own: f64, least: f64) {
@@ -293,12 +244,12 @@ fn both_progress(rate: Rate, queue: usize, later: Duration) {
     first.backbone = Some(port(rate, queue));
     let mut second = lan(7, 1, bytes);
     second.receivers[0].launched = later;
-    let both = first.run_beside(&second);
+    let both = first.run_beside(&[second]);
     let ended = both[0].sender_ended.min(both[1].sender_ended).since(Time::ZERO) - ms(100);
     // The newcomer has a second to find its place.
     let from = later + ms(1_000);
     let what = format!("{rate}, queue of {queue}, {later:?} later");
-    let shares = both.each_ref().map(|history| share(history, 0, rate, from, ended));
+    let shares = [0, 1].map(|session: usize| share(&both[session], 0, rate, from, ended));
     assert!(ended > from + ms(2_000), "{what}: over after {ended:?}");
     assert!(shares.iter().all(|share| *share >= 0.25), "{what}: {shares:.3?}");
     assert!(shares.iter().sum::<f64>() >= 0.85, "{what}: {shares:.3?}");
