@@ -40,8 +40,8 @@ def main():
         bench.run()
     finally:
         bench.close()
-    results = summary.summarise(bench.cases, bench.runs, facts)
-    results["targets"] = targets.held_against(results["cases"])
+    results = summary.summarise(bench.cases, bench.runs, facts, list(options.builds))
+    results["targets"] = targets.held_against(results["cases"], list(options.builds))
     if options.json:
         summary.write_json(options.json, results, bench.runs)
     if options.svg:
@@ -51,7 +51,7 @@ def main():
 
 class Bench:
     def __init__(self, options):
-        self.options = options
+        self.options, self.builds = options, options.builds
         self.cases = [case for case in CASES if case.name in options.cases and all(map(shutil.which, case.needs))]
         self.deadline = time.monotonic() + options.limit * 60
         self.runs = []
@@ -68,7 +68,8 @@ class Bench:
         self.names.write_text("127.0.0.1 localhost\n" + "".join(f"{address(host)} host{host}\n" for host in range(201)))
         self.payloads = {}
         self.key = str(Path(scripts) / "key")
-        subprocess.run(make_key(self.key), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        keygen = make_key(next(iter(self.builds.values())), self.key)
+        subprocess.run(keygen, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def close(self):
         self.opened.close()
@@ -103,11 +104,12 @@ class Bench:
 
 
 class Measurement:
-    """One case: its labs, and every program in turn, round after round."""
+    """One case: its labs, and every program in turn, round after round. Builds of a program are neighbours in a round."""
 
     def __init__(self, bench, case, deadline):
         self.bench, self.case, self.deadline = bench, case, deadline
-        self.contenders = [(PROGRAMS[name], variant) for name in case.programs for variant in case.labs()
+        self.contenders = [(PROGRAMS[name], variant, build) for name in case.programs for variant in case.labs()
+                           for build in (bench.builds if PROGRAMS[name].ours else [""])
                            if name in bench.options.programs and PROGRAMS[name].installed()]
         self.took, self.hung = {}, {}
 
@@ -130,14 +132,14 @@ class Measurement:
                     self.turn(number, rounds, contender, labs[contender[1]], size)
 
     def turn(self, number, rounds, contender, lab_name, size):
-        program, variant = contender
+        program, variant, build = contender
         verify = number == 0
         if verify and (program.output in ("null", "count") or self.case.measure == "instructions"):
             return  # The same program is verified with a pipe; and raw multicast promises nothing.
         if not self.may_run(number, rounds, contender):
             return
         size = max(size // 4, min(size, MIB)) if verify else size
-        line = {"case": self.case.name, "program": program.name, "variant": variant, "round": number}
+        line = {"case": self.case.name, "program": program.name, "variant": variant, "build": build, "round": number}
         started = time.monotonic()
         try:
             line |= self.transfer(contender, lab_name, size, verify)
@@ -147,18 +149,18 @@ class Measurement:
         self.took[contender] = max(took, self.took.get(contender, 0) if not verify else took * 2)
         self.hung[contender] = self.hung.get(contender, 0) + (line["outcome"] == "cut off")
         self.bench.runs.append(line)
-        name = " ".join(filter(None, (program.name, variant)))
+        name = " ".join(filter(None, (program.name, variant, build)))
         label = "verification" if verify else f"round {number}/{rounds}"
         tell(f"  {self.case.name:8} {label:12} {name:16} {table.figure(self.case, line):>14}  {line['outcome']}"
              f"{'  ' + line['note'] if line['note'] else ''}")
 
     def transfer(self, contender, lab_name, size, verify):
-        program, variant = contender
+        program, variant, build = contender
         lab, measure = self.case.labs()[variant], self.case.measure
 
         def once(size, seconds=None):
-            setting = Setting(receivers=lab.receivers, rate_mbit=lab.rate_mbit, mtu=lab.mtu,
-                              source=str(self.bench.payload(size)), directory=f"{self.bench.directory}/run",
+            setting = Setting(bin=self.bench.builds.get(build, ""), receivers=lab.receivers, rate_mbit=lab.rate_mbit,
+                              mtu=lab.mtu, source=str(self.bench.payload(size)), directory=f"{self.bench.directory}/run",
                               marker=str(self.bench.marker), names=str(self.bench.names), key=self.bench.key, size=size)
             return run(program, lab_name, LAB, setting, seconds or limit(lab, size), verify=verify, measure=measure)
 
@@ -172,8 +174,8 @@ class Measurement:
             return False
         if number <= 1:
             return time.monotonic() < self.deadline + 30
-        own = sum(took for (program, _), took in self.took.items() if program.name.startswith("mcast"))
-        kept = 0 if contender[0].name.startswith("mcast") else own * (rounds - number + 1)
+        own = sum(took for (program, *_), took in self.took.items() if program.ours)
+        kept = 0 if contender[0].ours else own * (rounds - number + 1)
         return time.monotonic() + self.took.get(contender, 0) + kept < self.deadline
 
 
@@ -198,6 +200,7 @@ def parse(arguments):
     parser.add_argument("--rounds", type=at_least_one)
     parser.add_argument("--size", type=size)
     parser.add_argument("--programs", type=lambda text: text.split(","), default=list(PROGRAMS))
+    parser.add_argument("--builds", type=builds, default={"": os.environ.get("MCAST_BIN", "")})
     parser.add_argument("--limit", type=minutes)
     parser.add_argument("--json")
     parser.add_argument("--svg")
@@ -225,6 +228,20 @@ def at_least_one(text):
     if not re.fullmatch(r"[1-9][0-9]{0,2}", text):
         raise argparse.ArgumentTypeError(f"'{text}': give a number from 1 to 999")
     return int(text)
+
+
+def builds(text):
+    """Directories of programs by the name of the build, in the order in which they take turns."""
+    found = {}
+    for item in text.split(","):
+        name, _, directory = item.partition("=")
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,16}", name) or not directory or name in found:
+            raise argparse.ArgumentTypeError(f"'{item}': give NAME=DIRECTORY, each name once")
+        for program in ("mcast", "mcast-send", "mcast-recv"):
+            if not os.access(f"{directory}/{program}", os.X_OK):
+                raise argparse.ArgumentTypeError(f"there is no {program} in '{directory}'")
+        found[name] = str(Path(directory).absolute())
+    return found
 
 
 def minutes(text):

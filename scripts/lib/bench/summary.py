@@ -18,31 +18,37 @@ def value_of(case_measure, run):
     return run.get("sender_life_s" if case_measure == "life" else "tail_s")
 
 
-def summarise(cases, runs, facts):
-    """A dictionary for each case, with one for each program and variant in it."""
+def summarise(cases, runs, facts, builds):
+    """A dictionary for each case, with one for each program, variant and build in it."""
     summaries = []
     for case in cases:
         entries = []
         for name in case.programs:
             for variant, lab in case.labs().items():
-                which = (case.name, name, variant)
-                own = [run for run in runs if (run["case"], run["program"], run["variant"]) == which]
-                if own:
-                    entries.append(entry(case, name, variant, lab, own))
-        compare(case, entries)
+                for build in builds if PROGRAMS[name].ours else [""]:
+                    which = (case.name, name, variant, build)
+                    own = [run for run in runs
+                           if (run["case"], run["program"], run["variant"], run["build"]) == which]
+                    if own:
+                        entries.append(entry(case, name, variant, build, lab, own))
+        for build in builds:
+            # The peers are compared with the last build.
+            compare(case, [one for one in entries if one["build"] in (build, "")])
+        compare_builds(entries)
         if entries:
             summaries.append({"case": case.name, "title": case.title, "measure": case.measure,
                               "payload_bytes": max(run["payload_bytes"] for run in runs if run["case"] == case.name),
                               "programs": entries})
-    return {"machine": facts, "cases": summaries}
+    return {"machine": facts, "builds": builds, "cases": summaries}
 
 
-def entry(case, name, variant, lab, runs):
+def entry(case, name, variant, build, lab, runs):
     timed = [run for run in runs if run["round"] > 0]
     right = [run for run in timed if run["outcome"] == "right"]
     values = [value for run in right if (value := value_of(case.measure, run)) is not None]
     summary = {
-        "program": name, "variant": variant, "label": " ".join(filter(None, (PROGRAMS[name].label, variant))),
+        "program": name, "variant": variant, "build": build,
+        "label": " ".join(filter(None, (PROGRAMS[name].label, variant, build))),
         "runs": len(timed), "right": len(right),
         "median": median(values) if values else None,
         "least": min(values, default=None), "most": max(values, default=None),
@@ -126,6 +132,16 @@ def compare(case, entries):
         if base and base is not one and base["median"] and one["median"] and peer:
             ratio = base["median"] / one["median"] if case.measure == "goodput" else one["median"] / base["median"]
             one["mcast_is_times_better"] = round(ratio, 3)
+
+
+def compare_builds(entries):
+    """The figures of each build as multiples of those of the first one."""
+    first = {(one["program"], one["variant"]): one for one in reversed(entries) if one["build"]}
+    for one in entries:
+        base = first.get((one["program"], one["variant"]), one)
+        if base is not one and one["median"] and base["median"]:
+            one["median_beside_first_build"] = round(one["median"] / base["median"], 4)
+            one["first_build"] = base["build"]
 
 
 def write_json(path, results, runs):

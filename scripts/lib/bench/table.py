@@ -11,7 +11,8 @@ def table(results):
     for case in results["cases"]:
         lines += ["", f"{case['case']}: {case['title']}, {size(case['payload_bytes'])}", *rows(case)]
     if results["targets"]:
-        lines += ["", "what the project wants of itself", *columns(list(targets.rows(results["targets"])), left=2)]
+        rows_of_targets = list(targets.rows(results["targets"], results["builds"]))
+        lines += ["", "what the project wants of itself", *columns(rows_of_targets, left=2)]
     lines += ["", "median and range of right runs; ×: how many times better mcast does; right: runs with every byte right at",
               "every receiver and every exit code 0; MiB (peak resident) and CPU s/GiB: sender / receiver",
               machine(results["machine"])]
@@ -50,6 +51,8 @@ def remarks(one):
     if one.get("line_payload_rate") and one["median"]:
         share = one["median"] / one["line_payload_rate"]
         yield f"{share:.1%} of the line's payload rate, {one['line_payload_rate'] / MB:.1f} MB/s"
+    if "median_beside_first_build" in one:
+        yield f"{one['median_beside_first_build']:.2f} times {one['first_build']}"
     if "share_of_raw" in one:
         yield f"{one['share_of_raw']:.1%} of raw GSO multicast"
     if "share_of_raw_pipe" in one:

@@ -14,36 +14,39 @@ class Target:
     case: str
     what: str
     unit: str
-    # (figures) -> number or None; figures are the entries of summary.py by (case, program, variant).
+    # (figures) -> number or None; figures are the entries of summary.py by (case, program, variant), of one build.
     measure: Callable
     # One of them, or none where a figure is only to be told.
     least: float | None = None
     most: float | None = None
 
-    def against(self, figures):
-        value = self.measure(figures)
+    def against(self, figures, builds):
+        """The last of the builds is judged; `builds` of what it returns has the values of all."""
+        values = {build: self.measure(figures[build]) for build in builds}
+        value = values[builds[-1]]
         met = None
         if value is not None and (self.least is not None or self.most is not None):
             met = value >= self.least if self.least is not None else value <= self.most
         return {"case": self.case, "what": self.what, "unit": self.unit, "value": value, "least": self.least,
-                "most": self.most, "met": met}
+                "most": self.most, "met": met, "builds": values}
 
 
-def held_against(cases):
+def held_against(cases, builds):
     """A dictionary for each target whose case was measured, and one for what holds in all cases."""
-    figures = {(case["case"], one["program"], one["variant"]): one for case in cases for one in case["programs"]}
+    figures = {build: {(case["case"], one["program"], one["variant"]): one for case in cases for one in case["programs"]
+                       if one["build"] in (build, "")} for build in builds}
     measured = {case["case"] for case in cases}
-    held = [target.against(figures) for target in TARGETS if target.case in measured | {"all"}]
+    held = [target.against(figures, builds) for target in TARGETS if target.case in measured | {"all"}]
     return [one for one in held if one["case"] != "all" or one["value"] is not None]
 
 
-def rows(targets):
+def rows(targets, builds):
     """The same for people: a head, and a line for each."""
-    yield ["", "", "reached", "wanted", ""]
+    yield ["", "", *(builds if len(builds) > 1 else ["reached"]), "wanted", ""]
     for one in targets:
         sign, bound = ("≥", one["least"]) if one["least"] is not None else ("≤", one["most"])
         verdict = {True: "met", False: "missed", None: ""}[one["met"]]
-        yield [one["case"], one["what"], written(one["unit"], one["value"]),
+        yield [one["case"], one["what"], *(written(one["unit"], value) for value in one["builds"].values()),
                "told" if bound is None else f"{sign} {written(one['unit'], bound)}", verdict]
 
 

@@ -242,7 +242,7 @@ class Trial:
                           for index, process in enumerate(self.receivers)],
             "checked": "cmp" if self.verify or self.program.output == "file" else "length",
         }
-        if self.program.name.startswith("mcast"):
+        if self.program.ours:
             report = self.report("sender") or {}
             wire = report.get("wire", {})
             # Its own account of the time, to hold against data_s.
