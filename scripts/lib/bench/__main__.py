@@ -15,12 +15,13 @@ from pathlib import Path
 
 import instructions
 import picture
+import sessions
 import summary
 import table
 import targets
 from cases import CASES, MIB
 from programs import PROGRAMS, Setting, address, make_key
-from trial import Failed, run
+from trial import Failed, Trial
 
 LAB = str(Path(__file__).resolve().parents[2] / "lab")
 
@@ -121,9 +122,10 @@ class Measurement:
         labs = {}
         with ExitStack() as up:
             for number, (variant, lab) in enumerate(self.case.labs().items()):
-                labs[variant] = name = f"bench{os.getpid()}.{number}"
-                up.callback(subprocess.run, [LAB, "down", name], check=False)
-                subprocess.run([LAB, "up", name, *lab.options()], check=True)
+                labs[variant] = [f"bench{os.getpid()}.{number}.{session}" for session in range(self.case.sessions)]
+                for name in labs[variant]:
+                    up.callback(subprocess.run, [LAB, "down", name], check=False)
+                    subprocess.run([LAB, "up", name, *lab.options()], check=True)
             rounds = self.bench.options.rounds
             if self.case.measure == "instructions":
                 rounds = min(rounds, instructions.ROUNDS)
@@ -131,7 +133,7 @@ class Measurement:
                 for contender in self.contenders:
                     self.turn(number, rounds, contender, labs[contender[1]], size)
 
-    def turn(self, number, rounds, contender, lab_name, size):
+    def turn(self, number, rounds, contender, lab_names, size):
         program, variant, build = contender
         verify = number == 0
         if verify and (program.output in ("null", "count") or self.case.measure == "instructions"):
@@ -142,9 +144,9 @@ class Measurement:
         line = {"case": self.case.name, "program": program.name, "variant": variant, "build": build, "round": number}
         started = time.monotonic()
         try:
-            line |= self.transfer(contender, lab_name, size, verify)
+            line |= self.transfer(contender, lab_names, size, verify)
         except Failed as failure:
-            line |= {"payload_bytes": size, "outcome": "failed", "note": str(failure)}
+            line |= {"payload_bytes": size * self.case.sessions, "outcome": "failed", "note": str(failure)}
         took = time.monotonic() - started
         self.took[contender] = max(took, self.took.get(contender, 0) if not verify else took * 2)
         self.hung[contender] = self.hung.get(contender, 0) + (line["outcome"] == "cut off")
@@ -152,17 +154,23 @@ class Measurement:
         name = " ".join(filter(None, (program.name, variant, build)))
         label = "verification" if verify else f"round {number}/{rounds}"
         tell(f"  {self.case.name:8} {label:12} {name:16} {table.figure(self.case, line):>14}  {line['outcome']}"
-             f"{'  ' + line['note'] if line['note'] else ''}")
+             f"{'  ' + line['note'] if line['note'] else ''}{table.port_remark(line)}")
 
-    def transfer(self, contender, lab_name, size, verify):
+    def transfer(self, contender, lab_names, size, verify):
         program, variant, build = contender
         lab, measure = self.case.labs()[variant], self.case.measure
 
-        def once(size, seconds=None):
+        def trial(lab_name, size, seconds):
             setting = Setting(bin=self.bench.builds.get(build, ""), receivers=lab.receivers, rate_mbit=lab.rate_mbit,
-                              mtu=lab.mtu, source=str(self.bench.payload(size)), directory=f"{self.bench.directory}/run",
-                              marker=str(self.bench.marker), names=str(self.bench.names), key=self.bench.key, size=size)
-            return run(program, lab_name, LAB, setting, seconds or limit(lab, size), verify=verify, measure=measure)
+                              mtu=lab.mtu, source=str(self.bench.payload(size)),
+                              directory=f"{self.bench.directory}/{lab_name}", marker=str(self.bench.marker),
+                              names=str(self.bench.names), key=self.bench.key, size=size)
+            return Trial(program, lab_name, LAB, setting, seconds or limit(lab, size, len(lab_names)), verify=verify,
+                         measure=measure, port=lab.port is not None)
+
+        def once(size, seconds=None):
+            trials = [trial(name, size, seconds) for name in lab_names]
+            return sessions.side_by_side(trials) if self.case.sessions > 1 else trials[0].run()
 
         if measure == "instructions":
             return instructions.per_byte(lambda size: once(size, instructions.LIMIT), size)
@@ -179,10 +187,13 @@ class Measurement:
         return time.monotonic() + self.took.get(contender, 0) + kept < self.deadline
 
 
-def limit(lab, size):
-    """Seconds after which a run is ended: half as much again as TCP to each takes on this line, and some to start."""
-    # On an unshaped line 30 MB/s is the slowest that is worth waiting for.
+def limit(lab, size, count):
+    """Seconds after which a run is ended: half as much again as TCP to each takes on this line, and some to start.
+    `count` sessions of this size run at a time."""
+    # On an unshaped line 30 MB/s is the slowest that is worth waiting for, and for several sessions together.
     rate = lab.line_mbit * 1e6 / 8 / max(lab.receivers, 2) if lab.line_mbit else 30e6
+    if count > 1:
+        rate = min(rate, 30e6 / count)
     return 12 + 1.5 * size / rate
 
 
