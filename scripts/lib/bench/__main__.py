@@ -15,12 +15,13 @@ from pathlib import Path
 
 import instructions
 import picture
+import sessions
 import summary
 import table
 import targets
 from cases import CASES, MIB
 from programs import PROGRAMS, Setting, address, make_key
-from trial import Failed, run
+from trial import Failed, Trial
 
 LAB = str(Path(__file__).resolve().parents[2] / "lab")
 
@@ -40,8 +41,8 @@ def main():
         bench.run()
     finally:
         bench.close()
-    results = summary.summarise(bench.cases, bench.runs, facts)
-    results["targets"] = targets.held_against(results["cases"])
+    results = summary.summarise(bench.cases, bench.runs, facts, list(options.builds))
+    results["targets"] = targets.held_against(results["cases"], list(options.builds))
     if options.json:
         summary.write_json(options.json, results, bench.runs)
     if options.svg:
@@ -51,7 +52,7 @@ def main():
 
 class Bench:
     def __init__(self, options):
-        self.options = options
+        self.options, self.builds = options, options.builds
         self.cases = [case for case in CASES if case.name in options.cases and all(map(shutil.which, case.needs))]
         self.deadline = time.monotonic() + options.limit * 60
         self.runs = []
@@ -68,7 +69,8 @@ class Bench:
         self.names.write_text("127.0.0.1 localhost\n" + "".join(f"{address(host)} host{host}\n" for host in range(201)))
         self.payloads = {}
         self.key = str(Path(scripts) / "key")
-        subprocess.run(make_key(self.key), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        keygen = make_key(next(iter(self.builds.values())), self.key)
+        subprocess.run(keygen, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def close(self):
         self.opened.close()
@@ -103,11 +105,12 @@ class Bench:
 
 
 class Measurement:
-    """One case: its labs, and every program in turn, round after round."""
+    """One case: its labs, and every program in turn, round after round. Builds of a program are neighbours in a round."""
 
     def __init__(self, bench, case, deadline):
         self.bench, self.case, self.deadline = bench, case, deadline
-        self.contenders = [(PROGRAMS[name], variant) for name in case.programs for variant in case.labs()
+        self.contenders = [(PROGRAMS[name], variant, build) for name in case.programs for variant in case.labs()
+                           for build in (bench.builds if PROGRAMS[name].ours else [""])
                            if name in bench.options.programs and PROGRAMS[name].installed()]
         self.took, self.hung = {}, {}
 
@@ -119,9 +122,10 @@ class Measurement:
         labs = {}
         with ExitStack() as up:
             for number, (variant, lab) in enumerate(self.case.labs().items()):
-                labs[variant] = name = f"bench{os.getpid()}.{number}"
-                up.callback(subprocess.run, [LAB, "down", name], check=False)
-                subprocess.run([LAB, "up", name, *lab.options()], check=True)
+                labs[variant] = [f"bench{os.getpid()}.{number}.{session}" for session in range(self.case.sessions)]
+                for name in labs[variant]:
+                    up.callback(subprocess.run, [LAB, "down", name], check=False)
+                    subprocess.run([LAB, "up", name, *lab.options()], check=True)
             rounds = self.bench.options.rounds
             if self.case.measure == "instructions":
                 rounds = min(rounds, instructions.ROUNDS)
@@ -129,38 +133,44 @@ class Measurement:
                 for contender in self.contenders:
                     self.turn(number, rounds, contender, labs[contender[1]], size)
 
-    def turn(self, number, rounds, contender, lab_name, size):
-        program, variant = contender
+    def turn(self, number, rounds, contender, lab_names, size):
+        program, variant, build = contender
         verify = number == 0
         if verify and (program.output in ("null", "count") or self.case.measure == "instructions"):
             return  # The same program is verified with a pipe; and raw multicast promises nothing.
         if not self.may_run(number, rounds, contender):
             return
         size = max(size // 4, min(size, MIB)) if verify else size
-        line = {"case": self.case.name, "program": program.name, "variant": variant, "round": number}
+        line = {"case": self.case.name, "program": program.name, "variant": variant, "build": build, "round": number}
         started = time.monotonic()
         try:
-            line |= self.transfer(contender, lab_name, size, verify)
+            line |= self.transfer(contender, lab_names, size, verify)
         except Failed as failure:
-            line |= {"payload_bytes": size, "outcome": "failed", "note": str(failure)}
+            line |= {"payload_bytes": size * self.case.sessions, "outcome": "failed", "note": str(failure)}
         took = time.monotonic() - started
         self.took[contender] = max(took, self.took.get(contender, 0) if not verify else took * 2)
         self.hung[contender] = self.hung.get(contender, 0) + (line["outcome"] == "cut off")
         self.bench.runs.append(line)
-        name = " ".join(filter(None, (program.name, variant)))
+        name = " ".join(filter(None, (program.name, variant, build)))
         label = "verification" if verify else f"round {number}/{rounds}"
         tell(f"  {self.case.name:8} {label:12} {name:16} {table.figure(self.case, line):>14}  {line['outcome']}"
-             f"{'  ' + line['note'] if line['note'] else ''}")
+             f"{'  ' + line['note'] if line['note'] else ''}{table.port_remark(line)}")
 
-    def transfer(self, contender, lab_name, size, verify):
-        program, variant = contender
+    def transfer(self, contender, lab_names, size, verify):
+        program, variant, build = contender
         lab, measure = self.case.labs()[variant], self.case.measure
 
+        def trial(lab_name, size, seconds):
+            setting = Setting(bin=self.bench.builds.get(build, ""), receivers=lab.receivers, rate_mbit=lab.rate_mbit,
+                              mtu=lab.mtu, source=str(self.bench.payload(size)),
+                              directory=f"{self.bench.directory}/{lab_name}", marker=str(self.bench.marker),
+                              names=str(self.bench.names), key=self.bench.key, size=size)
+            return Trial(program, lab_name, LAB, setting, seconds or limit(lab, size, len(lab_names)), verify=verify,
+                         measure=measure, port=lab.port is not None)
+
         def once(size, seconds=None):
-            setting = Setting(receivers=lab.receivers, rate_mbit=lab.rate_mbit, mtu=lab.mtu,
-                              source=str(self.bench.payload(size)), directory=f"{self.bench.directory}/run",
-                              marker=str(self.bench.marker), names=str(self.bench.names), key=self.bench.key, size=size)
-            return run(program, lab_name, LAB, setting, seconds or limit(lab, size), verify=verify, measure=measure)
+            trials = [trial(name, size, seconds) for name in lab_names]
+            return sessions.side_by_side(trials) if self.case.sessions > 1 else trials[0].run()
 
         if measure == "instructions":
             return instructions.per_byte(lambda size: once(size, instructions.LIMIT), size)
@@ -172,15 +182,18 @@ class Measurement:
             return False
         if number <= 1:
             return time.monotonic() < self.deadline + 30
-        own = sum(took for (program, _), took in self.took.items() if program.name.startswith("mcast"))
-        kept = 0 if contender[0].name.startswith("mcast") else own * (rounds - number + 1)
+        own = sum(took for (program, *_), took in self.took.items() if program.ours)
+        kept = 0 if contender[0].ours else own * (rounds - number + 1)
         return time.monotonic() + self.took.get(contender, 0) + kept < self.deadline
 
 
-def limit(lab, size):
-    """Seconds after which a run is ended: half as much again as TCP to each takes on this line, and some to start."""
-    # On an unshaped line 30 MB/s is the slowest that is worth waiting for.
+def limit(lab, size, count):
+    """Seconds after which a run is ended: half as much again as TCP to each takes on this line, and some to start.
+    `count` sessions of this size run at a time."""
+    # On an unshaped line 30 MB/s is the slowest that is worth waiting for, and for several sessions together.
     rate = lab.line_mbit * 1e6 / 8 / max(lab.receivers, 2) if lab.line_mbit else 30e6
+    if count > 1:
+        rate = min(rate, 30e6 / count)
     return 12 + 1.5 * size / rate
 
 
@@ -198,6 +211,7 @@ def parse(arguments):
     parser.add_argument("--rounds", type=at_least_one)
     parser.add_argument("--size", type=size)
     parser.add_argument("--programs", type=lambda text: text.split(","), default=list(PROGRAMS))
+    parser.add_argument("--builds", type=builds, default={"": os.environ.get("MCAST_BIN", "")})
     parser.add_argument("--limit", type=minutes)
     parser.add_argument("--json")
     parser.add_argument("--svg")
@@ -225,6 +239,20 @@ def at_least_one(text):
     if not re.fullmatch(r"[1-9][0-9]{0,2}", text):
         raise argparse.ArgumentTypeError(f"'{text}': give a number from 1 to 999")
     return int(text)
+
+
+def builds(text):
+    """Directories of programs by the name of the build, in the order in which they take turns."""
+    found = {}
+    for item in text.split(","):
+        name, _, directory = item.partition("=")
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,16}", name) or not directory or name in found:
+            raise argparse.ArgumentTypeError(f"'{item}': give NAME=DIRECTORY, each name once")
+        for program in ("mcast", "mcast-send", "mcast-recv"):
+            if not os.access(f"{directory}/{program}", os.X_OK):
+                raise argparse.ArgumentTypeError(f"there is no {program} in '{directory}'")
+        found[name] = str(Path(directory).absolute())
+    return found
 
 
 def minutes(text):

@@ -54,6 +54,8 @@ class Case:
     needs: tuple = ()
     # Name and lab of each variant; a case without has one lab.
     variants: tuple = ()
+    # Sessions at the same time, each of `size` bytes and in a lab of its own.
+    sessions: int = 1
 
     def labs(self):
         """The labs of this case by the name of the variant; programs run once in each."""
@@ -91,6 +93,8 @@ CASES = (
          64 * MIB, ("mcast",), default=False,
          variants=tuple((f"{rate}/{queue}", Lab(3, False, rate_mbit=1000, port=(rate, queue)))
                         for rate, queue in PORTS)),
+    Case("busy", "8 sessions at a time, each as in ports behind 200 Mbit/s and 64 KiB, offload off",
+         Lab(3, False, rate_mbit=1000, port=(200, "64k")), 80 * MIB, ("mcast-key",), default=False, sessions=8),
     Case("crowd", "32 receivers and 1, 100 Mbit/s, offload off", Lab(32, False, rate_mbit=100), 64 * MIB,
          ("mcast",), default=False,
          variants=tuple((str(receivers), Lab(receivers, False, rate_mbit=100)) for receivers in (32, 1))),

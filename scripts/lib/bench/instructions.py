@@ -8,7 +8,7 @@ ROUNDS = 2
 
 
 def per_byte(transfer, size):
-    """`transfer(size)` is one run under callgrind, as trial.run returns it. Start and end cost the same at any size, as
+    """`transfer(size)` is one run under callgrind, as Trial.run returns it. Start and end cost the same at any size, as
     do buffers once window and buffer, 8 and 32 MiB, have been filled, so the difference of two runs is what the bytes cost."""
     small = transfer(size // 2)
     large = transfer(size) if small["outcome"] == "right" else small

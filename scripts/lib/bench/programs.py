@@ -1,19 +1,17 @@
 """How each program is started, with the options a person would choose for the job."""
 
-import os
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-BIN = os.environ.get("MCAST_BIN", "")
-
 
 @dataclass(frozen=True)
 class Setting:
     """What a command line may depend on."""
 
+    bin: str  # the directory with the programs of mcast
     receivers: int
     rate_mbit: int | None
     mtu: int
@@ -45,6 +43,11 @@ class Program:
     def installed(self):
         return all(shutil.which(command) for command in self.needs)
 
+    @property
+    def ours(self):
+        """Whether it is mcast, of which there may be several builds."""
+        return self.name.startswith("mcast")
+
 
 def address(host):
     """Host H of a lab is 10.77.0.(H+1)."""
@@ -53,12 +56,12 @@ def address(host):
 
 def mcast_send(setting, trust=("--no-key",)):
     # Not quiet: its log tells how long its coding blocks are.
-    return [f"{BIN}/mcast-send", "-n", str(setting.receivers), "--start-timeout", "60s", "--progress", "never",
+    return [f"{setting.bin}/mcast-send", "-n", str(setting.receivers), "--start-timeout", "60s", "--progress", "never",
             "--report", f"{setting.directory}/sender.json", *trust]
 
 
 def mcast_recv(setting, host, trust=("--no-key",)):
-    return [f"{BIN}/mcast-recv", "-q", "--name", f"host{host}", "--start-timeout", "60s",
+    return [f"{setting.bin}/mcast-recv", "-q", "--name", f"host{host}", "--start-timeout", "60s",
             "--report", f"{setting.directory}/host{host}.json", *trust]
 
 
@@ -70,9 +73,9 @@ def mcast_recv_key(setting, host):
     return mcast_recv(setting, host, ("-k", setting.key))
 
 
-def make_key(path):
-    """The argv that makes a key file there."""
-    return [f"{BIN}/mcast", "keygen", path]
+def make_key(directory, path):
+    """The argv that makes a key file at that path with the programs in that directory."""
+    return [f"{directory}/mcast", "keygen", path]
 
 
 def udp_sender(setting):

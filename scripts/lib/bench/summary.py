@@ -1,10 +1,13 @@
 """Medians and ratios of the runs, and both as JSON."""
 
 import json
-from statistics import median
+from statistics import mean, median
 
 from cases import least_transmissions
 from programs import PROGRAMS
+
+# The share of its frames that a slower port may drop, a target of busy.
+DROPS_AT_MOST = 0.02
 
 
 def value_of(case_measure, run):
@@ -18,31 +21,37 @@ def value_of(case_measure, run):
     return run.get("sender_life_s" if case_measure == "life" else "tail_s")
 
 
-def summarise(cases, runs, facts):
-    """A dictionary for each case, with one for each program and variant in it."""
+def summarise(cases, runs, facts, builds):
+    """A dictionary for each case, with one for each program, variant and build in it."""
     summaries = []
     for case in cases:
         entries = []
         for name in case.programs:
             for variant, lab in case.labs().items():
-                which = (case.name, name, variant)
-                own = [run for run in runs if (run["case"], run["program"], run["variant"]) == which]
-                if own:
-                    entries.append(entry(case, name, variant, lab, own))
-        compare(case, entries)
+                for build in builds if PROGRAMS[name].ours else [""]:
+                    which = (case.name, name, variant, build)
+                    own = [run for run in runs
+                           if (run["case"], run["program"], run["variant"], run["build"]) == which]
+                    if own:
+                        entries.append(entry(case, name, variant, build, lab, own))
+        for build in builds:
+            # The peers are compared with the last build.
+            compare(case, [one for one in entries if one["build"] in (build, "")])
+        compare_builds(entries)
         if entries:
             summaries.append({"case": case.name, "title": case.title, "measure": case.measure,
                               "payload_bytes": max(run["payload_bytes"] for run in runs if run["case"] == case.name),
                               "programs": entries})
-    return {"machine": facts, "cases": summaries}
+    return {"machine": facts, "builds": builds, "cases": summaries}
 
 
-def entry(case, name, variant, lab, runs):
+def entry(case, name, variant, build, lab, runs):
     timed = [run for run in runs if run["round"] > 0]
     right = [run for run in timed if run["outcome"] == "right"]
     values = [value for run in right if (value := value_of(case.measure, run)) is not None]
     summary = {
-        "program": name, "variant": variant, "label": " ".join(filter(None, (PROGRAMS[name].label, variant))),
+        "program": name, "variant": variant, "build": build,
+        "label": " ".join(filter(None, (PROGRAMS[name].label, variant, build))),
         "runs": len(timed), "right": len(right),
         "median": median(values) if values else None,
         "least": min(values, default=None), "most": max(values, default=None),
@@ -53,7 +62,11 @@ def entry(case, name, variant, lab, runs):
     }
     if case.measure == "goodput":
         summary |= usage(right or timed)
-        summary |= symbols(lab, right)
+        summary |= symbols(case, lab, right)
+        summary |= ports(right)
+    if case.sessions > 1:
+        means = [mean(session_goodputs(run)) for run in right if all(session_goodputs(run))]
+        summary["session_goodput"] = median(means) if means else None
     if case.measure == "instructions" and right:
         summary["instructions_per_byte"] = {side: round(median(run["instructions_per_byte"][side] for run in right), 3)
                                             for side in ("sender", "receiver")}
@@ -79,13 +92,37 @@ def usage(runs):
     return summary
 
 
-def symbols(lab, runs):
+def session_goodputs(run):
+    """Bytes a second of each session of one run, None where it has no time."""
+    return [value_of("goodput", session) for session in run.get("sessions", [run])]
+
+
+def dropped(runs, span):
+    """The share of frames that the slower port of each session dropped in "all" of its time, in the "first_second" of
+    data, or "later"."""
+    sessions = [session for run in runs for session in run.get("sessions", [run])]
+    shares = [(session["port"][span] or {}).get("lost") for session in sessions if session.get("port")]
+    return [share for share in shares if share is not None]
+
+
+def ports(runs):
+    """What slower ports dropped: mean and worst of all sessions of all runs, their number, and how many are too many."""
+    summary = {}
+    for span in ("all", "first_second", "later"):
+        if shares := dropped(runs, span):
+            summary[f"dropped_{span}"] = {
+                "mean": round(mean(shares), 6), "worst": max(shares), "sessions": len(shares),
+                "above_target": sum(share > DROPS_AT_MOST for share in shares)}
+    return summary
+
+
+def symbols(case, lab, runs):
     """What mcast put on the wire, and what it could not have done without."""
     sent = [run for run in runs if (run.get("wire") or {}).get("source_symbols")]
     if not sent:
         return {}
     symbol_bytes = median(run["payload_bytes"] / run["wire"]["source_symbols"] for run in sent)
-    line = lab.payload_rate(symbol_bytes)
+    line = case.sessions * (lab.payload_rate(symbol_bytes) or 0)
     k = sent[0]["block_symbols"]
     return {
         "sent_per_source_symbol": round(median(
@@ -126,6 +163,17 @@ def compare(case, entries):
         if base and base is not one and base["median"] and one["median"] and peer:
             ratio = base["median"] / one["median"] if case.measure == "goodput" else one["median"] / base["median"]
             one["mcast_is_times_better"] = round(ratio, 3)
+
+
+def compare_builds(entries):
+    """The figures of each build as multiples of those of the first one."""
+    first = {(one["program"], one["variant"]): one for one in reversed(entries) if one["build"]}
+    for one in entries:
+        base = first.get((one["program"], one["variant"]), one)
+        for key in ("median", "session_goodput") if base is not one else ():
+            if one.get(key) and base.get(key):
+                one[f"{key}_beside_first_build"] = round(one[key] / base[key], 4)
+                one["first_build"] = base["build"]
 
 
 def write_json(path, results, runs):

@@ -1,7 +1,9 @@
 """The summary for people, as a table."""
 
+from statistics import mean
+
 import targets
-from summary import value_of
+from summary import DROPS_AT_MOST, dropped, session_goodputs, value_of
 
 MB = 1e6
 
@@ -11,7 +13,8 @@ def table(results):
     for case in results["cases"]:
         lines += ["", f"{case['case']}: {case['title']}, {size(case['payload_bytes'])}", *rows(case)]
     if results["targets"]:
-        lines += ["", "what the project wants of itself", *columns(list(targets.rows(results["targets"])), left=2)]
+        rows_of_targets = list(targets.rows(results["targets"], results["builds"]))
+        lines += ["", "what the project wants of itself", *columns(rows_of_targets, left=2)]
     lines += ["", "median and range of right runs; ×: how many times better mcast does; right: runs with every byte right at",
               "every receiver and every exit code 0; MiB (peak resident) and CPU s/GiB: sender / receiver",
               machine(results["machine"])]
@@ -50,6 +53,15 @@ def remarks(one):
     if one.get("line_payload_rate") and one["median"]:
         share = one["median"] / one["line_payload_rate"]
         yield f"{share:.1%} of the line's payload rate, {one['line_payload_rate'] / MB:.1f} MB/s"
+    if one.get("session_goodput"):
+        yield f"a session by itself {one['session_goodput'] / MB:.1f} MB/s, the mean of all"
+    if "dropped_all" in one:
+        for span, words in (("all", "in all"), ("first_second", "in the first second"), ("later", "later")):
+            if drops := one.get(f"dropped_{span}"):
+                yield (f"dropped at the slower port {words}: mean {drops['mean']:.2%}, at worst {drops['worst']:.2%}, above"
+                       f" {DROPS_AT_MOST:.0%} in {drops['above_target']} of {drops['sessions']} sessions")
+    if "median_beside_first_build" in one:
+        yield f"{one['median_beside_first_build']:.2f} times {one['first_build']}"
     if "share_of_raw" in one:
         yield f"{one['share_of_raw']:.1%} of raw GSO multicast"
     if "share_of_raw_pipe" in one:
@@ -95,6 +107,20 @@ def machine(facts):
 def figure(case, run):
     """What the case measures, of one run."""
     return written(case.measure, value_of(case.measure, run))
+
+
+def port_remark(run):
+    """What the slower ports dropped in one run, and how fast its sessions were where there are several."""
+    words = ""
+    goodputs = [value for value in session_goodputs(run) if value] if run.get("sessions") else []
+    if goodputs:
+        words += f"  a session {min(goodputs) / MB:.1f} to {max(goodputs) / MB:.1f}, mean {mean(goodputs) / MB:.1f} MB/s"
+    for span, name in (("all", "dropped"), ("first_second", "first second"), ("later", "later")):
+        if len(shares := dropped([run], span)) > 1:
+            words += f"  {name} {min(shares):.2%} to {max(shares):.2%}, mean {mean(shares):.2%}"
+        elif shares:
+            words += f"  {name} {shares[0]:.2%}"
+    return words
 
 
 def written(measure, value):

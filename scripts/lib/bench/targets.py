@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 from cases import PORTS
+from summary import DROPS_AT_MOST
 
 # How a unit is written: by what a figure is multiplied, and digits behind the point.
 UNITS = {"×": (1, 2), "%": (100, 1), "MB/s": (1e-6, 1), "ms": (1000, 1), "MiB": (1, 1), "s": (1, 2), "": (1, 2)}
@@ -14,36 +15,40 @@ class Target:
     case: str
     what: str
     unit: str
-    # (figures) -> number or None; figures are the entries of summary.py by (case, program, variant).
+    # (figures) -> number or None; figures are the entries of summary.py by (case, program, variant), of one build.
     measure: Callable
     # One of them, or none where a figure is only to be told.
     least: float | None = None
     most: float | None = None
 
-    def against(self, figures):
-        value = self.measure(figures)
+    def against(self, figures, builds):
+        """The last of the builds is judged; `builds` of what it returns has the values of all."""
+        values = {build: self.measure(figures[build]) for build in builds}
+        value = values[builds[-1]]
         met = None
         if value is not None and (self.least is not None or self.most is not None):
             met = value >= self.least if self.least is not None else value <= self.most
         return {"case": self.case, "what": self.what, "unit": self.unit, "value": value, "least": self.least,
-                "most": self.most, "met": met}
+                "most": self.most, "met": met, "builds": values}
 
 
-def held_against(cases):
+def held_against(cases, builds):
     """A dictionary for each target whose case was measured, and one for what holds in all cases."""
-    figures = {(case["case"], one["program"], one["variant"]): one for case in cases for one in case["programs"]}
+    figures = {build: {(case["case"], one["program"], one["variant"]): one for case in cases for one in case["programs"]
+                       if one["build"] in (build, "")} for build in builds}
     measured = {case["case"] for case in cases}
-    held = [target.against(figures) for target in TARGETS if target.case in measured | {"all"}]
-    return [one for one in held if one["case"] != "all" or one["value"] is not None]
+    held = [target.against(figures, builds) for target in TARGETS if target.case in measured | {"all"}]
+    # A comparison of builds needs two of them.
+    return [one for one in held if one["value"] is not None or not (one["case"] == "all" or BESIDE in one["what"])]
 
 
-def rows(targets):
+def rows(targets, builds):
     """The same for people: a head, and a line for each."""
-    yield ["", "", "reached", "wanted", ""]
+    yield ["", "", *(builds if len(builds) > 1 else ["reached"]), "wanted", ""]
     for one in targets:
         sign, bound = ("≥", one["least"]) if one["least"] is not None else ("≤", one["most"])
         verdict = {True: "met", False: "missed", None: ""}[one["met"]]
-        yield [one["case"], one["what"], written(one["unit"], one["value"]),
+        yield [one["case"], one["what"], *(written(one["unit"], value) for value in one["builds"].values()),
                "told" if bound is None else f"{sign} {written(one['unit'], bound)}", verdict]
 
 
@@ -51,6 +56,8 @@ def written(unit, value):
     if value is None:
         return "–"
     factor, digits = UNITS[unit]
+    if unit == "%" and value < 0.1:
+        digits += 1
     return f"{value * factor:,.{digits}f} {unit}".rstrip()
 
 
@@ -66,6 +73,10 @@ def times(over, under):
         one, other = over(figures), under(figures)
         return round(one / other, 4) if one and other else None
     return measure
+
+
+def lost(case, program, span, which="worst", variant=""):
+    return lambda figures: (of(case, program, f"dropped_{span}", variant)(figures) or {}).get(which)
 
 
 def instructions(side):
@@ -93,6 +104,9 @@ def beside_peers(case, mbuffer, udpcast, raw):
     )
 
 
+# Marks a target that compares a build with the first one.
+BESIDE = "beside the first build"
+
 TARGETS = (
     *beside_peers("one", mbuffer=0.9, udpcast=10, raw=0.35),
     *beside_peers("three", mbuffer=1.1, udpcast=14, raw=0.3),
@@ -107,7 +121,22 @@ TARGETS = (
            times(of("jumbo", "mcast", variant="mtu9000"), of("jumbo", "mcast", variant="mtu1500")), least=3),
     *(Target("ports", f"mcast behind {rate} Mbit/s and a queue of {queue}, share of the payload rate", "%",
              times(of("ports", "mcast", variant=f"{rate}/{queue}"),
-                   of("ports", "mcast", "line_payload_rate", f"{rate}/{queue}")), least=0.9) for rate, queue in PORTS),
+                   of("ports", "mcast", "line_payload_rate", f"{rate}/{queue}")), least=0.94) for rate, queue in PORTS),
+    *(Target("ports", f"mcast behind {rate} Mbit/s and a queue of {queue}, dropped, mean", "%",
+             lost("ports", "mcast", "all", "mean", f"{rate}/{queue}")) for rate, queue in PORTS),
+    *(Target("ports", f"mcast behind {rate} Mbit/s and a queue of {queue}, dropped in the first second at worst", "%",
+             lost("ports", "mcast", "first_second", variant=f"{rate}/{queue}"), most=0.005)
+      for rate, queue in PORTS if queue == "2m"),
+    Target("busy", "mcast with a key, dropped in the worst session", "%", lost("busy", "mcast-key", "all"),
+           most=DROPS_AT_MOST),
+    Target("busy", "mcast with a key, dropped after the first second in the worst session", "%",
+           lost("busy", "mcast-key", "later"), most=DROPS_AT_MOST),
+    Target("busy", "mcast with a key, dropped, mean of all sessions", "%", lost("busy", "mcast-key", "all", "mean")),
+    Target("busy", "mcast with a key, goodput of all sessions together", "MB/s", of("busy", "mcast-key")),
+    Target("busy", f"mcast with a key, goodput of all sessions together, {BESIDE}", "×",
+           of("busy", "mcast-key", "median_beside_first_build"), least=1.2),
+    Target("busy", f"mcast with a key, mean goodput of a session, {BESIDE}", "×",
+           of("busy", "mcast-key", "session_goodput_beside_first_build")),
     Target("crowd", "mcast, 32 receivers ÷ 1", "%",
            times(of("crowd", "mcast", variant="32"), of("crowd", "mcast", variant="1")), least=0.97),
     Target("tiny", "mcast-send, whole life", "ms", of("tiny", "mcast"), most=0.025),

@@ -11,8 +11,10 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import mean
+from threading import BrokenBarrierError
 
 from instructions import PATIENCE
+from ports import Port
 from weigh import Callgrind, GnuTime
 
 # Host 0 has sent so much: greetings are over, data flows. Small beside any payload that is timed by it.
@@ -23,6 +25,10 @@ READY, GRACE = 15, 8
 
 class Failed(Exception):
     """A run that could not be measured, with the reason."""
+
+
+class HeldBack(Failed):
+    """The session was ready, and another one that was to start with it was not."""
 
 
 class Process:
@@ -72,42 +78,59 @@ class Process:
         return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
 
 
-def run(program, lab, lab_script, setting, limit, *, verify, measure):
-    """One transfer with `program` in the lab of that name, ended after `limit` seconds; `measure` as in Case.
-    With `verify` the output is compared with the source rather than counted. Returns a dictionary."""
-    directory = Path(setting.directory)
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
-    try:
-        with ExitStack() as started:
-            return Trial(program, lab, lab_script, setting, limit, verify, measure, started).run()
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
 class Trial:
-    def __init__(self, program, lab, lab_script, setting, limit, verify, measure, started):
+    """One transfer with `program` in the lab of that name, ended after `limit` seconds; `measure` as in Case.
+    With `verify` the output is compared with the source rather than counted; with `port` the frames are counted that
+    the switch's port to the first receiver carries and drops."""
+
+    def __init__(self, program, lab, lab_script, setting, limit, *, verify, measure, port=False):
         self.program, self.lab, self.lab_script, self.setting = program, lab, lab_script, setting
-        self.payload, self.verify, self.measure = Path(setting.source), verify, measure
+        self.payload, self.verify, self.measure, self.port = Path(setting.source), verify, measure, port
         self.size = self.payload.stat().st_size
-        self.directory, self.started = Path(setting.directory), started
+        self.directory, self.started = Path(setting.directory), None
         self.deadline = time.monotonic() + limit
+        # The barrier at which this session waits for those that are to start with it, None for a single session.
+        self.barrier = None
+        # Nanoseconds: data began to flow, a second later, and the end of the last receiver.
+        self.data = self.second = self.end = None
+        self.before = self.after_a_second = None
         # GNU time costs a millisecond, which counts where milliseconds are measured.
         self.scales = {"goodput": GnuTime, "instructions": Callgrind}.get(measure)
         self.receivers, self.takers, self.marked = [], [], {}
         self.feeder = self.sender = None
 
     def run(self):
+        """Returns a dictionary, or raises Failed."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.directory.mkdir(parents=True)
+        try:
+            with ExitStack() as self.started:
+                return self.transfer()
+        except BaseException:
+            if self.barrier:
+                self.barrier.abort()
+            raise
+        finally:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def transfer(self):
         for host in range(1, self.setting.receivers + 1):
             self.start_receiver(host)
         self.until(READY, self.receivers_are_ready, "the receivers do not get ready")
+        self.before = Port.of(self.lab) if self.port else None
         launch = self.start_sender()
-        data = self.wait_for_data()
+        self.data = self.wait_for_data()
+        self.second = self.data + 1_000_000_000 if self.data and self.port else None
         cut_off = self.wait_for_the_end()
         for process in self.receivers if self.program.output == "file" else ():
             # INT, which GNU time lets pass by: it outlives its daemon and tells what it took.
             process.stop(signal.SIGINT)
-        return self.result(launch, data, cut_off)
+        return self.result(launch, cut_off)
+
+    def give_up(self):
+        """Called from another thread: the transfer ends soon."""
+        self.deadline = 0
+        self.barrier.abort()
 
     # --- start
 
@@ -163,10 +186,18 @@ class Trial:
         if source != subprocess.DEVNULL:
             os.close(source)
         opened = self.until(READY, lambda: open_for_writing(gate), "the sender does not start")
+        self.wait_for_the_others()
         launch = time.monotonic_ns()
         os.write(opened, b"go\n")
         os.close(opened)
         return launch
+
+    def wait_for_the_others(self):
+        try:
+            if self.barrier:
+                self.barrier.wait(2 * READY)
+        except BrokenBarrierError:
+            raise HeldBack("another session did not get ready") from None
 
     def until(self, seconds, condition, complaint):
         end = time.monotonic() + seconds
@@ -184,12 +215,22 @@ class Trial:
         if self.measure != "goodput" or self.size < 4 * START_OF_DATA:
             return None
         before = sent_bytes(self.sender.pid)
+        # Looking costs processor time, which many sessions at a time do not have.
+        pause = 0.005 if self.barrier else 0.001
         while time.monotonic() < self.deadline:
             if (sent_bytes(self.sender.pid) or 0) - (before or 0) >= START_OF_DATA:
                 return time.monotonic_ns()
-            if select.select([self.sender.pidfd], [], [], 0.001)[0]:
+            if select.select([self.sender.pidfd], [], [], pause)[0]:
                 return None
         return None
+
+    def look_at_the_port(self):
+        """Once, a second after data began to flow. Returns the milliseconds until then, at most a fifth of a second."""
+        left = (self.second - time.monotonic_ns()) / 1e6 if self.second else 200
+        if left > 0:
+            return min(left + 1, 200)
+        self.second, self.after_a_second = None, Port.of(self.lab)
+        return 200
 
     def wait_for_the_end(self):
         """Until every process has ended; returns what had not in time and was ended."""
@@ -200,7 +241,7 @@ class Trial:
         for pidfd in waiting:
             poll.register(pidfd, select.POLLIN)
         while True:
-            for pidfd, _ in poll.poll(2 if files else 200):
+            for pidfd, _ in poll.poll(2 if files else self.look_at_the_port()):
                 poll.unregister(pidfd)
                 waiting.pop(pidfd).has_ended()
             if files:
@@ -229,12 +270,13 @@ class Trial:
 
     # --- what came out
 
-    def result(self, launch, data, cut_off):
+    def result(self, launch, cut_off):
         ends = [self.marked.get(process.name, process.ended) for process in self.receivers]
+        self.end = max(ends) if all(ends) else None
         result = {
             "payload_bytes": self.size,
             "outcome": "right", "note": "",
-            "data_s": seconds(data, max(ends)) if data and all(ends) else None,
+            "data_s": seconds(self.data, self.end),
             "sender_life_s": seconds(launch, self.sender.ended),
             "tail_s": seconds(self.feeder.ended, self.sender.ended) if self.feeder else None,
             "sender": {"exit_code": self.sender.code, **self.sender.usage()},
@@ -242,7 +284,9 @@ class Trial:
                           for index, process in enumerate(self.receivers)],
             "checked": "cmp" if self.verify or self.program.output == "file" else "length",
         }
-        if self.program.name.startswith("mcast"):
+        if self.port:
+            result["port"] = self.port_result()
+        if self.program.ours:
             report = self.report("sender") or {}
             wire = report.get("wire", {})
             # Its own account of the time, to hold against data_s.
@@ -253,6 +297,12 @@ class Trial:
             result["arrived_bytes_per_s"] = mean(one["bytes_per_s"] for one in result["receivers"])
         self.judge(result, cut_off)
         return result
+
+    def port_result(self):
+        """What the port did in all, in the first second of data, and afterwards where the transfer took longer."""
+        after, second = Port.of(self.lab), self.after_a_second
+        return {"all": after.since(self.before), "first_second": (second or after).since(self.before),
+                "later": after.since(second) if second else None}
 
     def judge(self, result, cut_off):
         wrong = [process.name for process, received in zip(self.receivers, result["receivers"]) if not received["right"]]
