@@ -18,11 +18,10 @@
 //! # What is never touched
 //! The rules of retention never remove an entry that is damaged, and none whose name is not the one that it was given:
 //! an operator who renames an entry keeps it for ever. A directory that has the name or the objects of an entry and no
-//! manifest counts as a damaged entry, which only an operator removes; anything else is left alone. A process
-//! that makes or reads an entry holds a lock on its manifest. The lock ends with the process, so an entry without one is a
-//! leftover. Locks may not reach from one host to another, so a
-//! draft of another host (or of this one before it was restarted) must also have been left unchanged for
-//! [`directory::UNTOUCHED`], by the file system's own clock.
+//! manifest counts as a damaged entry, which only an operator removes; anything else is left alone. A process that makes or
+//! reads an entry holds a lock on its manifest. The lock ends with the process, so a draft without one is a leftover. Locks
+//! may not reach from one host to another, so a draft of another host (or of this one before it was restarted) must also
+//! have been left unchanged for [`directory::UNTOUCHED`], by the file system's own clock.
 
 pub mod directory;
 pub mod draft;

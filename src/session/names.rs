@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 /// Names in one message, at most: a session may have thousands.
 const MOST_NAMES: usize = 8;
 
-/// A list such as `db1, db2`; the rest of a long one is only counted. A name that comes twice, as two receivers may have it, is shown as `db2 ×2`.
+/// A list such as `db1, db2`; the rest of a long one is only counted. Two receivers may have the same name: it is then shown
+/// as `db2 ×2`.
 pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let mut counts = BTreeMap::<&str, usize>::new();
     for name in names {
