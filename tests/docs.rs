@@ -370,3 +370,55 @@ fn every_fault_has_a_test_and_every_test_that_the_page_on_faults_names_exists() 
         );
     }
 }
+
+/// Units of constants, in seconds or bits per second. Any other unit counts as 1.
+const UNITS: [(&str, f64); 6] =
+    [("µs", 1e-6), ("ms", 1e-3), ("s", 1.0), ("bit/s", 1.0), ("Mbit/s", 1e6), ("Gbit/s", 1e9)];
+
+/// The numbers among the constants of a source file outside its tests: `Owner::NAME` and value, durations in seconds.
+fn constants_in(path: &str) -> Vec<(String, f64)> {
+    let text = read(path);
+    let (mut owner, mut found) = ("", Vec::new());
+    for line in text.split("#[cfg(test)]").next().unwrap_or_default().lines() {
+        if let Some(of) = line.strip_prefix("impl ") {
+            owner = of.trim_end_matches(" {").rsplit(' ').next().unwrap_or_default();
+        }
+        let Some((_, declaration)) = line.split_once("const ") else { continue };
+        let Some((head, value)) = declaration.split_once(" = ") else { continue };
+        let (name, _) = head.split_once(':').unwrap_or_else(|| panic!("{path}: {line}"));
+        let functions = [("from_micros(", 1e-6), ("from_millis(", 1e-3), ("from_secs(", 1.0), ("Self(", 1.0)];
+        let argument =
+            functions.iter().find_map(|(function, one)| Some((value.split_once(function)?.1, *one)));
+        let (digits, one) = argument.unwrap_or((value, 1.0));
+        let number = digits.trim_end_matches([')', ';']).replace('_', "").parse::<f64>();
+        found.extend(number.map(|number| (format!("{owner}::{name}"), number * one)));
+    }
+    found
+}
+
+#[test]
+fn page_on_the_rate_has_every_constant_of_its_control_with_its_value() {
+    let page = read("docs/rate.md");
+    for (title, file) in [
+        ("The session", "congestion/mod.rs"),
+        ("Open", "congestion/open.rs"),
+        ("Limited", "congestion/limited.rs"),
+        ("Probe", "congestion/probe.rs"),
+        ("A path", "congestion/path.rs"),
+        ("The pacer", "session/pacer.rs"),
+    ] {
+        let folder = if file.starts_with("session/") { "src" } else { "src/session/sender" };
+        let mut known = constants_in(&format!("{folder}/{file}"));
+        for row in table_under(&format!("### {title} (`{file}`)"), &page) {
+            let [name, value, unit, why, origin] = row.as_slice() else { panic!("{row:?} has five cells") };
+            let name = name.trim_matches('`');
+            let place = known.iter().position(|(other, _)| other == name);
+            let (_, actual) = known.remove(place.unwrap_or_else(|| panic!("there is no {name} in {file}")));
+            let one = UNITS.iter().find(|(known, _)| known == unit).map_or(1.0, |(_, one)| *one);
+            let told = value.replace(',', "").parse::<f64>().unwrap_or_else(|_| panic!("{row:?}")) * one;
+            assert!((told - actual).abs() <= actual * 1e-9, "{name} is {actual} and not {told}");
+            assert!(!why.is_empty() && !origin.is_empty(), "{name} has no reason or no origin");
+        }
+        assert!(known.is_empty(), "{known:?} of {file} are not on the page");
+    }
+}

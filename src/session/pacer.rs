@@ -42,7 +42,7 @@ impl fmt::Display for Rate {
 
 /// Lets datagrams go at a rate: any span of time T carries at most rate × (T + burst) and a batch, which is what
 /// [`Pacer::BATCH`] has room for, or one datagram. The burst is [`Pacer::BURST`] at an operator's rate, and
-/// [`Pacer::QUEUE`] bytes at one that was found and is below [`Pacer::SLOW`].
+/// [`Pacer::QUEUE`] bytes, or that if it is more, at one that was found.
 ///
 /// This is the generic cell rate algorithm (ITU-T I.371): one number, the time at which the line would be free.
 #[derive(Debug)]
@@ -51,6 +51,8 @@ pub(super) struct Pacer {
     /// How far sending may fall behind and still catch up.
     burst: Duration,
     free_at: Time,
+    /// How much later than that the next batch goes.
+    jitter: Duration,
 }
 
 impl Pacer {
@@ -61,12 +63,10 @@ impl Pacer {
     /// Half of a shallow queue in a switch. A host without time wakes milliseconds late for each datagram of a slow rate; did
     /// it not catch up, it would never be seen to use that rate, and the rate would stay so slow.
     const QUEUE: u64 = 32_768;
-    /// Slower than this, a rate that was found is so seldom a port's, and so often a host's without time.
-    const SLOW: Rate = Rate(50_000_000);
 
     /// The rate is `strict` where an operator has chosen it.
     pub(super) fn new(rate: Rate, strict: bool) -> Self {
-        let mut pacer = Self { rate, burst: Self::BURST, free_at: Time::ZERO };
+        let mut pacer = Self { rate, burst: Self::BURST, free_at: Time::ZERO, jitter: Duration::ZERO };
         pacer.set_rate(rate, strict);
         pacer
     }
@@ -74,8 +74,7 @@ impl Pacer {
     /// From now on, this is the rate; it is `strict` where an operator has chosen it.
     pub(super) fn set_rate(&mut self, rate: Rate, strict: bool) {
         self.rate = rate;
-        let forgiving = !strict && rate < Self::SLOW;
-        self.burst = if forgiving { rate.time_for(Self::QUEUE) } else { Self::BURST };
+        self.burst = if strict { Self::BURST } else { rate.time_for(Self::QUEUE).max(Self::BURST) };
     }
 
     /// The rate that the pacer keeps to now.
@@ -85,7 +84,8 @@ impl Pacer {
 
     /// When the next batch may go; `None`: at once.
     pub(super) fn blocked_until(&self, now: Time) -> Option<Time> {
-        (self.free_at > now).then_some(self.free_at)
+        let at = self.free_at + self.jitter;
+        (self.free_at > now - self.jitter).then_some(at)
     }
 
     /// Datagrams of `size` bytes that make a batch, out of `most`: no more than [`Pacer::BATCH`] holds, at least 1.
@@ -94,8 +94,13 @@ impl Pacer {
         most.min(usize::try_from(fits).unwrap_or(most)).max(1)
     }
 
-    pub(super) fn handle_sent(&mut self, now: Time, bytes: u64) {
-        self.free_at = self.free_at.max(now - self.burst) + self.rate.time_for(bytes);
+    /// So many bytes have been sent. The next batch goes later than it could, by `jitter`, a share between 0 and 1, of a
+    /// quarter of the time that these bytes take, and of a quarter of a burst at most; the one after it makes up for that.
+    /// Where two senders share a queue and keep perfect time, the same one of them finds it full again and again.
+    pub(super) fn handle_sent(&mut self, now: Time, bytes: u64, jitter: f64) {
+        let takes = self.rate.time_for(bytes);
+        self.free_at = self.free_at.max(now - self.burst) + takes;
+        self.jitter = (takes.min(Self::BURST) / 4).mul_f64(jitter);
     }
 }
 
@@ -112,9 +117,9 @@ mod tests {
             let end = now + Duration::from_secs(1);
             while now < end {
                 now = pacer.blocked_until(now).map_or(now, |until| until + late);
-                pacer.handle_sent(now, 1_500);
+                pacer.handle_sent(now, 1_500, 0.0);
                 while pacer.blocked_until(now).is_none() {
-                    pacer.handle_sent(now, 1_500);
+                    pacer.handle_sent(now, 1_500, 0.0);
                     sent += 1_500;
                 }
                 sent += 1_500;
@@ -139,7 +144,7 @@ mod tests {
                     continue;
                 }
                 let bytes = pacer.batch(44, 1_500) as u64 * 1_500;
-                pacer.handle_sent(now, bytes);
+                pacer.handle_sent(now, bytes, jitter.f64());
                 sent.push((now, bytes));
             }
             let span = Duration::from_millis(10);

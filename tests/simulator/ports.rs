@@ -48,6 +48,15 @@ pub(crate) fn share(history: &History, receiver: usize, rate: Rate, from: Durati
     (delivered(to) - delivered(from)) / (to - from).as_secs_f64() / payload(rate)
 }
 
+/// Of what a line of this rate carries between two moments, the share that was sent as symbols of any kind.
+pub(crate) fn used(history: &History, rate: Rate, from: Duration, to: Duration) -> f64 {
+    let symbols = |at| {
+        let sent = history.at(at).sent;
+        (sent.source_symbols + sent.repair_symbols) as f64
+    };
+    (symbols(to) - symbols(from)) * SYMBOL as f64 / (to - from).as_secs_f64() / payload(rate)
+}
+
 /// Of what was sent between two moments, the share that a port's queue had no room for.
 pub(crate) fn overflow(history: &History, receiver: usize, from: Duration, to: Duration) -> f64 {
     let (before, after) = (history.at(from), history.at(to));

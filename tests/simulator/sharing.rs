@@ -63,7 +63,6 @@ fn two_sessions_that_begin_at_once_share_a_line_with_a_deep_queue() {
 }
 
 #[test]
-#[ignore = "the rate control of today fails"]
 fn two_sessions_that_begin_one_after_the_other_share_a_line_with_a_shallow_queue() {
     share_fairly(2, SHALLOW, ms(1_500));
 }
@@ -74,7 +73,6 @@ fn two_sessions_that_begin_one_after_the_other_share_a_line_with_a_deep_queue() 
 }
 
 #[test]
-#[ignore = "the rate control of today fails"]
 fn five_sessions_that_begin_at_once_share_a_line_with_a_shallow_queue() {
     share_fairly(5, SHALLOW, ms(0));
 }
@@ -85,7 +83,6 @@ fn five_sessions_that_begin_at_once_share_a_line_with_a_deep_queue() {
 }
 
 #[test]
-#[ignore = "the rate control of today fails"]
 fn five_sessions_that_begin_one_after_the_other_share_a_line_with_a_shallow_queue() {
     share_fairly(5, SHALLOW, ms(1_500));
 }

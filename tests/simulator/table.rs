@@ -103,10 +103,12 @@ fn table(place: Where) -> String {
     let mut table = format!(
         "| receivers | loss | transmissions | {least} | unasked | reports | time |\n|---|---|---|---|---|---|---|\n",
     );
+    let (mut transmissions, mut times, mut rows) = (0.0, 0.0, 0.0);
     for crowd in CROWDS {
         for loss in LOSSES {
             let (history, time) = play(place, crowd, loss);
             let got = history.transmissions();
+            (transmissions, times, rows) = (transmissions + got, times + time.max(1.0), rows + 1.0);
             let (n, k) = (crowd.0, u32::from(BLOCK));
             let least = match place {
                 Where::Leaves => least_transmissions(k, n as i32, loss),
@@ -126,6 +128,15 @@ fn table(place: Where) -> String {
             assert!(time <= 1.1, "{n} receivers, {loss}: {time:.3} of the time that the line takes");
         }
     }
+    // The rate control before the present one reached these means.
+    let (most, longest) = match place {
+        Where::Leaves => (1.104, 1.0047),
+        Where::Trunk => (1.0673, 1.005),
+        Where::Bursts => (1.336, 1.0057),
+    };
+    let (transmissions, times) = (transmissions / rows, times / rows);
+    assert!(transmissions <= most, "{transmissions:.4} transmissions in the mean");
+    assert!(times <= longest, "{times:.4} of the time that the line takes, in the mean");
     table
 }
 

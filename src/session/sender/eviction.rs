@@ -87,11 +87,12 @@ impl Sender {
                 }
             }
             member.state = why.clone();
+            self.congestion.handle_gone(member.slot, now, self.next_number);
             if let Some(standing) = why.standing() {
                 self.answer(now, id, standing);
             }
         }
-        self.rate.handle_gone(now, self.next_number);
+        self.note_findings(now);
         self.settle_limits();
     }
 

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::super::ceiling::spacing;
-use super::super::path::{Echo, Sending, chance};
 use super::super::{MAX_RECEIVERS, symbol_datagram};
 use super::attendance::why_it_left;
 use super::budget::RepairBudget;
+use super::congestion::{Sample, Sending};
 use super::window::Missing;
 use super::{MemberState, Sender, State};
 use crate::exit::Exit;
@@ -81,7 +81,6 @@ impl Sender {
             (self.next_number, self.window.next_block(), self.window.released());
         let group = self.group;
         let (receivers, receiving) = (self.members.alive(), self.members.receiving());
-        let limits = self.members.limits();
         let Some(member) = self.members.get_mut(report.receiver) else { return };
         if !member.may_report(now, group) {
             self.stats.dropped_reports += 1;
@@ -115,7 +114,6 @@ impl Sender {
         member.stalled = member.stalled.max(report.stalled);
         member.credit = report.credit;
         member.credit_edge = member.credit_edge.max(report.highest.plus(1 + u64::from(report.credit)));
-        let mut common = None;
         self.flow.answered |= report.highest >= self.flow.first;
         let newest = report.highest >= member.highest;
         member.highest = member.highest.max(report.highest);
@@ -124,27 +122,18 @@ impl Sender {
             let arrived = report.arrived.max(self.window.symbols_before(member.received));
             // What hosts take until they look, here and there, says nothing of the path.
             let (highest, seen_at) = (report.highest, arrived_at - report.held - report.waited);
-            let echo = Echo { highest, arrived, sent_at, seen_at };
-            let path = &mut member.path;
+            let sample = Sample { highest, arrived, sent_at, seen_at };
             let datagram =
                 symbol_datagram(self.config.symbol_size, &self.config.seal) + self.config.overhead as usize;
-            let (may_doubt, may_join) = self.rate.note_checking(now, limits.unchecked.is_some());
             let sending = Sending {
                 now,
                 next: next_number,
                 datagram: datagram as f64 * 8.0,
-                starting: self.rate.is_starting(now),
-                limited: limits.rate.is_some(),
-                unchecked: limits.unchecked,
-                may_doubt,
-                may_join,
-                chance: chance(receivers),
-                answer: spacing(group) * 2 + echo.round_trip(),
-                common: self.rate.common(),
-                clumps: self.rate.clumps(),
-                held_back: now.since(self.held_back) < Self::HELD_BACK + echo.round_trip(),
+                receivers,
+                answer: spacing(group) * 2 + sample.round_trip(),
+                held_back: self.held_back,
             };
-            common = self.rate.handle_echo(path, echo, &sending, receivers);
+            self.congestion.handle_sample(member.slot, sample, &sending);
         }
         let mut needs = report.needs.iter().peekable();
         if needs.peek().is_some() {
@@ -176,9 +165,8 @@ impl Sender {
                 self.parity.handle_short(block, granted.symbols, report.receiver);
             }
         }
-        if let Some(common) = common {
-            self.members.presume(now, common, chance(receivers), self.rate.clumps());
-        }
+        self.note_path_loss(now, report.receiver);
+        self.note_findings(now);
         self.settle_limits();
     }
 
@@ -255,7 +243,7 @@ impl Sender {
             member.dropped = leave.outcome.dropped;
             member.nacks = leave.outcome.nacks;
             member.stalled = leave.outcome.stalled;
-            self.rate.handle_gone(now, self.next_number);
+            self.congestion.handle_gone(member.slot, now, self.next_number);
             if let State::Waiting { first_join } = &mut self.state {
                 self.departures.note(now, member, why_it_left(exit, text));
                 let id = member.id;
@@ -268,6 +256,7 @@ impl Sender {
             }
         }
         self.answer(now, leave.receiver, Standing::Left);
+        self.note_findings(now);
         self.settle_limits();
     }
 

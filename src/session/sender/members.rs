@@ -1,13 +1,11 @@
 //! The receivers of a session, as the sender knows them.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::super::pacer::Rate;
-use super::super::path::{Common, Path};
 use super::budget::RepairBudget;
+use super::findings::LoggedLoss;
 use super::least::Least;
 use super::start_window::Joined;
 use crate::session::ceiling::{savings, spacing};
@@ -43,6 +41,9 @@ pub struct Member {
     pub stalled: Duration,
     /// Time for which it kept the session from sending more.
     pub limited: Duration,
+    /// The share of datagrams that the path to it loses at any rate, as far as its reports have shown; from 0 to 1.
+    pub path_loss: f64,
+    pub(super) logged_loss: LoggedLoss,
     pub(super) last_heard: Time,
     /// When its sink was last seen to have taken something.
     pub(super) moved: Time,
@@ -54,13 +55,12 @@ pub struct Member {
     pub(super) credit: u32,
     /// Datagrams may be sent up to this number, exclusive.
     pub(super) credit_edge: DatagramNumber,
-    pub(super) path: Path,
     /// What its needs may cost the others.
     pub(super) budget: RepairBudget,
     /// When its reports were counted last, and by how many it was ahead of what it should send then.
     reports: (Time, f64),
     /// Its place among the members, and whether it is counted there as alive, and as receiving.
-    slot: usize,
+    pub(super) slot: usize,
     counted: bool,
     receiving: bool,
 }
@@ -146,8 +146,6 @@ pub(super) struct Members {
     received: Least<(BlockNumber, ReceiverId)>,
     window_edge: Least<(BlockNumber, ReceiverId)>,
     credit_edge: Least<(DatagramNumber, ReceiverId)>,
-    rate: Least<Rate>,
-    unchecked: Least<Reverse<Rate>>,
     /// Of those from whom something is still expected, and how many those are.
     last_heard: Least<(Time, ReceiverId)>,
     alive: usize,
@@ -166,10 +164,6 @@ pub(super) struct Limits {
     pub(super) window_edge: Option<(BlockNumber, ReceiverId)>,
     /// Datagrams may be sent up to this number, exclusive, and whose socket buffer holds no more.
     pub(super) credit_edge: Option<(DatagramNumber, ReceiverId)>,
-    /// What the slowest path is thought to carry.
-    pub(super) rate: Option<Rate>,
-    /// What was sent before checks of paths took the rate down, if any do.
-    pub(super) unchecked: Option<Rate>,
 }
 
 impl Members {
@@ -200,13 +194,14 @@ impl Members {
                 dropped: 0,
                 stalled: Duration::ZERO,
                 limited: Duration::ZERO,
+                path_loss: 0.0,
+                logged_loss: LoggedLoss::default(),
                 last_heard: now,
                 moved: now,
                 window: join.window,
                 highest: DatagramNumber(0),
                 credit: join.credit,
                 credit_edge: DatagramNumber(u64::from(join.credit)),
-                path: Path::new(),
                 budget,
                 reports: (now, 0.0),
             },
@@ -286,8 +281,6 @@ impl Members {
             received: self.received.get(),
             window_edge: self.window_edge.get(),
             credit_edge: self.credit_edge.get(),
-            rate: self.rate.get(),
-            unchecked: self.unchecked.get().map(|Reverse(rate)| rate),
         }
     }
 
@@ -318,8 +311,6 @@ impl Members {
                 self.received.set(slot, Some((member.received, id)));
                 self.window_edge.set(slot, Some((member.window_edge(), id)));
                 self.credit_edge.set(slot, Some((member.credit_edge, id)));
-                self.rate.set(slot, member.path.limit());
-                self.unchecked.set(slot, member.path.unchecked().map(Reverse));
                 self.last_heard.set(slot, Some((member.last_heard, id)));
             } else {
                 let heard = alive.then_some((member.last_heard, id));
@@ -334,8 +325,6 @@ impl Members {
         self.received.set(slot, None);
         self.window_edge.set(slot, None);
         self.credit_edge.set(slot, None);
-        self.rate.set(slot, None);
-        self.unchecked.set(slot, None);
         self.last_heard.set(slot, None);
     }
 
@@ -343,13 +332,6 @@ impl Members {
     pub(super) fn start(&mut self, first: DatagramNumber) {
         for member in self.all_mut() {
             member.credit_edge = first.plus(member.credit_edge.0);
-        }
-    }
-
-    /// What is common to many of a crowd is taken for granted of the others.
-    pub(super) fn presume(&mut self, now: Time, common: Common, chance: f64, clumps: f64) {
-        for member in self.all_mut() {
-            member.path.presume(now, common, chance, clumps);
         }
     }
 

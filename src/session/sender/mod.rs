@@ -5,9 +5,11 @@
 mod attendance;
 mod budget;
 mod config;
+mod congestion;
 mod credit;
 mod eviction;
 mod feedback;
+mod findings;
 mod least;
 mod limiting;
 mod members;
@@ -25,10 +27,14 @@ use std::time::Duration;
 
 pub use attendance::Attendance;
 pub use config::Config;
+pub use congestion::RatePhase;
+pub use findings::RateControl;
 pub use members::{Member, MemberState};
 pub use start_window::{Joined, Shortfall, StartRules, Verdict};
 
 use self::attendance::Departures;
+use self::congestion::{Congestion, HeldBack};
+use self::findings::Findings;
 use self::members::Members;
 use self::parity::Parity;
 use self::prepare::Prepared;
@@ -37,7 +43,6 @@ use self::voices::{Unheard, Voices};
 use self::window::SendWindow;
 use super::grtt::GrttEstimator;
 use super::pacer::Pacer;
-use super::rate::RateController;
 use super::stats::LimiterClock;
 use super::{Beginning, Endpoint, Limiter, Origin, PauseWatch, Rate, StreamEnd, Transmit, WireStats, layout};
 use crate::exit::Exit;
@@ -109,7 +114,8 @@ pub struct Sender {
     allocated: usize,
     codec: Codec,
     pacer: Pacer,
-    rate: RateController,
+    congestion: Congestion,
+    findings: Findings,
     grtt: GrttEstimator,
     limiter: LimiterClock,
     rng: fastrand::Rng,
@@ -152,7 +158,7 @@ pub struct Sender {
     /// Symbols of the first pass that have been sent.
     first_pass: u64,
     /// When its own queue was full last, or a receiver's socket buffer might have been.
-    held_back: Time,
+    held_back: HeldBack,
     /// Joins counted in the current tenth of a second, to tell how far they should spread.
     joins: (Time, u32),
 }
@@ -177,8 +183,6 @@ impl Sender {
     const CLOSE_COPIES: u32 = 3;
     /// Answers that wait to be sent, at most; who finds no place asks again.
     const MAX_ANSWERS: usize = 8_192;
-    /// What was held back so long ago is under way no more, but for a round trip.
-    const HELD_BACK: Duration = Duration::from_millis(50);
     /// A tie between two senders' ages, and who is older is decided by session id.
     const SAME_AGE: Duration = Duration::from_millis(50);
 
@@ -187,8 +191,8 @@ impl Sender {
         let mut rng = fastrand::Rng::with_seed(config.seed);
         // From a generator of its own: 64 bits that nobody knows before this launch.
         let question = fastrand::Rng::with_seed(!config.seed).u64(1..);
-        let rate = RateController::new(config.rate);
-        let pacer = Pacer::new(rate.rate(None), config.rate.is_some());
+        let congestion = Congestion::new(config.rate);
+        let pacer = Pacer::new(congestion.decision().rate, config.rate.is_some());
         Self {
             state: State::Waiting { first_join: None },
             pause: PauseWatch::new(now),
@@ -203,7 +207,8 @@ impl Sender {
             allocated: 0,
             codec: Codec::new(),
             pacer,
-            rate,
+            congestion,
+            findings: Findings::new(),
             grtt: GrttEstimator::new(),
             limiter: LimiterClock::new(now),
             stats: WireStats::default(),
@@ -238,7 +243,7 @@ impl Sender {
             told_grtt: GrttEstimator::INITIAL,
             parity: Parity::new(config.block_symbols.into()),
             first_pass: 0,
-            held_back: Time::ZERO,
+            held_back: HeldBack::default(),
             joins: (now, 0),
             rng: rng.fork(),
             config,
@@ -387,7 +392,7 @@ impl Sender {
         while let Some(block) = self.window.release(received) {
             self.free.push(block);
         }
-        self.pacer.set_rate(self.rate.rate(self.members.limits().rate), self.config.rate.is_some());
+        self.pacer.set_rate(self.congestion.decision().rate, self.config.rate.is_some());
         // Those who still miss something need not wait for the others any more, once they know.
         if self.members.receiving() * 2 < self.group as usize {
             self.status_wanted = true;
@@ -404,7 +409,7 @@ impl Sender {
             self.limiter = LimiterClock::new(now);
             self.recent = (now, 0, None);
             self.flow = Flow { since: now, first: self.next_number, answered: false };
-            self.rate.handle_start(now, self.next_number);
+            self.congestion.handle_start(now, self.next_number);
             self.last_status = now;
             self.announce_due = now;
             self.state = State::Streaming;
@@ -526,7 +531,7 @@ impl Endpoint for Sender {
 
     fn poll_transmit(&mut self, now: Time) -> Option<Transmit<'_>> {
         if self.prepared.is_some() {
-            self.held_back = now;
+            self.held_back.note(now);
         } else {
             self.prepare(now);
             // The last copy of the last answers has been sent, or an abort has been answered.

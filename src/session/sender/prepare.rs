@@ -154,7 +154,7 @@ impl Sender {
         }
         self.last_data = now;
         self.quiet = self.first_quiet();
-        self.pacer.handle_sent(now, wire_bytes);
+        self.pacer.handle_sent(now, wire_bytes, self.rng.f64());
         self.note_rate(now, wire_bytes);
     }
 
@@ -357,7 +357,7 @@ impl Sender {
         let most = if most < self.config.batch { most - self.rng.usize(..=most / 2) } else { most };
         let batch = most.min(usize::try_from(credit).unwrap_or(usize::MAX));
         if credit == 0 {
-            self.held_back = now;
+            self.held_back.note(now);
         }
         self.paced = None;
         let blocked_until = self.pacer.blocked_until(now);

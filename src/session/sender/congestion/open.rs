@@ -1,0 +1,599 @@
+//! The phase without a known limit: the rate is doubled, round by round, as long as every path keeps up with it.
+//!
+//! It is the delivered rate that tells whether one does, as in BBR's startup: before a deep queue nothing is lost for a
+//! long time, but what is delivered stays behind what is sent.
+
+use std::time::Duration;
+
+use super::path::Path;
+use super::probe::Probe;
+use super::{Sample, Sending};
+use crate::time::Time;
+use crate::wire::DatagramNumber;
+
+/// The search for a rate that is too fast for some path.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Open {
+    /// Bits per second.
+    pub(super) reach: f64,
+    /// When the rate was raised last.
+    raised: Time,
+    round: Round,
+    /// The longest round trip of late.
+    round_trip: Duration,
+}
+
+/// A time at one rate, at whose end every path has said whether it keeps up.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    id: u64,
+    /// The first datagram of it, and when it could go.
+    first: DatagramNumber,
+    since: Time,
+    in_favour: usize,
+    against: usize,
+}
+
+/// What a report has brought about.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Step {
+    Nothing,
+    /// Every path has kept up: the rate is twice what it was.
+    Doubled,
+    /// This path delivers no more than so many bits per second.
+    Knee(f64),
+}
+
+impl Open {
+    /// Where the rate begins: twice what a port of 100 Mbit/s carries, which fills 64 KiB before it in 5 ms, and on a LAN
+    /// a report is back sooner.
+    pub(super) const FIRST: f64 = 200e6;
+    /// No host sends faster.
+    pub(super) const MOST: f64 = 1e12;
+    /// Less time at a rate says nothing about it.
+    const SHORTEST_ROUND: Duration = Duration::from_millis(1);
+    /// Longer than this, and two round trips, a round does not wait for a crowd.
+    const LONGEST_ROUND: Duration = Duration::from_millis(4);
+    /// A round in which less was sent than the rate allowed begins anew after this time.
+    const UNUSED: Duration = Duration::from_millis(20);
+    /// The share of the rate that has to be sent for the rate to be tried.
+    const USED: f64 = 0.6;
+    /// A path keeps up if it delivers this share of what is sent: half is what a rate does that is twice as fast as the
+    /// path, and own loss of 20 % leaves 0.8 …
+    const KEEPS_UP: f64 = 0.7;
+    /// … and this share of the rate.
+    const DELIVERED: f64 = 0.55;
+    /// In a crowd the report before may be older than the round by more than this. What was sent since then was sent at
+    /// slower rates, too, and does not tell what share of this one is delivered.
+    const SELDOM: Duration = Duration::from_millis(5);
+    /// A path that does not is behind once this time and these datagrams have shown it: a late host is for a moment.
+    const BEHIND_FOR: Duration = Duration::from_millis(10);
+    const BEHIND_OF: u64 = 64;
+    /// The sender's own queue holds up all receivers alike, by so much until the sender feels it.
+    pub(super) const OWN_QUEUE: Duration = Duration::from_millis(20);
+    /// A knee is at this share of the rate at least, whatever a receiver says.
+    const DEEPEST: f64 = 0.1;
+    /// So long after the rate was raised, it is still being looked for.
+    const STARTING: Duration = Duration::from_millis(100);
+
+    pub(super) const fn new(reach: f64) -> Self {
+        Self { reach, raised: Time::ZERO, round: Round::FIRST, round_trip: Duration::ZERO }
+    }
+
+    /// A round begins at this rate.
+    pub(super) const fn begin_round(&mut self, now: Time, next: DatagramNumber) {
+        self.round = Round { id: self.round.id + 1, first: next, since: now, in_favour: 0, against: 0 };
+    }
+
+    /// The rate is now so.
+    pub(super) const fn raise(&mut self, reach: f64, now: Time, next: DatagramNumber) {
+        (self.reach, self.raised) = (reach, now);
+        self.begin_round(now, next);
+    }
+
+    /// Whether the rate is still being looked for.
+    pub(super) fn is_starting(&self, now: Time) -> bool {
+        now.since(self.raised) < Self::STARTING
+    }
+
+    /// Takes a report into account, before which `last` was the path's last one.
+    pub(super) fn handle_sample(
+        &mut self,
+        path: &mut Path,
+        last: Option<Sample>,
+        sample: Sample,
+        sending: &Sending,
+    ) -> Step {
+        if path.round != self.round.id {
+            let before = last.unwrap_or_else(|| self.before_the_first(&sample));
+            (path.round, path.before, path.vote) = (self.round.id, Some(before), None);
+        }
+        let Some(before) = path.before else { return Step::Nothing };
+        if sample.highest <= before.highest {
+            return Step::Nothing;
+        }
+        let progress = Progress::new(&before, &sample, sending);
+        if let Some(knee) = self.knee(&before, &sample, &progress, sending) {
+            return Step::Knee(knee);
+        }
+        self.round_trip = self.round_trip.max(sample.round_trip());
+        self.vote(path, &before, &sample, &progress, sending);
+        let Round { in_favour, against, since, .. } = self.round;
+        let long = Self::LONGEST_ROUND + self.round_trip * 2;
+        let heard = in_favour >= sending.receivers || sending.now.since(since) >= long;
+        if in_favour == 0 || against > 0 || !heard {
+            return Step::Nothing;
+        }
+        self.round_trip /= 2;
+        self.raise((self.reach * 2.0).min(Self::MOST), sending.now, sending.next);
+        Step::Doubled
+    }
+
+    /// A path that has never reported may have got what was sent since the round began. What it says has arrived counts
+    /// from the session's beginning, and includes the few announces before.
+    fn before_the_first(&self, sample: &Sample) -> Sample {
+        let highest = DatagramNumber(self.round.first.0.saturating_sub(1));
+        let seen_at = self.round.since + sample.round_trip();
+        Sample { highest, arrived: 0, sent_at: self.round.since, seen_at }
+    }
+
+    /// What a path delivers that has been behind for long enough.
+    fn knee(&self, before: &Sample, sample: &Sample, progress: &Progress, sending: &Sending) -> Option<f64> {
+        let tried = progress.sent_span >= Self::BEHIND_FOR
+            && progress.sent >= Self::BEHIND_OF
+            && progress.rate() >= self.reach_at(before.sent_at) * Self::USED
+            && sample.round_trip() > Path::QUEUE
+            && !sending.held_back.covers(before.sent_at);
+        let others_keep_up = self.round.in_favour * 2 > sending.receivers;
+        let allowance = if others_keep_up { Duration::ZERO } else { Self::OWN_QUEUE };
+        let is_behind = progress.delivered(allowance) < progress.rate() * Self::KEEPS_UP;
+        (tried && is_behind).then(|| progress.delivered(Duration::ZERO).max(self.reach * Self::DEEPEST))
+    }
+
+    /// What was allowed when a datagram was sent that left then.
+    fn reach_at(&self, sent_at: Time) -> f64 {
+        if sent_at < self.round.since && self.round.since == self.raised {
+            self.reach / 2.0
+        } else {
+            self.reach
+        }
+    }
+
+    fn vote(
+        &mut self,
+        path: &mut Path,
+        before: &Sample,
+        sample: &Sample,
+        progress: &Progress,
+        sending: &Sending,
+    ) {
+        let Some(sent) = sample.highest.0.checked_sub(self.round.first.0) else { return };
+        let span = sample.sent_at.since(self.round.since);
+        if span < Self::SHORTEST_ROUND {
+            return;
+        }
+        if (sent as f64 * sending.datagram) < self.reach * Self::USED * span.as_secs_f64() {
+            if span > Self::SHORTEST_ROUND + Self::UNUSED {
+                self.begin_round(sending.now, sending.next);
+            }
+            return;
+        }
+        let is_seldom = sending.receivers >= Probe::CROWD && before.sent_at + Self::SELDOM < self.round.since;
+        let delivered = progress.delivered(Duration::ZERO);
+        let delivers = is_seldom || delivered >= self.reach * Self::DELIVERED;
+        let keeps_up = delivers && delivered >= progress.rate() * Self::KEEPS_UP;
+        match path.vote.replace(keeps_up) {
+            Some(true) => self.round.in_favour = self.round.in_favour.saturating_sub(1),
+            Some(false) => self.round.against = self.round.against.saturating_sub(1),
+            None => {}
+        }
+        if keeps_up {
+            self.round.in_favour += 1;
+        } else {
+            self.round.against += 1;
+        }
+    }
+}
+
+impl Round {
+    /// The first round has number 1, so that no path has said anything of it.
+    const FIRST: Self = Self { id: 1, first: DatagramNumber(0), since: Time::ZERO, in_favour: 0, against: 0 };
+}
+
+/// What became of what was sent between two reports of a path.
+struct Progress {
+    /// Datagrams, and those of them that have arrived.
+    sent: u64,
+    arrived: f64,
+    sent_span: Duration,
+    seen_span: Duration,
+    /// Bits of a datagram.
+    datagram: f64,
+}
+
+impl Progress {
+    fn new(before: &Sample, sample: &Sample, sending: &Sending) -> Self {
+        let sent = sample.highest.0 - before.highest.0;
+        Self {
+            sent,
+            // Nobody delivers more than was sent.
+            arrived: (sample.arrived.saturating_sub(before.arrived) as f64).min(sent as f64),
+            sent_span: sample.sent_at.since(before.sent_at),
+            seen_span: sample.seen_at.since(before.seen_at),
+            datagram: sending.datagram,
+        }
+    }
+
+    /// Bits per second that were sent.
+    fn rate(&self) -> f64 {
+        self.sent as f64 * self.datagram / self.sent_span.as_secs_f64().max(1e-6)
+    }
+
+    /// Bits per second that have arrived, if `allowance` of the time was not the path's.
+    fn delivered(&self, allowance: Duration) -> f64 {
+        let span = self.sent_span.max(self.seen_span.saturating_sub(allowance));
+        self.arrived * self.datagram / span.as_secs_f64().max(1e-6)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::HeldBack;
+    use super::super::tests::{DATAGRAM, at, sample, sending};
+    use super::*;
+
+    const RATE: f64 = 120e6;
+    const MS: Duration = Duration::from_millis(1);
+    /// The first datagram of the round, and those that go in a millisecond.
+    const FIRST: u64 = 1_000;
+    const A_MS: f64 = RATE / DATAGRAM / 1_000.0;
+
+    /// A path during the round.
+    #[derive(Clone, Copy)]
+    struct Line {
+        /// The shares of the rate that are sent, and of what is sent that arrive.
+        used: f64,
+        share: f64,
+        /// By so much longer does it take to arrive than to be sent.
+        stretch: f64,
+        round_trip: Duration,
+    }
+
+    const KEEPS_UP: Line = Line { used: 1.0, share: 1.0, stretch: 1.0, round_trip: MS };
+
+    impl Line {
+        /// The report of what was sent in the first `time` of the round.
+        fn after(&self, time: Duration) -> Sample {
+            let sent = time.as_secs_f64() * 1_000.0 * A_MS * self.used;
+            let highest = FIRST + sent as u64;
+            let arrived = FIRST as f64 + sent * self.share;
+            let round_trip = self.round_trip + time.mul_f64(self.stretch - 1.0);
+            sample(highest, arrived as u64, time, round_trip)
+        }
+    }
+
+    /// A search whose round is under way, with paths that have reported its beginning.
+    struct Search {
+        open: Open,
+        receivers: usize,
+        paths: Vec<Path>,
+        held_back: HeldBack,
+    }
+
+    impl Search {
+        fn among(receivers: usize) -> Self {
+            Self::over(receivers, KEEPS_UP)
+        }
+
+        fn over(receivers: usize, line: Line) -> Self {
+            let mut open = Open::new(RATE);
+            open.begin_round(at(Duration::ZERO), DatagramNumber(FIRST));
+            let mut paths = vec![Path::default(); receivers];
+            for path in &mut paths {
+                path.note(line.after(Duration::ZERO));
+            }
+            Self { open, receivers, paths, held_back: HeldBack::default() }
+        }
+
+        fn report(&mut self, slot: usize, sample: Sample) -> Step {
+            // As many as were sent during the round trip are under way.
+            let time = sample.sent_at.since(at(Duration::ZERO));
+            let each = time.as_secs_f64() / (sample.highest.0 - FIRST).max(1) as f64;
+            let next = sample.highest.0 + 1 + (sample.round_trip().as_secs_f64() / each) as u64;
+            let sending =
+                Sending { held_back: self.held_back, ..sending(sample.seen_at, next, self.receivers) };
+            let path = &mut self.paths[slot];
+            let last = path.last;
+            path.note(sample);
+            self.open.handle_sample(path, last, sample, &sending)
+        }
+
+        /// What comes of reports of one path every half millisecond, if something does.
+        fn run(&mut self, slot: usize, line: Line, until: Duration) -> Step {
+            let mut time = MS / 2;
+            while time <= until {
+                let step = self.report(slot, line.after(time));
+                if step != Step::Nothing {
+                    return step;
+                }
+                time += MS / 2;
+            }
+            Step::Nothing
+        }
+
+        fn reach(&self) -> f64 {
+            self.open.reach / RATE
+        }
+    }
+
+    fn assert_knee(step: Step, share: f64) {
+        let Step::Knee(knee) = step else { panic!("{step:?} instead of a knee") };
+        assert!((knee / RATE / share - 1.0).abs() < 0.05, "the knee is at {} of the rate", knee / RATE);
+    }
+
+    #[test]
+    fn rate_is_doubled_once_every_path_keeps_up() {
+        let mut search = Search::among(3);
+        assert_eq!(search.report(0, KEEPS_UP.after(MS * 2)), Step::Nothing);
+        assert_eq!(search.report(0, KEEPS_UP.after(MS * 3)), Step::Nothing);
+        assert_eq!(search.report(1, KEEPS_UP.after(MS * 3)), Step::Nothing);
+        assert_eq!(search.reach(), 1.0);
+        assert_eq!(search.report(2, KEEPS_UP.after(MS * 2)), Step::Doubled);
+        assert_eq!(search.reach(), 2.0);
+    }
+
+    #[test]
+    fn round_begins_anew_with_each_doubling() {
+        let mut search = Search::among(2);
+        search.report(0, KEEPS_UP.after(MS * 2));
+        assert_eq!(search.report(1, KEEPS_UP.after(MS * 2)), Step::Doubled);
+        // What was sent before tells nothing about the new rate.
+        assert_eq!(search.report(0, KEEPS_UP.after(MS * 2 + MS / 10)), Step::Nothing);
+        assert_eq!(search.report(1, KEEPS_UP.after(MS * 2 + MS / 10)), Step::Nothing);
+        assert_eq!(search.reach(), 2.0);
+    }
+
+    #[test]
+    fn short_time_at_a_rate_does_not_double_it() {
+        let mut search = Search::among(1);
+        assert_eq!(search.report(0, KEEPS_UP.after(Open::SHORTEST_ROUND - MS / 10)), Step::Nothing);
+        assert_eq!(search.report(0, KEEPS_UP.after(Open::SHORTEST_ROUND + MS / 10)), Step::Doubled);
+    }
+
+    #[test]
+    fn round_waits_for_a_crowd_for_4_ms_and_two_round_trips() {
+        let mut search = Search::among(100);
+        let long = Open::LONGEST_ROUND + KEEPS_UP.round_trip * 2;
+        let in_time = long - KEEPS_UP.round_trip;
+        assert_eq!(search.report(0, KEEPS_UP.after(MS * 2)), Step::Nothing);
+        assert_eq!(search.report(0, KEEPS_UP.after(in_time - MS / 10)), Step::Nothing);
+        assert_eq!(search.report(0, KEEPS_UP.after(in_time)), Step::Doubled);
+    }
+
+    #[test]
+    fn round_waits_longer_where_round_trips_are_longer() {
+        let far = Line { round_trip: MS * 50, ..KEEPS_UP };
+        let mut search = Search::over(100, far);
+        let in_time = Open::LONGEST_ROUND + far.round_trip;
+        assert_eq!(search.report(0, far.after(in_time - MS)), Step::Nothing);
+        assert_eq!(search.report(0, far.after(in_time)), Step::Doubled);
+        assert_eq!(search.open.round_trip, far.round_trip / 2);
+    }
+
+    #[test]
+    fn path_that_does_not_keep_up_prevents_doubling_until_it_does() {
+        let mut search = Search::among(2);
+        let behind = Line { share: Open::KEEPS_UP - 0.1, ..KEEPS_UP };
+        assert_eq!(search.report(1, behind.after(MS * 2)), Step::Nothing);
+        assert_eq!(search.report(0, KEEPS_UP.after(MS * 2)), Step::Nothing);
+        assert_eq!(search.report(0, KEEPS_UP.after(MS * 8)), Step::Nothing);
+        assert_eq!(search.reach(), 1.0);
+        assert_eq!(search.report(1, KEEPS_UP.after(MS * 8)), Step::Doubled);
+    }
+
+    #[test]
+    fn first_report_of_a_path_counts_from_the_beginning_of_the_round() {
+        let begin = || {
+            let mut open = Open::new(RATE);
+            open.begin_round(at(Duration::ZERO), DatagramNumber(FIRST));
+            open
+        };
+        let report = |open: &mut Open, arrived: f64, time: Duration| {
+            let sent = time.as_secs_f64() * 1_000.0 * A_MS;
+            let first = sample(FIRST + sent as u64, (sent * arrived) as u64, time, MS);
+            open.handle_sample(&mut Path::default(), None, first, &sending(first.seen_at, FIRST + 500, 1))
+        };
+        assert_eq!(report(&mut begin(), 1.0, MS * 2), Step::Doubled);
+        assert_eq!(report(&mut begin(), 0.5, MS * 2), Step::Nothing);
+        assert_knee(report(&mut begin(), 0.5, Open::BEHIND_FOR + MS), 0.5);
+    }
+
+    #[test]
+    fn rate_that_is_not_used_is_not_doubled() {
+        let mut search = Search::among(1);
+        let unused = Line { used: Open::USED - 0.1, ..KEEPS_UP };
+        assert_eq!(search.run(0, unused, MS * 300), Step::Nothing);
+        let used = Line { used: Open::USED + 0.1, ..KEEPS_UP };
+        assert_eq!(Search::among(1).run(0, used, MS * 300), Step::Doubled);
+    }
+
+    #[test]
+    fn rate_that_was_not_used_for_a_while_can_be_tried_again() {
+        let mut search = Search::among(1);
+        let begun = search.open.round.id;
+        let idle = Line { used: 0.1, ..KEEPS_UP };
+        assert_eq!(search.run(0, idle, Open::SHORTEST_ROUND + Open::UNUSED), Step::Nothing);
+        assert_eq!(search.open.round.id, begun);
+        assert_eq!(search.report(0, idle.after(Open::UNUSED + MS * 2)), Step::Nothing);
+        assert_eq!(search.open.round.id, begun + 1);
+    }
+
+    #[test]
+    fn deep_queue_shows_in_reports_that_come_later_and_later() {
+        let line = Line { stretch: 4.0, ..KEEPS_UP };
+        assert_knee(Search::among(1).run(0, line, MS * 50), 0.25);
+    }
+
+    #[test]
+    fn shallow_queue_shows_in_losses() {
+        for share in [0.25, 0.5] {
+            let line = Line { share, ..KEEPS_UP };
+            assert_knee(Search::among(1).run(0, line, MS * 50), share);
+        }
+    }
+
+    #[test]
+    fn path_is_not_behind_before_it_was_for_10_ms_and_64_datagrams() {
+        let line = Line { share: 0.5, ..KEEPS_UP };
+        assert_eq!(Search::among(1).run(0, line, Open::BEHIND_FOR - MS / 2), Step::Nothing);
+        assert_knee(Search::among(1).run(0, line, Open::BEHIND_FOR), 0.5);
+        // At a slow rate the datagrams take longer.
+        let rate = Open::BEHIND_OF as f64 * DATAGRAM / (Open::BEHIND_FOR * 5).as_secs_f64();
+        let step = |sent: u64| {
+            let mut open = Open::new(rate);
+            open.begin_round(at(Duration::ZERO), DatagramNumber(FIRST));
+            let before = sample(FIRST, FIRST, Duration::ZERO, MS);
+            let time = Duration::from_secs_f64(sent as f64 * DATAGRAM / rate);
+            let report = sample(FIRST + sent, FIRST + sent / 2, time, MS);
+            open.handle_sample(&mut Path::default(), Some(before), report, &sending(report.seen_at, 2_000, 1))
+        };
+        assert_eq!(step(Open::BEHIND_OF - 2), Step::Nothing);
+        assert!(matches!(step(Open::BEHIND_OF), Step::Knee(_)));
+    }
+
+    #[test]
+    fn delays_show_no_knee_while_the_sender_was_held_back() {
+        let line = Line { stretch: 4.0, ..KEEPS_UP };
+        let mut search = Search::among(1);
+        search.held_back.note(at(Duration::ZERO));
+        assert_eq!(search.run(0, line, MS * 50), Step::Nothing);
+        assert_eq!(search.reach(), 1.0);
+        // It was long before.
+        let mut search = Search::among(1);
+        search.held_back.note(at(Duration::ZERO) - Duration::from_millis(500));
+        assert_knee(search.run(0, line, MS * 50), 0.25);
+    }
+
+    #[test]
+    fn losses_show_no_knee_where_no_queue_can_be() {
+        let line = Line { share: 0.25, round_trip: Path::QUEUE, ..KEEPS_UP };
+        assert_eq!(Search::among(1).run(0, line, MS * 50), Step::Nothing);
+        let line = Line { round_trip: Path::QUEUE + MS / 10, ..line };
+        assert_knee(Search::among(1).run(0, line, MS * 50), 0.25);
+    }
+
+    #[test]
+    fn losses_show_no_knee_of_a_rate_that_is_not_used() {
+        let line = Line { used: Open::USED - 0.1, share: 0.25, ..KEEPS_UP };
+        assert_eq!(Search::among(1).run(0, line, MS * 50), Step::Nothing);
+    }
+
+    #[test]
+    fn queue_of_the_sender_is_not_taken_for_one_of_all_paths() {
+        // All paths are later by less than the sender's own queue can be.
+        let line = Line { stretch: 2.0, ..KEEPS_UP };
+        let late = line.after(Open::BEHIND_FOR);
+        assert!(Open::OWN_QUEUE > Open::BEHIND_FOR);
+        let mut search = Search::among(3);
+        assert_eq!(search.report(2, late), Step::Nothing);
+        // The others are not late, so the queue is on the path.
+        let mut search = Search::among(3);
+        assert_eq!(search.report(0, KEEPS_UP.after(MS * 2)), Step::Nothing);
+        assert_eq!(search.report(1, KEEPS_UP.after(MS * 2)), Step::Nothing);
+        assert_knee(search.report(2, late), 0.5);
+    }
+
+    #[test]
+    fn own_loss_of_a_fifth_does_not_prevent_doubling() {
+        let line = Line { share: 0.8, ..KEEPS_UP };
+        let mut search = Search::among(2);
+        assert_eq!(search.run(0, line, MS * 3), Step::Nothing);
+        assert_eq!(search.run(1, line, MS * 3), Step::Doubled);
+        assert_eq!(Search::among(1).report(0, line.after(MS * 20)), Step::Doubled);
+    }
+
+    #[test]
+    fn path_that_delivers_what_is_sent_but_little_of_the_rate_does_not_keep_up() {
+        let line = Line { used: Open::USED + 0.05, share: Open::KEEPS_UP + 0.05, ..KEEPS_UP };
+        assert!(line.used * line.share < Open::DELIVERED);
+        assert_eq!(Search::among(1).report(0, line.after(MS * 8)), Step::Nothing);
+        let line = Line { share: 1.0, ..line };
+        assert_eq!(Search::among(1).report(0, line.after(MS * 8)), Step::Doubled);
+    }
+
+    #[test]
+    fn seldom_report_of_a_crowd_need_not_show_a_share_of_the_rate() {
+        let step = |receivers| {
+            // Until the round began, a quarter of its rate was sent.
+            let sent = (A_MS * 30.0 / 4.0) as u64;
+            let (highest, sent_at) = (DatagramNumber(FIRST - sent), at(Duration::ZERO) - MS * 30);
+            let mut search = Search::among(receivers);
+            search.paths[0].last =
+                Some(Sample { highest, arrived: highest.0, sent_at, seen_at: sent_at + MS });
+            search.report(0, KEEPS_UP.after(MS * 8))
+        };
+        assert_eq!(step(Probe::CROWD), Step::Doubled);
+        assert_eq!(step(Probe::CROWD - 1), Step::Nothing);
+    }
+
+    #[test]
+    fn datagrams_before_the_last_doubling_were_sent_at_half_the_rate() {
+        let step = |raised: bool| {
+            let mut open = Open::new(RATE);
+            let round = (at(Duration::ZERO), DatagramNumber(FIRST));
+            if raised {
+                open.raise(RATE, round.0, round.1);
+            } else {
+                open.begin_round(round.0, round.1);
+            }
+            let sent = (A_MS * 50.0 * 0.5) as u64;
+            let before = Sample {
+                sent_at: at(Duration::ZERO) - MS * 50,
+                seen_at: at(Duration::ZERO) - MS * 49,
+                ..sample(FIRST - sent, FIRST - sent, Duration::ZERO, MS)
+            };
+            let report = sample(FIRST + 1, FIRST - sent + sent / 2, Duration::ZERO, MS);
+            open.handle_sample(&mut Path::default(), Some(before), report, &sending(report.seen_at, 2_000, 1))
+        };
+        assert_knee(step(true), 0.25);
+        assert_eq!(step(false), Step::Nothing);
+    }
+
+    #[test]
+    fn receiver_that_lies_about_losses_limits_the_rate_to_a_tenth_at_most() {
+        let nothing = Line { share: 0.0, ..KEEPS_UP };
+        assert_knee(Search::among(1).run(0, nothing, MS * 50), Open::DEEPEST);
+        let late = Line { stretch: 1_000.0, ..KEEPS_UP };
+        assert_knee(Search::among(1).run(0, late, MS * 50), Open::DEEPEST);
+    }
+
+    #[test]
+    fn receiver_that_claims_more_than_was_sent_has_all_of_it() {
+        let boasts = Line { share: 50.0, ..KEEPS_UP };
+        assert_eq!(Search::among(1).run(0, boasts, MS * 50), Step::Doubled);
+        let late = Line { stretch: 4.0, ..boasts };
+        assert_knee(Search::among(1).run(0, late, MS * 50), 0.25);
+    }
+
+    #[test]
+    fn rate_is_not_doubled_beyond_what_a_host_can_send() {
+        let mut open = Open::new(Open::MOST * 0.75);
+        open.begin_round(at(Duration::ZERO), DatagramNumber(FIRST));
+        let before = sample(FIRST, FIRST, Duration::ZERO, MS);
+        let sent = (Open::MOST / DATAGRAM * 0.002) as u64;
+        let report = sample(FIRST + sent, FIRST + sent, MS * 2, MS);
+        let now = sending(report.seen_at, report.highest.0 + 1, 1);
+        assert_eq!(open.handle_sample(&mut Path::default(), Some(before), report, &now), Step::Doubled);
+        assert_eq!(open.reach, Open::MOST);
+    }
+
+    #[test]
+    fn search_is_starting_for_a_while_after_each_raise() {
+        let mut open = Open::new(RATE);
+        open.raise(RATE * 2.0, at(MS), DatagramNumber(FIRST));
+        assert!(open.is_starting(at(MS + Open::STARTING - MS / 2)));
+        assert!(!open.is_starting(at(MS + Open::STARTING)));
+        open.begin_round(at(MS + Open::STARTING), DatagramNumber(FIRST));
+        assert!(!open.is_starting(at(MS + Open::STARTING)));
+    }
+}
