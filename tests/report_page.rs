@@ -60,6 +60,7 @@ fn page_and_schema_have_the_same_fields_of_the_same_types() {
         ("sender", &["Both roles", "Sender only"][..]),
         ("receiver", &["Both roles", "Receiver only"]),
         ("receiver_entry", &["Entries of `receivers`"]),
+        ("rate_control", &["`rate_control`"]),
         ("wire", &["`wire`"]),
         ("archive", &["`archive`"]),
     ] {
@@ -109,6 +110,8 @@ fn report_with_a_field_too_many_too_few_or_of_another_type_is_found() {
         (&|report| report["bytes"] = (-1).into(), "less than 0"),
         (&|report| report["started"] = "yesterday".into(), "date-time"),
         (&|report| report["wire"]["datagrams"] = "7".into(), "sender.wire.datagrams"),
+        (&|report| report["rate_control"]["phase"] = "slow".into(), "sender.rate_control.phase"),
+        (&|report| report["receivers"][0]["path_loss"] = 1.5.into(), "more than 1"),
         (&|report| report["receivers"][0]["outcome"] = "well".into(), "sender.receivers[].outcome"),
         (&|report| report["limited_by"]["source"] = Value::Null, "sender.limited_by.source"),
     ] {

@@ -10,6 +10,7 @@ use super::archive::ArchiveReport;
 use super::error::Failure;
 use super::{values, version};
 use crate::exit::Exit;
+use crate::session::sender::{self, RatePhase};
 
 /// What `mcast-send --report` writes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -49,6 +50,8 @@ pub struct SenderReport {
     pub wire: Wire,
     /// For how long each of these held the session up: `source`, `network`, `receiver:NAME`.
     pub limited_by: BTreeMap<String, Seconds>,
+    /// What the rate control believed last while data flowed.
+    pub rate_control: RateControl,
     /// Every receiver that was admitted.
     pub receivers: Vec<ReceiverEntry>,
     /// Why it failed; `None` on success.
@@ -74,6 +77,8 @@ pub struct ReceiverEntry {
     pub lost_symbols: u64,
     /// Those among them that reached its host and found its socket buffer full; the network lost the rest.
     pub dropped_at_socket: u64,
+    /// The share of datagrams that the path to it loses at any rate, from 0 to 1.
+    pub path_loss: Share,
     /// For how long its sink held the session up.
     pub stalled_s: Seconds,
     /// Why it failed, in its own words; `None` where it did not, or did not say.
@@ -175,6 +180,44 @@ pub struct Wire {
     pub dropped_malformed: u64,
 }
 
+/// What the rate control believes of the session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RateControl {
+    phase: Phase,
+    /// Name of the receiver whose path limits the rate; `None` where no path is known to.
+    slowest_receiver: Option<String>,
+    /// Bits per second that this path carries.
+    capacity_bps: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Phase {
+    Open,
+    Limited,
+    Probe,
+}
+
+impl RateControl {
+    /// Before anything is known of any path.
+    const UNKNOWN: Self = Self { phase: Phase::Open, slowest_receiver: None, capacity_bps: None };
+}
+
+impl From<sender::RateControl<'_>> for RateControl {
+    fn from(control: sender::RateControl<'_>) -> Self {
+        let phase = match control.phase {
+            RatePhase::Open => Phase::Open,
+            RatePhase::Limited => Phase::Limited,
+            RatePhase::Probe => Phase::Probe,
+        };
+        Self {
+            phase,
+            slowest_receiver: control.slowest.map(|(name, _)| name.to_owned()),
+            capacity_bps: control.slowest.map(|(_, capacity)| capacity.bits_per_second()),
+        }
+    }
+}
+
 /// How a session ended, in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -207,6 +250,16 @@ pub struct Seconds(pub Duration);
 impl Serialize for Seconds {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_f64((self.0.as_secs_f64() * 1000.0).round() / 1000.0)
+    }
+}
+
+/// Written with four decimals.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Share(pub f64);
+
+impl Serialize for Share {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64((self.0 * 10_000.0).round() / 10_000.0)
     }
 }
 
@@ -249,6 +302,7 @@ impl SenderReport {
             goodput_bps: 0,
             wire: Wire::default(),
             limited_by: BTreeMap::new(),
+            rate_control: RateControl::UNKNOWN,
             receivers: Vec::new(),
             error: None,
         }
@@ -328,6 +382,7 @@ const SCHEMA: u8 = 1;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::Rate;
 
     fn sender() -> SenderReport {
         let mut report = SenderReport::new("prod");
@@ -344,6 +399,8 @@ mod tests {
             Wire { datagrams: 7, bytes: 6, source_symbols: 5, repair_symbols: 4, ..Wire::default() };
         report.limited_by.insert("source".to_owned(), Seconds(Duration::from_secs(2)));
         report.limited_by.insert("receiver:db2".to_owned(), Seconds(Duration::from_millis(125)));
+        let slowest = Some(("db2", Rate::from_bits_per_second(94_100_000)));
+        report.rate_control = sender::RateControl { phase: RatePhase::Limited, slowest }.into();
         report.receivers.push(ReceiverEntry {
             name: "db2".to_owned(),
             address: "192.0.2.2:40000".to_owned(),
@@ -353,6 +410,7 @@ mod tests {
             nacks: 3,
             lost_symbols: 2,
             dropped_at_socket: 1,
+            path_loss: Share(0.048_151_6),
             stalled_s: Seconds(Duration::from_millis(125)),
             error: Some("command \"pg_restore\": exited with status 1".to_owned()),
         });

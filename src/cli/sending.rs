@@ -11,7 +11,7 @@ use super::place::Place;
 use super::progress::{Phase, Progress, Receivers, Waiting};
 use super::quantities;
 use super::receiver_lines::Slowest;
-use super::report::{Outcome, ReceiverEntry, Seconds, SenderReport, Wire};
+use super::report::{Outcome, ReceiverEntry, Seconds, SenderReport, Share, Wire};
 use crate::command::Commands;
 use crate::exit::Exit;
 use crate::net::clock::Clock;
@@ -303,6 +303,7 @@ impl Work {
         let (source, network) = sender.limited_by();
         report.limited_by.insert("source".to_owned(), Seconds(source));
         report.limited_by.insert("network".to_owned(), Seconds(network));
+        report.rate_control = sender.rate_control().into();
         for member in sender.members() {
             let entry = report.limited_by.entry(format!("receiver:{}", member.name)).or_default();
             entry.0 += member.limited;
@@ -366,6 +367,7 @@ fn receiver_entry(member: &Member, ended: Option<&sender::Ended>) -> ReceiverEnt
         nacks: member.nacks,
         lost_symbols: member.lost_symbols,
         dropped_at_socket: member.dropped,
+        path_loss: Share(member.path_loss),
         stalled_s: Seconds(member.stalled),
         error: match &member.state {
             MemberState::Active | MemberState::Verified => {

@@ -44,6 +44,21 @@ fn hosts_that_lose_from_a_thousandth_to_a_fifth_get_exact_bytes_for_little_more_
 }
 
 #[test]
+fn report_and_debug_log_tell_what_the_path_to_a_lossy_host_loses() {
+    let lab = Lab::with(2, &["--rate", "300mbit", "--loss", "2=5%"]);
+    let source = Source::new(4, 40 * MIB);
+    let mut receivers = receivers(&lab, 2, &[]);
+    let sender = lab.sender().send().args(&["-n", "2", "--rate", "100M"]).source(source).start();
+    let sender = all_complete(sender, &mut receivers, source);
+    let (report, said) = (sender.report(), sender.stderr());
+    // Half of the true share is enough to tell one path from the other.
+    let loss = |name| sender.report_of(name)["path_loss"].as_f64().unwrap();
+    assert!(loss("r1") < 0.01 && (0.025..0.075).contains(&loss("r2")), "{report}");
+    assert!(said.contains("the path to r2 loses ") && !said.contains("the path to r1 loses "), "{said}");
+    assert!(said.matches("at any rate").count() <= 5, "{said}");
+}
+
+#[test]
 fn bursts_of_loss_at_one_host_and_at_all_are_repaired_without_a_storm() {
     let lab = Lab::with(3, &["--rate", "300mbit"]);
     let source = Source::new(2, 48 * MIB);

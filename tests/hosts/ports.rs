@@ -61,6 +61,23 @@ fn port_with_a_deep_queue_that_is_slower_sets_the_pace() {
     settles(200, DEEP);
 }
 
+#[test]
+fn report_and_debug_log_name_the_receiver_behind_a_slower_port() {
+    let source = Source::new(4, payload(100) * 3);
+    let (_lab, mut sender, mut receivers) = start(100, SHALLOW, source);
+    sender.must_exit(&[0], PATIENCE);
+    all_exit(&mut receivers, 0, PATIENCE);
+    let (report, said) = (sender.report(), sender.stderr());
+    let control = &report["rate_control"];
+    assert_eq!(control["slowest_receiver"], "r1", "{report}");
+    assert!(["limited", "probe"].iter().any(|phase| control["phase"] == *phase), "{report}");
+    // Wide, for a machine that is busy: what is wrong by a factor would be another port.
+    let capacity = control["capacity_bps"].as_f64().unwrap();
+    assert!((50e6..130e6).contains(&capacity), "{report}");
+    assert!(said.contains("r1 limits the rate: the path to it carries "), "{said}");
+    assert!(said.matches("limits the rate").count() <= 5, "{said}");
+}
+
 /// Whether a limit that goes away in mid-session is left behind. Either way everything arrives.
 fn comes_back(queue: &str) -> bool {
     let source = Source::new(3, 280 * MIB);
