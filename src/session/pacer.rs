@@ -94,9 +94,10 @@ impl Pacer {
         most.min(usize::try_from(fits).unwrap_or(most)).max(1)
     }
 
-    /// So many bytes have been sent. The next batch goes later than it could, by `jitter`, a share between 0 and 1, of a
-    /// quarter of the time that these bytes take, and of a quarter of a burst at most; the one after it makes up for that.
-    /// Where two senders share a queue and keep perfect time, the same one of them finds it full again and again.
+    /// Takes note that `bytes` bytes were sent at `now`. The next batch goes later than it could, by the share `jitter`,
+    /// between 0 and 1, of a quarter of the time that these bytes take, and of a quarter of a burst at most; the batch after it
+    /// makes up for that. Without this, two senders that share a queue and keep perfect time stay in step, and the same one of
+    /// them finds the queue full again and again.
     pub(super) fn handle_sent(&mut self, now: Time, bytes: u64, jitter: f64) {
         let takes = self.rate.time_for(bytes);
         self.free_at = self.free_at.max(now - self.burst) + takes;

@@ -7,7 +7,7 @@ use super::open::Open;
 use super::path::{Interval, Path};
 use crate::session::Rate;
 
-/// What the slowest path was found to carry, and how the rate tries whether that still holds.
+/// The capacity of the slowest path, and how far the rate is on its way to it and beyond it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limited {
     /// The path's place among the members.
@@ -35,7 +35,8 @@ impl Limited {
     const TYPICAL: f64 = 100e6;
     /// One step takes the capacity down to this share at least, so that sessions which share a path stay equal.
     const STEP: f64 = 0.8;
-    /// The same where a queue is far too long, whatever a receiver says.
+    /// Where a queue is far too long, one step takes the capacity down to this share of the rate at least, whatever a
+    /// receiver claims.
     const DEEPEST: f64 = 0.1;
     /// A delay of an eighth of the round trip is a queue (RFC 9406), and these are the least and the most that count: hosts
     /// are late by some milliseconds, and queues of 64 KiB take 5 ms at 100 Mbit/s.

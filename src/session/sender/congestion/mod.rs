@@ -34,7 +34,7 @@ use crate::session::Rate;
 use crate::time::Time;
 use crate::wire::DatagramNumber;
 
-/// What a report says of the path to a receiver.
+/// The part of a report that tells of the path to its receiver.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Sample {
     /// The highest number that has arrived.
@@ -47,7 +47,7 @@ pub(super) struct Sample {
     pub(super) seen_at: Time,
 }
 
-/// What the sender is doing as a report comes in.
+/// The state of the sender at the moment at which a report comes in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sending {
     pub(super) now: Time,
@@ -69,7 +69,7 @@ pub(super) struct HeldBack {
     last: Option<Time>,
 }
 
-/// Who limits the session, and what the rate is.
+/// The rate, and the receiver that limits it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Decision {
     /// Bits per second.
@@ -79,7 +79,7 @@ pub(super) struct Decision {
     pub(super) slowest: Option<(usize, Rate)>,
 }
 
-/// What the rate control is doing.
+/// The phase in which the rate control is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RatePhase {
     /// No path is known to limit the rate.
@@ -99,7 +99,8 @@ pub(super) struct Congestion {
     paths: Vec<Path>,
     /// Nothing sent before this number tells about the present rate.
     from: DatagramNumber,
-    /// By how much the variance of losses exceeds that of losses which come one by one, in the mean of late.
+    /// The dispersion: the variance of losses, as a multiple of the variance of losses that come one by one. It is the mean
+    /// of the last [`Self::SAMPLES`] samples of all paths.
     dispersion: f64,
 }
 
@@ -120,10 +121,10 @@ enum Steady {
 impl Congestion {
     /// Intervals in a row that lose more than usual before a probe: a burst of loss, or a late host, makes one or two.
     const SIGNS: u32 = 3;
-    /// The same where a queue may stand, or a limit is known: there, losses are likely to be the rate's fault.
+    /// The same number where a queue may stand or a limit is known, because there the rate is probably at fault.
     const SIGNS_LIKELY: u32 = 2;
-    /// Where no limit is known, losses have to cost so many times what a probe does: then probes take a small part of the
-    /// time, whatever is lost.
+    /// Where no limit is known, a probe begins once losses have cost so many times what the probe will cost. Probes then take
+    /// a small part of the time, however much is lost.
     const WORTH: f64 = 3.0;
     /// Samples that the dispersion is the mean of.
     const SAMPLES: f64 = 32.0;
@@ -148,7 +149,7 @@ impl Congestion {
         }
     }
 
-    /// The receiver at this place has gone, and with it its say.
+    /// The receiver at this place has ended: its path no longer counts.
     pub(super) fn handle_gone(&mut self, slot: usize, now: Time, next: DatagramNumber) {
         if let Some(path) = self.paths.get_mut(slot) {
             *path = Path::default();
@@ -171,7 +172,7 @@ impl Congestion {
         }
     }
 
-    /// What has been decided.
+    /// The present rate and phase, and the slowest path.
     pub(super) fn decision(&self) -> Decision {
         let (bits, phase, steady) = match &self.phase {
             Phase::Probe(probe, steady) => (probe.rate, RatePhase::Probe, steady),
@@ -345,7 +346,7 @@ impl Congestion {
         self.restart(sending.now, sending.next);
     }
 
-    /// What paths have lost in a probe was their own.
+    /// Takes the losses of a probe for the paths' own.
     fn settle_own_loss(&mut self, share: f64, answered: usize) {
         let (mut sum, mut samples) = (0.0, 0.0);
         for path in &mut self.paths {
@@ -354,7 +355,8 @@ impl Congestion {
                 let doubtful = path.take_dispersion();
                 (sum, samples) = (sum + doubtful.0, samples + doubtful.1);
             } else if answered >= Probe::CROWD && path.own.share < share {
-                // What is common to many of a crowd is taken for granted of the others, until they show otherwise.
+                // Many paths of a crowd lose this share. The others are assumed to do so, too, until their reports show
+                // another share.
                 path.own = OwnLoss::of(share, Probe::FEWEST);
             }
         }
@@ -371,7 +373,7 @@ impl Congestion {
         self.restart(sending.now, sending.next);
     }
 
-    /// What was sent until now was sent at another rate.
+    /// The rate has changed: the datagrams before `next` tell nothing about the present one.
     fn restart(&mut self, now: Time, next: DatagramNumber) {
         self.from = next;
         for path in &mut self.paths {
@@ -411,7 +413,7 @@ impl Sending {
 }
 
 impl HeldBack {
-    /// So long after the sender was held back, what waited then is still under way.
+    /// Datagrams that had to wait while the sender was held back are under way for so long after that.
     const LASTS: Duration = Duration::from_millis(50);
 
     /// The sender is held back now.
@@ -425,7 +427,7 @@ impl HeldBack {
     }
 }
 
-/// So many samples of the dispersion, which have this sum, become part of the mean.
+/// Adds `samples` samples of the dispersion, whose sum is `sum`, to the mean.
 fn learn_dispersion(mean: &mut f64, sum: f64, samples: f64) {
     if samples > 0.0 {
         let weight = (samples / Congestion::SAMPLES).min(1.0);

@@ -19,7 +19,7 @@ pub(super) struct Open {
     /// When the rate was raised last.
     raised: Time,
     round: Round,
-    /// The longest round trip of late.
+    /// The longest round trip of this round, or half of that of the round before.
     round_trip: Duration,
 }
 
@@ -34,7 +34,7 @@ struct Round {
     against: usize,
 }
 
-/// What a report has brought about.
+/// The result of a report.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Step {
     Nothing,
@@ -45,8 +45,8 @@ pub(super) enum Step {
 }
 
 impl Open {
-    /// Where the rate begins: twice what a port of 100 Mbit/s carries, which fills 64 KiB before it in 5 ms, and on a LAN
-    /// a report is back sooner.
+    /// The first rate, bits per second. It is twice the rate of a port of 100 Mbit/s and fills a queue of 64 KiB before such
+    /// a port in 5 ms. On a LAN the first report is back sooner.
     pub(super) const FIRST: f64 = 200e6;
     /// No host sends faster.
     pub(super) const MOST: f64 = 1e12;
@@ -73,7 +73,7 @@ impl Open {
     pub(super) const OWN_QUEUE: Duration = Duration::from_millis(20);
     /// A knee is at this share of the rate at least, whatever a receiver says.
     const DEEPEST: f64 = 0.1;
-    /// So long after the rate was raised, it is still being looked for.
+    /// The search counts as under way for so long after the rate was raised.
     const STARTING: Duration = Duration::from_millis(100);
 
     pub(super) const fn new(reach: f64) -> Self {
@@ -137,7 +137,7 @@ impl Open {
         Sample { highest, arrived: 0, sent_at: self.round.since, seen_at }
     }
 
-    /// What a path delivers that has been behind for long enough.
+    /// Bits per second that a path delivers, if it has been behind for long enough.
     fn knee(&self, before: &Sample, sample: &Sample, progress: &Progress, sending: &Sending) -> Option<f64> {
         let tried = progress.sent_span >= Self::BEHIND_FOR
             && progress.sent >= Self::BEHIND_OF
@@ -150,7 +150,7 @@ impl Open {
         (tried && is_behind).then(|| progress.delivered(Duration::ZERO).max(self.reach * Self::DEEPEST))
     }
 
-    /// What was allowed when a datagram was sent that left then.
+    /// The rate at the moment `sent_at`, bits per second.
     fn reach_at(&self, sent_at: Time) -> f64 {
         if sent_at < self.round.since && self.round.since == self.raised {
             self.reach / 2.0
@@ -200,7 +200,7 @@ impl Round {
     const FIRST: Self = Self { id: 1, first: DatagramNumber(0), since: Time::ZERO, in_favour: 0, against: 0 };
 }
 
-/// What became of what was sent between two reports of a path.
+/// What was sent between two reports of a path, and what of it has arrived.
 struct Progress {
     /// Datagrams, and those of them that have arrived.
     sent: u64,
@@ -216,7 +216,7 @@ impl Progress {
         let sent = sample.highest.0 - before.highest.0;
         Self {
             sent,
-            // Nobody delivers more than was sent.
+            // A path cannot deliver more than was sent, whatever a receiver claims.
             arrived: (sample.arrived.saturating_sub(before.arrived) as f64).min(sent as f64),
             sent_span: sample.sent_at.since(before.sent_at),
             seen_span: sample.seen_at.since(before.seen_at),

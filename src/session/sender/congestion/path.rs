@@ -1,4 +1,4 @@
-//! What the reports of one receiver say about the path to it: loss, delay, and the loss that is the path's own.
+//! The path to one receiver, as its reports show it: loss, delay, and the share that it loses at any rate.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub(super) struct Path {
     /// The report before the present round of the search, and which round that is ([`super::open`]).
     pub(super) before: Option<Sample>,
     pub(super) round: u64,
-    /// What this path says of that round: whether it keeps up.
+    /// Whether it keeps up in that round; `None` until it has said so.
     pub(super) vote: Option<bool>,
     base: Base,
     /// The report with which the interval under way began.
@@ -28,12 +28,12 @@ pub(super) struct Path {
     pub(super) own: OwnLoss,
     /// The intervals in a row that lost more than that.
     pub(super) signs: Signs,
-    /// What this path answers in a probe ([`super::probe`]).
+    /// Its losses in the probe that is under way ([`super::probe`]); `None` if the probe does not ask it.
     pub(super) answer: Option<super::probe::Answer>,
     unevenness: Unevenness,
 }
 
-/// What was sent and what arrived between two reports.
+/// The datagrams between two reports of a path.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Interval {
     /// Datagrams.
@@ -43,7 +43,7 @@ pub(super) struct Interval {
     pub(super) span: Duration,
     /// When the first of them was sent.
     pub(super) since: Time,
-    /// The shortest round trip, less the shortest of late.
+    /// The difference between its shortest round trip and the shortest of the last ten to twenty seconds.
     pub(super) delay: Duration,
     /// The delay is more than in the interval before.
     pub(super) is_rising: bool,
@@ -72,7 +72,7 @@ pub(super) struct OwnLoss {
     learnt: u64,
 }
 
-/// The shortest round trip of late.
+/// The shortest round trip of the last ten to twenty seconds.
 #[derive(Clone, Copy, Debug)]
 struct Base {
     /// The shortest in the present window and in the one before it.
@@ -111,12 +111,12 @@ impl Path {
         self.last.replace(sample)
     }
 
-    /// How much longer a round trip took than the shortest of late.
+    /// By how much the round trip of a report is longer than the base.
     pub(super) fn delay(&self, sample: &Sample) -> Duration {
         sample.round_trip().saturating_sub(self.base.get())
     }
 
-    /// The shortest round trip of late.
+    /// The base: the shortest round trip of the last ten to twenty seconds.
     pub(super) fn base(&self) -> Duration {
         self.base.get()
     }
@@ -178,7 +178,7 @@ impl Path {
         }
     }
 
-    /// What the doubtful samples say of the dispersion: their sum and number. They are no longer doubtful.
+    /// Returns the sum and the number of the doubtful samples of the dispersion, and forgets them here.
     pub(super) fn take_dispersion(&mut self) -> (f64, f64) {
         std::mem::take(&mut self.unevenness.doubtful)
     }
@@ -255,8 +255,8 @@ impl OwnLoss {
         Self::DEVIATIONS * variance.sqrt()
     }
 
-    /// The rate was not at fault for what this interval lost. If chance does not explain why it lost so little, what was
-    /// known before is a thing of the past.
+    /// Learns from an interval in which the rate was not at fault. If it lost so little that chance does not explain it, the
+    /// path has changed, and the share that was known before is forgotten.
     pub(super) fn learn(&mut self, interval: &Interval, dispersion: f64) {
         if interval.lost() < self.share - self.chance(interval, dispersion) {
             self.learnt = 0;
@@ -296,7 +296,7 @@ impl Base {
 }
 
 impl Unevenness {
-    /// So many samples say something.
+    /// A mean of fewer samples than this says nothing.
     const LIKELY: f64 = 2.0;
     /// No sample counts for more: bursts of 32 datagrams.
     const MOST: f64 = 64.0;

@@ -1,8 +1,8 @@
 //! The experiment that tells a path's own loss from the rate's: the rate is lowered for a moment below what came through.
 //!
-//! What is lost at that rate as before is the path's own. What has gone was the rate's fault, and what came through before
-//! is the capacity of the path. All paths that lose more than usual answer together: in a crowd it takes long until one of
-//! them has lost enough to be sure, and all together have done so much sooner.
+//! If a path goes on losing the same share, that share is its own loss. If its losses go away, the rate was too fast for it,
+//! and the rate that came through before is its capacity. All paths that lose more than usual answer together. In a crowd it
+//! takes long until one of them has lost enough to be sure; all together have lost enough much sooner.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub(super) struct Probe {
     reports: u32,
 }
 
-/// What one path answers.
+/// The losses of one path before a probe and in it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answer {
     /// The share that it lost before, and the share of it that was its own.
@@ -45,12 +45,12 @@ pub(super) struct Answer {
     tally: Tally,
 }
 
-/// What was sent and lost in a probe.
+/// Sums over the datagrams of a probe.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
     sent: f64,
     lost: f64,
-    /// What would be lost if the rate were at fault and if it were not, in the middle between both.
+    /// The middle between the losses to expect if the rate is at fault and those to expect if it is not.
     middle: f64,
     /// Losses that tell one from the other: those beyond the path's own, less the more of its own there are.
     telling: f64,
@@ -63,7 +63,7 @@ pub(super) enum Verdict {
     Full { slot: usize, capacity: f64 },
     /// The paths lose what they lost at any rate: this share of all that was sent to so many paths.
     Own { share: f64, paths: usize },
-    /// Nobody has answered.
+    /// There were too few reports to tell.
     Nothing,
 }
 
@@ -162,7 +162,8 @@ impl Probe {
         let Some(last) = answer.start.replace(sample) else { return };
         self.paths += usize::from(answer.tally.sent == 0.0);
         let sent = (sample.highest.0 - last.highest.0) as f64;
-        // What has overtaken others may make up for a loss before; nobody delivers more than twice of all.
+        // Datagrams that were overtaken make up for losses that were counted before, so `lost` may be below zero. A path
+        // cannot deliver more than twice of what was sent, whatever a receiver claims.
         let lost = (sent - (sample.arrived - last.arrived) as f64).max(-sent);
         let part = Tally {
             sent,
@@ -174,12 +175,12 @@ impl Probe {
         self.total.add(&part);
     }
 
-    /// What was sent before.
+    /// Bits per second that were sent before the probe.
     fn before(&self) -> f64 {
         self.came / (1.0 - self.seen.lost()).max(Self::DEEPEST)
     }
 
-    /// What came through before of a path that lost this share.
+    /// Bits per second that came through before the probe on a path that lost this share.
     fn came_through(&self, lost: f64) -> f64 {
         self.before() * (1.0 - lost).max(Self::DEEPEST)
     }
@@ -192,7 +193,7 @@ impl Probe {
         if self.total.is_less() {
             return Verdict::Full { slot: self.slot, capacity };
         }
-        // Where a queue stands even now, that loses, too: nothing can be said of the path's own loss.
+        // A queue that stands even at this rate may be what loses. Then the path's own loss cannot be told.
         let still = Path::QUEUE.max(self.seen.delay / 2);
         if self.reports >= Path::REPORTS && self.delay > still {
             return Verdict::Full { slot: self.slot, capacity };
@@ -202,13 +203,13 @@ impl Probe {
 }
 
 impl Answer {
-    /// What a path that shows signs is asked.
+    /// The question to a path that shows signs of loss; `None` if it shows none.
     pub(super) fn new(path: &Path) -> Option<Self> {
         let seen = path.signs.seen?;
         Some(Self { seen: seen.lost(), own: path.own.share, start: None, tally: Tally::default() })
     }
 
-    /// What this path has lost, if it has been sent enough to know.
+    /// The own loss that follows, if the path was sent datagrams enough.
     pub(super) fn own_loss(&self) -> Option<OwnLoss> {
         let enough = self.tally.sent >= Probe::FEWEST as f64;
         enough.then(|| OwnLoss::of(self.tally.lost / self.tally.sent, self.tally.sent as u64))
