@@ -184,6 +184,8 @@ impl Sender {
             Stage::Verified => Standing::Verified,
             Stage::Done => Standing::Done,
         };
+        let was_active = member.state == MemberState::Active;
+        let slot = member.slot;
         if !member.state.is_final() || (member.state.is_evicted() && undecided) {
             member.bytes = confirm.outcome.bytes;
             member.lost_symbols = confirm.outcome.lost_symbols;
@@ -204,6 +206,10 @@ impl Sender {
                     member.state = MemberState::Done(confirm.outcome);
                 }
             }
+        }
+        if was_active {
+            // It has everything: what its path carries matters no more.
+            self.congestion.handle_gone(slot, now, self.next_number);
         }
         self.answer(now, confirm.receiver, standing);
         self.settle_limits();

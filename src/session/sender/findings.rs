@@ -159,10 +159,11 @@ impl Sender {
         RateControl { phase: self.findings.phase, slowest }
     }
 
-    /// Keeps what the rate control believes of the session, and logs it if it has changed. What it believes after the last
-    /// receiver has stopped to receive says nothing of the session.
+    /// Keeps what the rate control believes of the session, and logs it if it has changed. Once all data has been sent, the
+    /// receivers end one by one, and what it believes then says nothing of the session.
     pub(super) fn note_findings(&mut self, now: Time) {
-        if !matches!(self.state, State::Streaming) || self.members.receiving() == 0 {
+        let is_all_sent = self.end.is_some() && self.window.all_sent();
+        if !matches!(self.state, State::Streaming) || is_all_sent || self.members.receiving() == 0 {
             return;
         }
         let members = &self.members;
@@ -195,10 +196,10 @@ impl Sender {
         let Member { name, address, path_loss, .. } = member;
         if !is_first || self.findings.lossy_paths <= Findings::MOST_LOSSY_PATHS {
             let percent = *path_loss * 100.0;
-            tracing::debug!(%name, %address, path_loss, "the path to {name} loses {percent:.1} % at any rate");
+            tracing::debug!(%name, %address, path_loss, "the path to {name} loses {percent:.1} % also at a lower rate");
         } else if self.findings.lossy_paths == Findings::MOST_LOSSY_PATHS + 1 {
             tracing::debug!(
-                "more paths lose datagrams at any rate: the report has path_loss for every receiver"
+                "more paths lose datagrams also at a lower rate: the report has path_loss for every receiver"
             );
         }
     }

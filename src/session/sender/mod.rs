@@ -392,7 +392,8 @@ impl Sender {
         while let Some(block) = self.window.release(received) {
             self.free.push(block);
         }
-        self.pacer.set_rate(self.congestion.decision().rate, self.config.rate.is_some());
+        let rate = self.congestion.decision().rate;
+        self.pacer.set_rate(rate, self.config.rate == Some(rate));
         // Those who still miss something need not wait for the others any more, once they know.
         if self.members.receiving() * 2 < self.group as usize {
             self.status_wanted = true;

@@ -154,11 +154,13 @@ impl Congestion {
         if let Some(path) = self.paths.get_mut(slot) {
             *path = Path::default();
         }
-        if let Phase::Probe(probe, steady) = self.phase
-            && probe.slot == slot
-        {
-            self.phase = Phase::Steady(steady);
-            self.restart(now, next);
+        if let Phase::Probe(probe, steady) = self.phase {
+            // Without the path that shows the signs, or that the probe's rate was lowered from, it says nothing.
+            let limits = matches!(steady, Steady::Limited(limited) if limited.slot == slot);
+            if probe.slot == slot || limits {
+                self.phase = Phase::Steady(steady);
+                self.restart(now, next);
+            }
         }
         match self.steady_mut() {
             Steady::Open(open) => open.begin_round(now, next),
@@ -202,7 +204,7 @@ impl Congestion {
         }
         let Some(path) = self.paths.get_mut(slot) else { return };
         let last = path.last;
-        if path.note(sample).is_none() && last.is_some() {
+        if !path.note(sample) {
             return;
         }
         match &mut self.phase {
@@ -234,7 +236,8 @@ impl Congestion {
         }
     }
 
-    /// Looks for signs that the rate is too fast.
+    /// Takes an interval of a path into account: it shows a full queue, or gives a reason for a probe, or shows that the rate
+    /// may go on as it does.
     fn watch(&mut self, slot: usize, mut interval: Interval, sending: &Sending) {
         let held_back = sending.held_back.covers(interval.since);
         if held_back {
@@ -286,7 +289,7 @@ impl Congestion {
         }
     }
 
-    /// By how much the variance of what a path loses exceeds chance: by nothing where losses are few, or a queue stands.
+    /// The dispersion of what a path loses; 1 where losses are few.
     fn dispersion_of(mean: f64, path: &Path, interval: &Interval) -> f64 {
         let share = path.own.share.max(interval.lost());
         if share < OwnLoss::LEAST {
@@ -363,7 +366,7 @@ impl Congestion {
         learn_dispersion(&mut self.dispersion, sum, samples);
     }
 
-    /// The rate is limited so from now on.
+    /// Goes to Limited.
     fn limit(&mut self, limited: Limited, sending: &Sending) {
         tracing::trace!(at = %sending.now, ?limited, "a path limits the rate");
         self.phase = Phase::Steady(Steady::Limited(limited));

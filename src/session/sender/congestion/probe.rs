@@ -17,7 +17,7 @@ pub(super) struct Probe {
     /// The path whose signs have made it begin, and what they are.
     pub(super) slot: usize,
     seen: Interval,
-    /// The share of its losses that was known to be its own.
+    /// The share of datagrams that this path was known to lose at any rate.
     own: f64,
     /// Bits per second that are sent, and those that came through before.
     pub(super) rate: f64,
@@ -30,7 +30,7 @@ pub(super) struct Probe {
     total: Tally,
     /// Paths that have answered.
     paths: usize,
-    /// The shortest delay of the first path, and its reports.
+    /// The shortest delay of the path at `slot`, and the number of its reports.
     delay: Duration,
     reports: u32,
 }
@@ -38,7 +38,7 @@ pub(super) struct Probe {
 /// The losses of one path before a probe and in it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answer {
-    /// The share that it lost before, and the share of it that was its own.
+    /// The share of datagrams that it lost before, and the share that it was known to lose at any rate.
     seen: f64,
     own: f64,
     start: Option<Sample>,
@@ -63,19 +63,19 @@ pub(super) enum Verdict {
     Full { slot: usize, capacity: f64 },
     /// The paths lose what they lost at any rate: this share of all that was sent to so many paths.
     Own { share: f64, paths: usize },
-    /// There were too few reports to tell.
+    /// Fewer datagrams than [`Path::ENOUGH`] were answered for.
     Nothing,
 }
 
 impl Probe {
     /// The share of what came through that is sent: queues drain, and a difference shows.
     const SHARE: f64 = 0.8;
-    /// A probe takes the rate down to this share of what was sent at least, whatever a receiver says.
+    /// At least this share of what was sent counts as come through, whatever a receiver claims.
     const DEEPEST: f64 = 0.1;
     /// With telling losses as many as this, times the square of the deviations that are chance, those deviations make up
     /// less than four fifths of them.
     const CERTAIN: f64 = 1.6;
-    /// That is what a few per cent of a large loss take.
+    /// So many tell a loss of 20 % to within 2 %.
     pub(super) const FEWEST: u64 = 400;
     /// Late hosts and bursts have passed after this time.
     const SHORTEST: Duration = Duration::from_millis(40);

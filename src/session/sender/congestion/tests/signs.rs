@@ -263,3 +263,16 @@ fn dispersion_is_that_of_all_paths_or_what_this_one_shows() {
     assert_eq!(of(1_000.0, &path, interval(0.3)), 1_000.0);
     assert_eq!(of(3.0, &path, interval(0.0)), 1.0);
 }
+
+#[test]
+fn probe_ends_if_the_receiver_that_limits_the_session_goes() {
+    let mut congestion = limited(false);
+    congestion.paths.push(Path::default());
+    congestion.paths[1].note(sample(0, 0, Duration::ZERO, MS));
+    for _ in 0..Congestion::SIGNS_LIKELY {
+        congestion.watch(1, interval(0.3), &later());
+    }
+    assert_eq!(phase(&congestion), RatePhase::Probe);
+    congestion.handle_gone(0, later().now, later().next);
+    assert_eq!(phase(&congestion), RatePhase::Open);
+}
