@@ -379,7 +379,7 @@ const UNITS: [(&str, f64); 6] =
 fn constants_in(path: &str) -> Vec<(String, f64)> {
     let text = read(path);
     let (mut owner, mut found) = ("", Vec::new());
-    for line in text.split("#[cfg(test)]").next().unwrap_or_default().lines() {
+    for line in text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().lines() {
         if let Some(of) = line.strip_prefix("impl ") {
             owner = of.trim_end_matches(" {").rsplit(' ').next().unwrap_or_default();
         }
