@@ -9,7 +9,7 @@
 //! There is a line for each name. A figure of several runs is printed as its mean, with the worst in brackets where it
 //! differs; in groups that say what their columns are, as one value for each column. A group of several lines ends with
 //! one for all of its runs. A run that breaks a promise or takes more than [`LIMIT`] is counted as failed and has no
-//! figures. What is printed depends on nothing but the command line and the program.
+//! figures. The output depends only on the command line and the program.
 
 #[allow(dead_code, reason = "the tests measure more")]
 #[path = "../tests/simulator/ports.rs"]
@@ -33,7 +33,7 @@ const QUEUES: [(&str, usize); 2] = [("shallow", SHALLOW), ("deep", DEEP)];
 /// The queue of a switch that has some megabytes for all of its ports.
 const MIDDLE: usize = 512 * 1024;
 
-/// What is measured, with what precision, and which of several values is the worst.
+/// A figure: its name, its digits after the point, and which of several values is the worst.
 #[derive(PartialEq)]
 struct Measure {
     what: &'static str,
@@ -78,7 +78,7 @@ type Play = Box<dyn Fn(u64) -> Result<Figures, String> + Send + Sync>;
 /// Scenarios of one kind.
 struct Group {
     name: &'static str,
-    /// What the values of a line are, if each is printed; else its mean and its worst are.
+    /// The names of a line's values, if each value is printed. Otherwise the mean and the worst are printed.
     columns: Option<&'static str>,
     seeds: Vec<u64>,
     lines: Vec<Line>,
@@ -103,7 +103,7 @@ impl Group {
         self.lines.push(Line { name: format!("{}/{name}", self.name), plays });
     }
 
-    /// What is to be played for a line: the seeds outside, the columns inside.
+    /// The runs of a line: for each seed, all columns.
     fn runs<'a>(&'a self, line: &'a Line) -> impl Iterator<Item = (u64, &'a Play)> {
         self.seeds.iter().flat_map(|seed| line.plays.iter().map(|play| (*seed, play)))
     }
@@ -259,7 +259,7 @@ fn back(first: u64) -> Group {
     group
 }
 
-/// Where losses begin.
+/// The links on which losses begin.
 #[derive(Clone, Copy)]
 enum Path {
     Leaves,
@@ -463,7 +463,7 @@ fn noise(first: u64) -> Group {
     group
 }
 
-/// Where the rows of docs/repair.md lose.
+/// The links on which the rows of docs/repair.md lose.
 #[derive(Clone, Copy)]
 enum Where {
     Leaves,
@@ -693,7 +693,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     if groups.is_empty() {
         return Err("no scenario has such a name".into());
     }
-    // What a run that fails says is printed in its line.
+    // The message of a run that fails is printed in its line.
     std::panic::set_hook(Box::new(|_| {}));
     play_and_print(&groups, threads, is_verbose);
     Ok(())

@@ -50,7 +50,7 @@ pub struct SenderReport {
     pub wire: Wire,
     /// For how long each of these held the session up: `source`, `network`, `receiver:NAME`.
     pub limited_by: BTreeMap<String, Seconds>,
-    /// What the rate control believed last while data flowed.
+    /// The last beliefs of the rate control while data flowed.
     pub rate_control: RateControl,
     /// Every receiver that was admitted.
     pub receivers: Vec<ReceiverEntry>,
@@ -180,7 +180,7 @@ pub struct Wire {
     pub dropped_malformed: u64,
 }
 
-/// What the rate control believes of the session.
+/// The beliefs of the rate control about the session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RateControl {
     phase: Phase,

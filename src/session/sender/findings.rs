@@ -1,6 +1,6 @@
-//! What the rate control believes of the paths: kept for the report, and logged when it changes.
+//! The beliefs of the rate control about the paths. The report shows them, and the log says when they change.
 //!
-//! The rate control forgets a path when its receiver has gone. What it believed of that path while data flowed is kept here and in
+//! The rate control forgets a path when its receiver has gone. Its last belief about that path is kept here and in
 //! [`Member::path_loss`].
 
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::session::Rate;
 use crate::time::Time;
 use crate::wire::ReceiverId;
 
-/// What the rate control believes, or what it believed last while data flowed.
+/// The beliefs of the rate control: the present ones while data flows, the last ones after that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateControl<'a> {
-    /// What it is doing.
+    /// The phase.
     pub phase: RatePhase,
     /// Name of the receiver whose path limits the rate, and the rate that this path carries; `None` if no path is known to
     /// limit it.
@@ -26,7 +26,7 @@ pub struct RateControl<'a> {
 pub(super) struct Findings {
     phase: RatePhase,
     slowest: Option<Slowest>,
-    /// What the last line said; `None` before the first one.
+    /// The slowest path in the last line; `None` before the first line.
     logged: Option<Option<Slowest>>,
     change: LastingChange,
     /// Number of paths whose loss has been logged.
@@ -42,7 +42,7 @@ struct Slowest {
     capacity: Rate,
 }
 
-/// What the log says of one path's own loss.
+/// The last line of the log about one path's own loss.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LoggedLoss {
     /// The share in the last line; 0 before the first one.
@@ -83,7 +83,7 @@ impl Findings {
         });
     }
 
-    /// What is to be logged of the slowest path, if it differs noticeably from the last line.
+    /// The slowest path, if it differs noticeably from the one in the last line and is therefore to be logged.
     fn next_line(&mut self, now: Time, elapsed: Duration) -> Option<Option<Slowest>> {
         let differs = match (self.logged.flatten(), self.slowest) {
             (None, None) => false,
@@ -150,7 +150,7 @@ impl LastingChange {
 }
 
 impl Sender {
-    /// What the rate control believes, or what it believed last while data flowed.
+    /// The beliefs of the rate control: the present ones while data flows, the last ones after that.
     pub fn rate_control(&self) -> RateControl<'_> {
         let slowest = self
             .findings
@@ -256,7 +256,7 @@ mod tests {
         sender
     }
 
-    /// What the report says of a session whose rate control believes nothing any more, once these receivers were lost.
+    /// The slowest receiver in the report, after these receivers were lost and the rate control knows no slowest path.
     fn slowest_after_loss_of(receivers: &[u64]) -> Option<String> {
         let mut sender = sender();
         for id in receivers {

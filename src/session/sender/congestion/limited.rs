@@ -35,8 +35,7 @@ impl Limited {
     const TYPICAL: f64 = 100e6;
     /// One step takes the capacity down to this share at least, so that sessions which share a path stay equal.
     const STEP: f64 = 0.8;
-    /// Where a queue is far too long, one step takes the capacity down to this share of the rate at least, whatever a
-    /// receiver claims.
+    /// A queue that is far too long takes the capacity down to this share of the rate at least, even if a receiver lies.
     const DEEPEST: f64 = 0.1;
     /// A delay of an eighth of the round trip is a queue (RFC 9406), and these are the least and the most that count: hosts
     /// are late by some milliseconds, and queues of 64 KiB take 5 ms at 100 Mbit/s.
@@ -311,7 +310,7 @@ mod tests {
         assert_near(after(1.0 - Limited::LOW, 0.0), 1.0);
         assert_near(after(0.15, 0.0), 0.85 / Limited::LOW);
         assert_near(after(0.5, 0.0), Limited::STEP);
-        // What the path loses anyway does not count.
+        // Losses that are the path's own do not count.
         assert_near(after(0.5, 0.5), 1.0);
         assert_near(after(0.575, 0.5), 0.85 / Limited::LOW);
     }

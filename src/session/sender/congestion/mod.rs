@@ -121,10 +121,10 @@ enum Steady {
 impl Congestion {
     /// Intervals in a row that lose more than usual before a probe: a burst of loss, or a late host, makes one or two.
     const SIGNS: u32 = 3;
-    /// The same number where a queue may stand or a limit is known, because there the rate is probably at fault.
+    /// The number of such intervals if a queue may stand or a limit is known. The rate is then probably at fault.
     const SIGNS_LIKELY: u32 = 2;
-    /// Where no limit is known, a probe begins once losses have cost so many times what the probe will cost. Probes then take
-    /// a small part of the time, however much is lost.
+    /// If no limit is known, a probe begins when losses have cost this many times its own cost. Probes then take a small part
+    /// of the time, however much is lost.
     const WORTH: f64 = 3.0;
     /// Samples that the dispersion is the mean of.
     const SAMPLES: f64 = 32.0;
@@ -315,14 +315,15 @@ impl Congestion {
             Steady::Limited(limited) => limited.rate().min(seen.rate(sending)),
         };
         // A loss beside a queue, or below a limit, is seldom the path's own.
-        if may_queue || matches!(steady, Steady::Limited(_)) {
-            if path.signs.count < Self::SIGNS_LIKELY {
-                return;
-            }
-        } else {
+        let is_likely = may_queue || matches!(steady, Steady::Limited(_));
+        if path.signs.count < if is_likely { Self::SIGNS_LIKELY } else { Self::SIGNS } {
+            return;
+        }
+        if !is_likely {
+            // This looks at every path, so it comes after the number of signs.
             let lossy = self.paths.iter().filter(|path| path.signs.count > 0).count();
             let cost = Probe::cost(&seen, path.own.share, dispersion, lossy, sending);
-            if path.signs.count < Self::SIGNS || path.signs.wasted < cost * Self::WORTH {
+            if path.signs.wasted < cost * Self::WORTH {
                 return;
             }
         }

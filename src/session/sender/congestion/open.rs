@@ -63,8 +63,8 @@ impl Open {
     const KEEPS_UP: f64 = 0.7;
     /// … and this share of the rate.
     const DELIVERED: f64 = 0.55;
-    /// In a crowd the report before may be older than the round by more than this. What was sent since then was sent at
-    /// slower rates, too, and does not tell what share of this one is delivered.
+    /// In a crowd, the last report of a path may be older than the round by more than this. Since that report, datagrams were
+    /// also sent at slower rates. The path is then not asked for a share of the present rate.
     const SELDOM: Duration = Duration::from_millis(5);
     /// A path that does not is behind once this time and these datagrams have shown it: a late host is for a moment.
     const BEHIND_FOR: Duration = Duration::from_millis(10);
@@ -129,8 +129,8 @@ impl Open {
         Step::Doubled
     }
 
-    /// A path that has never reported may have got what was sent since the round began. What it says has arrived counts
-    /// from the session's beginning, and includes the few announces before.
+    /// A path that has never reported is compared with what was sent since the round began. Its count of arrivals goes back
+    /// to the beginning of the session and includes the few announces before.
     fn before_the_first(&self, sample: &Sample) -> Sample {
         let highest = DatagramNumber(self.round.first.0.saturating_sub(1));
         let seen_at = self.round.since + sample.round_trip();
@@ -200,7 +200,7 @@ impl Round {
     const FIRST: Self = Self { id: 1, first: DatagramNumber(0), since: Time::ZERO, in_favour: 0, against: 0 };
 }
 
-/// What was sent between two reports of a path, and what of it has arrived.
+/// The datagrams that were sent between two reports of a path, and those of them that have arrived.
 struct Progress {
     /// Datagrams, and those of them that have arrived.
     sent: u64,
@@ -296,7 +296,7 @@ mod tests {
         }
 
         fn report(&mut self, slot: usize, sample: Sample) -> Step {
-            // As many as were sent during the round trip are under way.
+            // The datagrams of one round trip are still under way.
             let time = sample.sent_at.since(at(Duration::ZERO));
             let each = time.as_secs_f64() / (sample.highest.0 - FIRST).max(1) as f64;
             let next = sample.highest.0 + 1 + (sample.round_trip().as_secs_f64() / each) as u64;
@@ -308,7 +308,7 @@ mod tests {
             self.open.handle_sample(path, last, sample, &sending)
         }
 
-        /// What comes of reports of one path every half millisecond, if something does.
+        /// Lets a path report every half millisecond. Returns the first step that is more than nothing.
         fn run(&mut self, slot: usize, line: Line, until: Duration) -> Step {
             let mut time = MS / 2;
             while time <= until {
@@ -347,7 +347,7 @@ mod tests {
         let mut search = Search::among(2);
         search.report(0, KEEPS_UP.after(MS * 2));
         assert_eq!(search.report(1, KEEPS_UP.after(MS * 2)), Step::Doubled);
-        // What was sent before tells nothing about the new rate.
+        // Datagrams sent before the change tell nothing about the new rate.
         assert_eq!(search.report(0, KEEPS_UP.after(MS * 2 + MS / 10)), Step::Nothing);
         assert_eq!(search.report(1, KEEPS_UP.after(MS * 2 + MS / 10)), Step::Nothing);
         assert_eq!(search.reach(), 2.0);

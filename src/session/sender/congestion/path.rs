@@ -291,8 +291,8 @@ impl Default for Base {
 }
 
 impl Base {
-    /// A path whose round trips have become longer for good is known as such after one to two windows (BBR's window of the
-    /// shortest round trip).
+    /// If the round trips of a path become longer for good, the base follows after one to two windows. BBR has a window of
+    /// this length.
     const WINDOW: Duration = Duration::from_secs(10);
 
     fn note(&mut self, now: Time, round_trip: Duration) {

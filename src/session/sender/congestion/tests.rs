@@ -444,7 +444,7 @@ fn more_receivers_make_a_larger_chance() {
     assert!((chance(12) - 3.0).abs() < 0.05 && (chance(400) - 4.0).abs() < 0.05);
 }
 
-/// What a receiver claims, and when: nothing but the range of the numbers is true.
+/// A claim of a receiver, and its time. Only the range of the numbers is as in a true one.
 #[derive(Clone, Debug)]
 struct Claim {
     slot: usize,

@@ -1,4 +1,4 @@
-//! What the reports of a path make of it.
+//! Reports of a path: intervals, own loss, base and dispersion.
 
 use super::super::tests::sample;
 use super::*;
@@ -96,7 +96,7 @@ fn report_that_is_older_than_another_is_ignored() {
     assert_eq!(path.base(), MS);
 }
 
-/// What an interval says of a queue, whose reports take so much longer than the base.
+/// The `queue` of an interval whose reports take longer than the base by these times.
 fn queue_after(delays: &[Duration]) -> Option<bool> {
     let mut path = begun(MS);
     let mut queue = None;

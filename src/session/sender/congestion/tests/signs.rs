@@ -1,4 +1,4 @@
-//! What intervals of one path make of the phase, and of what is known of the path.
+//! Intervals of one path: how they change the phase, and what is known of the path.
 
 use super::*;
 
@@ -150,7 +150,7 @@ fn own_loss_is_learnt_only_where_no_queue_may_be_full() {
     assert!(own_after(limited(false), usual) < 0.1);
     assert_eq!(own_after(limited(true), usual), 0.1);
     assert_eq!(own_after(open(), Interval { queue: Some(true), ..usual }), 0.1);
-    // Where it is less than half of it, it is less in any case.
+    // A loss below half of the own loss teaches it even near the capacity.
     assert!(own_after(limited(true), interval(0.02)) < 0.1);
 }
 
