@@ -37,8 +37,9 @@ fn hosts_that_lose_from_a_thousandth_to_a_fifth_get_exact_bytes_for_little_more_
     assert!((1.2..1.35).contains(&sent), "{sent}: {report}");
     for (h, share) in [(1, 0.001), (2, 0.01), (3, 0.05), (4, 0.2)] {
         let report = sender.report_of(&format!("r{h}"));
-        let lost = report["lost_symbols"].as_f64().unwrap() / wire("datagrams");
-        assert!((share * 0.5..share * 1.5 + 0.001).contains(&lost), "r{h} lost {lost}: {report}");
+        // The number of losses varies by its square root; five times that happens once in a million runs.
+        let (lost, expected) = (report["lost_symbols"].as_f64().unwrap(), share * wire("datagrams"));
+        assert!(lost > 0.0 && (lost - expected).abs() < 5.0 * expected.sqrt(), "r{h} lost {lost}: {report}");
         assert_eq!(report["dropped_at_socket"], 0, "{report}");
     }
 }
