@@ -405,6 +405,7 @@ fn page_on_the_rate_has_every_constant_of_its_control_with_its_value() {
         ("Limited", "congestion/limited.rs"),
         ("Probe", "congestion/probe.rs"),
         ("A path", "congestion/path.rs"),
+        ("Own loss", "congestion/own_loss.rs"),
         ("The pacer", "session/pacer.rs"),
     ] {
         let folder = if file.starts_with("session/") { "src" } else { "src/session/sender" };

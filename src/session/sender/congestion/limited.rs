@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::Sending;
 use super::open::Open;
 use super::path::{Interval, Path};
+use super::{Congestion, Sending};
 use crate::session::Rate;
 
 /// The capacity of the slowest path, and how far the rate is on its way to it and beyond it.
@@ -29,35 +29,25 @@ impl Limited {
     const USED: f64 = 0.8;
     /// Beyond this share the path is no longer what limits the session.
     const LEFT_BEHIND: f64 = 1.25;
-    /// Time until the rate is at a capacity of [`Self::TYPICAL`]. Away from there it goes with the capacity to the power of
-    /// two thirds: sessions that share a path then grow by almost the same number of bits, and become equal.
-    const KNEE: Duration = Duration::from_millis(250);
-    const TYPICAL: f64 = 100e6;
-    /// One step takes the capacity down to this share at least, so that sessions which share a path stay equal.
-    const STEP: f64 = 0.8;
-    /// A queue that is far too long takes the capacity down to this share of the rate at least, even if a receiver lies.
-    const DEEPEST: f64 = 0.1;
+    /// Time until the rate is at a capacity of [`Open::FIRST`]. Away from there it goes with the capacity to the power of two
+    /// thirds: sessions that share a path then grow by almost the same number of bits, and become equal.
+    const KNEE: Duration = Duration::from_millis(400);
     /// A delay of an eighth of the round trip is a queue (RFC 9406), and these are the least and the most that count: hosts
     /// are late by some milliseconds, and queues of 64 KiB take 5 ms at 100 Mbit/s.
     const LEAST_DELAY: Duration = Duration::from_millis(8);
     const MOST_DELAY: Duration = Duration::from_millis(16);
-    /// A queue that takes longer than this is far too long: the capacity is what comes through, by any step. It is half
-    /// as much again as the longest delay that counts.
-    const FAR_TOO_LONG: Duration = Duration::from_millis(24);
 
-    pub(super) fn new(slot: usize, capacity: f64, base: Duration, sending: &Sending) -> Self {
+    pub(super) fn new(slot: usize, capacity: f64) -> Self {
         let capacity = capacity.max(Rate::MIN.bits_per_second() as f64);
-        // Not faster than anybody can tell what became of it.
-        let interval = Duration::from_secs_f64(Path::ENOUGH as f64 * sending.datagram / capacity);
-        let knee = Self::KNEE.mul_f64((capacity / Self::TYPICAL).powf(2.0 / 3.0));
-        Self { slot, capacity, knee: knee.max(base * 4).max(interval * 4), grown: Duration::ZERO }
+        let knee = Self::KNEE.mul_f64((capacity / Open::FIRST).powf(2.0 / 3.0));
+        Self { slot, capacity, knee, grown: Duration::ZERO }
     }
 
     /// Bits per second.
     pub(super) fn rate(&self) -> f64 {
         let way = self.grown.as_secs_f64() / self.knee.as_secs_f64() - 1.0;
         let way = if way > 0.0 { way.powi(3) } else { way };
-        (self.capacity * (1.0 + (1.0 - Self::LOW) * way)).min(Open::MOST)
+        self.capacity * (1.0 + (1.0 - Self::LOW) * way)
     }
 
     /// Whether losses and delays are what this capacity explains.
@@ -70,57 +60,56 @@ impl Limited {
         self.rate() > self.capacity * Self::LEFT_BEHIND
     }
 
-    /// The slowest path has carried this without more loss than usual.
+    /// The slowest path has carried this without more loss than usual. On a slow path an
+    /// interval is long, and counts for a quarter of the knee time at most: the rate would otherwise be far beyond the capacity
+    /// before anybody knows.
     pub(super) fn grow(&mut self, interval: &Interval, sending: &Sending) {
         if interval.rate(sending) >= self.rate() * Self::USED {
-            self.grown = self.grown.saturating_add(interval.span.min(self.knee / 2));
+            self.grown = self.grown.saturating_add(interval.span.min(self.knee / 4));
         }
     }
 
-    /// The limit that follows from what a path has shown, if that is a sign of a full queue at this rate.
-    pub(super) fn meets(
+    /// The limit that follows from an interval of a path, if it is a sign of a full queue at this rate. `queues`: a queue
+    /// may have stood in all of it.
+    pub(super) fn full_queue(
         &self,
         slot: usize,
         path: &Path,
         interval: &Interval,
+        queues: bool,
         sending: &Sending,
     ) -> Option<Self> {
         let too_long = (path.base() / 8).clamp(Self::LEAST_DELAY, Self::MOST_DELAY);
-        let queues = interval.delay > too_long
+        let fills = interval.delay > too_long
             && (self.is_near() || interval.is_rising)
             && !sending.held_back.covers(interval.since);
-        let climbs = self.is_near() || self.grown > self.knee / 4;
-        let enough = if interval.queue == Some(true) { 1 } else { 2 };
-        let overflows = path.signs.count >= enough && interval.queue != Some(false) && climbs;
-        if !queues && !overflows {
+        let overflows = path.signs.count > 0 && queues && self.grown > self.knee / 4;
+        if !fills && !overflows {
             return None;
         }
         let left = (1.0 - interval.lost()) / (1.0 - path.own.share);
-        let capacity = if interval.delay > Self::FAR_TOO_LONG {
-            (interval.came(sending) / (1.0 - path.own.share)).max(self.rate() * Self::DEEPEST)
-        } else if !overflows && !interval.is_rising {
-            // The queue stands at a rate that the path delivers.
-            self.capacity
+        let share = if interval.delay > Self::MOST_DELAY {
+            // The rate is far too high for the queue to drain soon.
+            interval.rate(sending) * left / self.rate()
         } else {
-            self.rate() * (left / Self::LOW).clamp(Self::STEP, 1.0)
+            left / Self::LOW
         };
-        Some(Self::new(slot, capacity.min(self.rate().max(self.capacity)), path.base(), sending))
+        Some(Self::new(slot, self.rate() * share.clamp(Congestion::DEEPEST, 1.0)))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::path::OwnLoss;
-    use super::super::tests::{DATAGRAM, at, sample, sending};
+    use super::super::tests::{interval, own_loss, sample, sending};
     use super::*;
     use crate::time::Time;
 
-    const CAPACITY: f64 = Limited::TYPICAL;
+    const CAPACITY: f64 = Open::FIRST;
     const BASE: Duration = Duration::from_millis(1);
     const MS: Duration = Duration::from_millis(1);
 
     fn limited(knees: f64) -> Limited {
-        let limited = Limited::new(0, CAPACITY, BASE, &sending(Time::ZERO, 0, 1));
+        let limited = Limited::new(0, CAPACITY);
         Limited { grown: limited.knee.mul_f64(knees), ..limited }
     }
 
@@ -134,26 +123,17 @@ mod tests {
 
     fn lossy_path(signs: u32, own: f64) -> Path {
         let mut path = path(BASE, signs);
-        path.own = OwnLoss::of(own, 1_000);
+        path.own = own_loss(own);
         path
     }
 
-    /// One that is sent at a rate and loses a share, without a delay.
-    fn interval(rate: f64, lost: f64) -> Interval {
-        let sent = (rate * Path::INTERVAL.as_secs_f64() / DATAGRAM).round();
-        Interval {
-            sent: sent as u64,
-            arrived: (sent * (1.0 - lost)).round() as u64,
-            span: Path::INTERVAL,
-            since: at(MS),
-            delay: Duration::ZERO,
-            is_rising: false,
-            queue: None,
-        }
+    /// The share of the capacity that is left after an interval in which no queue stood.
+    fn lower(limited: &Limited, path: &Path, interval: &Interval) -> Option<f64> {
+        lower_beside(false, limited, path, interval)
     }
 
-    fn meets(limited: &Limited, path: &Path, interval: &Interval) -> Option<f64> {
-        let found = limited.meets(7, path, interval, &sending(Time::ZERO, 0, 1));
+    fn lower_beside(queues: bool, limited: &Limited, path: &Path, interval: &Interval) -> Option<f64> {
+        let found = limited.full_queue(7, path, interval, queues, &sending(Time::ZERO, 0, 1));
         found.map(|lower| {
             assert_eq!((lower.slot, lower.grown), (7, Duration::ZERO));
             lower.capacity / limited.capacity
@@ -178,22 +158,11 @@ mod tests {
 
     #[test]
     fn knee_goes_with_the_capacity_to_the_power_of_two_thirds() {
-        let knee = |capacity| Limited::new(0, capacity, BASE, &sending(Time::ZERO, 0, 1)).knee.as_secs_f64();
-        let typical = Limited::KNEE.as_secs_f64();
-        assert!((knee(Limited::TYPICAL) / typical - 1.0).abs() < 1e-6);
-        assert!((knee(Limited::TYPICAL * 8.0) / typical - 4.0).abs() < 1e-6);
-    }
-
-    #[test]
-    fn knee_is_long_enough_to_hear_of_a_rate() {
-        let now = sending(Time::ZERO, 0, 1);
-        let far = Limited::new(0, CAPACITY, Duration::from_secs(1), &now);
-        assert_eq!(far.knee, Duration::from_secs(4));
-        let slow = Limited::new(0, 1.0, BASE, &now);
-        let slowest = Rate::MIN.bits_per_second() as f64;
-        assert!((slow.capacity - slowest).abs() < 1.0);
-        let interval = Path::ENOUGH as f64 * DATAGRAM / slowest;
-        assert!((slow.knee.as_secs_f64() - interval * 4.0).abs() < 1e-3);
+        let knee = |capacity| Limited::new(0, capacity).knee.as_secs_f64() / Limited::KNEE.as_secs_f64();
+        assert!((knee(CAPACITY) - 1.0).abs() < 1e-6);
+        assert!((knee(CAPACITY * 8.0) - 4.0).abs() < 1e-6);
+        let slowest = Limited::new(0, 1.0).capacity;
+        assert!((slowest - Rate::MIN.bits_per_second() as f64).abs() < 1.0);
     }
 
     #[test]
@@ -216,40 +185,38 @@ mod tests {
     }
 
     #[test]
-    fn seldom_report_raises_the_rate_by_half_a_knee_at_most() {
+    fn seldom_report_raises_the_rate_by_a_quarter_of_a_knee_at_most() {
         let mut limited = limited(0.0);
         let long = Interval { span: limited.knee * 5, ..interval(limited.rate(), 0.0) };
         let long = Interval { sent: long.sent * 1_000, ..long };
         limited.grow(&long, &sending(Time::ZERO, 0, 1));
-        assert_eq!(limited.grown, limited.knee / 2);
+        assert_eq!(limited.grown, limited.knee / 4);
     }
 
     #[test]
     fn interval_without_delay_and_signs_is_no_full_queue() {
         for knees in [0.0, 1.0, 2.0] {
             let limited = limited(knees);
-            assert_eq!(meets(&limited, &path(BASE, 0), &interval(limited.rate(), 0.0)), None);
+            assert_eq!(lower(&limited, &path(BASE, 0), &interval(limited.rate(), 0.0)), None);
         }
     }
 
     #[test]
-    fn queue_near_the_capacity_that_is_delivered_leaves_the_capacity() {
+    fn delay_near_the_capacity_leaves_the_capacity() {
         let near = limited(1.0);
         let queued = Interval { delay: Limited::LEAST_DELAY + MS, ..interval(near.rate(), 0.0) };
-        assert_near(meets(&near, &path(BASE, 0), &queued), 1.0);
+        assert_near(lower(&near, &path(BASE, 0), &queued), 1.0);
         let short = Interval { delay: Limited::LEAST_DELAY, ..queued };
-        assert_eq!(meets(&near, &path(BASE, 0), &short), None);
-        let beyond = limited(2.0);
-        assert_near(meets(&beyond, &path(BASE, 0), &queued), 1.0);
+        assert_eq!(lower(&near, &path(BASE, 0), &short), None);
     }
 
     #[test]
     fn queue_below_the_capacity_is_a_sign_only_if_it_rises() {
         let below = limited(0.0);
         let queued = Interval { delay: Limited::LEAST_DELAY + MS, ..interval(below.rate(), 0.0) };
-        assert_eq!(meets(&below, &path(BASE, 0), &queued), None);
+        assert_eq!(lower(&below, &path(BASE, 0), &queued), None);
         let rising = Interval { is_rising: true, ..queued };
-        assert_near(meets(&below, &path(BASE, 0), &rising), Limited::LOW);
+        assert_near(lower(&below, &path(BASE, 0), &rising), Limited::LOW);
     }
 
     #[test]
@@ -259,9 +226,9 @@ mod tests {
             Interval { delay: Limited::LEAST_DELAY + MS, is_rising: true, ..interval(near.rate(), 0.0) };
         let mut now = sending(Time::ZERO, 0, 1);
         now.held_back.note(queued.since);
-        assert!(near.meets(0, &path(BASE, 0), &queued, &now).is_none());
+        assert!(near.full_queue(0, &path(BASE, 0), &queued, true, &now).is_none());
         let later = Interval { since: queued.since + Duration::from_secs(1), ..queued };
-        assert!(near.meets(0, &path(BASE, 0), &later, &now).is_some());
+        assert!(near.full_queue(0, &path(BASE, 0), &later, true, &now).is_some());
     }
 
     #[test]
@@ -274,42 +241,36 @@ mod tests {
             (between * 8, between),
             (Limited::MOST_DELAY * 80, Limited::MOST_DELAY),
         ] {
-            assert_eq!(meets(&near, &path(base, 0), &queued(counts - MS / 2)), None, "{base:?}");
-            assert!(meets(&near, &path(base, 0), &queued(counts + MS / 2)).is_some(), "{base:?}");
+            assert_eq!(lower(&near, &path(base, 0), &queued(counts - MS / 2)), None, "{base:?}");
+            assert!(lower(&near, &path(base, 0), &queued(counts + MS / 2)).is_some(), "{base:?}");
         }
     }
 
     #[test]
-    fn one_lossy_interval_counts_with_a_queue_and_two_without() {
+    fn losses_are_a_full_queues_only_if_one_may_have_stood() {
         let near = limited(1.0);
-        let lossy = |queue| Interval { queue, ..interval(near.rate(), 0.05) };
-        assert!(meets(&near, &path(BASE, 1), &lossy(Some(true))).is_some());
-        assert_eq!(meets(&near, &path(BASE, 1), &lossy(None)), None);
-        assert!(meets(&near, &path(BASE, 2), &lossy(None)).is_some());
-        // It was seen that no queue stood, so none was full.
-        assert_eq!(meets(&near, &path(BASE, 9), &lossy(Some(false))), None);
+        let lossy = interval(near.rate(), 0.05);
+        assert!(lower_beside(true, &near, &path(BASE, 1), &lossy).is_some());
+        assert_eq!(lower_beside(false, &near, &path(BASE, 9), &lossy), None);
+        assert_eq!(lower_beside(true, &near, &path(BASE, 0), &lossy), None);
     }
 
     #[test]
     fn losses_right_after_a_limit_was_found_are_not_taken_for_a_new_one() {
-        let lossy = Interval { queue: Some(true), ..interval(CAPACITY, 0.05) };
-        assert_eq!(meets(&limited(0.0), &path(BASE, 2), &lossy), None);
-        assert_eq!(meets(&limited(0.2), &path(BASE, 2), &lossy), None);
-        assert!(meets(&limited(0.3), &path(BASE, 2), &lossy).is_some());
+        let lossy = interval(CAPACITY, 0.05);
+        assert_eq!(lower_beside(true, &limited(0.0), &path(BASE, 2), &lossy), None);
+        assert_eq!(lower_beside(true, &limited(0.2), &path(BASE, 2), &lossy), None);
+        assert!(lower_beside(true, &limited(0.3), &path(BASE, 2), &lossy).is_some());
     }
 
     #[test]
-    fn capacity_after_losses_is_what_came_through_but_no_small_step() {
+    fn rate_after_losses_goes_on_at_what_came_through_but_not_below_a_tenth() {
         let near = limited(1.0);
-        let after = |lost, own| {
-            let path = lossy_path(1, own);
-            let lossy = Interval { queue: Some(true), ..interval(near.rate(), lost) };
-            meets(&near, &path, &lossy)
-        };
+        let after = |lost, own| lower_beside(true, &near, &lossy_path(1, own), &interval(near.rate(), lost));
         // The rate begins at LOW of it, so a little loss does not make it lower.
         assert_near(after(1.0 - Limited::LOW, 0.0), 1.0);
         assert_near(after(0.15, 0.0), 0.85 / Limited::LOW);
-        assert_near(after(0.5, 0.0), Limited::STEP);
+        assert_near(after(1.0, 0.0), Congestion::DEEPEST);
         // Losses that are the path's own do not count.
         assert_near(after(0.5, 0.5), 1.0);
         assert_near(after(0.575, 0.5), 0.85 / Limited::LOW);
@@ -320,8 +281,8 @@ mod tests {
         let near = limited(1.0);
         let after = |rate: f64, lost, own| {
             let path = lossy_path(0, own);
-            let queued = Interval { delay: Limited::FAR_TOO_LONG + MS, ..interval(rate, lost) };
-            meets(&near, &path, &queued)
+            let queued = Interval { delay: Limited::MOST_DELAY + MS, ..interval(rate, lost) };
+            lower(&near, &path, &queued)
         };
         assert_near(after(CAPACITY * 0.3, 0.0, 0.0), 0.3);
         assert_near(after(CAPACITY * 0.6, 0.5, 0.0), 0.3);
@@ -335,6 +296,6 @@ mod tests {
         let beyond = limited(2.0);
         let rising =
             Interval { delay: Limited::LEAST_DELAY + MS, is_rising: true, ..interval(beyond.rate(), 0.0) };
-        assert_near(meets(&beyond, &path(BASE, 0), &rising), 2.0 - Limited::LOW);
+        assert_near(lower(&beyond, &path(BASE, 0), &rising), 2.0 - Limited::LOW);
     }
 }

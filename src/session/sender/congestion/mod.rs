@@ -21,6 +21,7 @@
 
 mod limited;
 mod open;
+mod own_loss;
 mod path;
 mod probe;
 
@@ -28,8 +29,8 @@ use std::time::Duration;
 
 use self::limited::Limited;
 use self::open::{Open, Step};
-use self::path::{Interval, OwnLoss, Path};
-use self::probe::{Answer, Probe, Verdict};
+use self::path::{Interval, Path};
+use self::probe::{Probe, Verdict};
 use crate::session::Rate;
 use crate::time::Time;
 use crate::wire::DatagramNumber;
@@ -99,9 +100,6 @@ pub(super) struct Congestion {
     paths: Vec<Path>,
     /// Nothing sent before this number tells about the present rate.
     from: DatagramNumber,
-    /// The dispersion: the variance of losses, as a multiple of the variance of losses that come one by one. It is the mean
-    /// of the last [`Self::SAMPLES`] samples of all paths.
-    dispersion: f64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -119,25 +117,22 @@ enum Steady {
 }
 
 impl Congestion {
-    /// Intervals in a row that lose more than usual before a probe: a burst of loss, or a late host, makes one or two.
-    const SIGNS: u32 = 3;
-    /// The number of such intervals if a queue may stand or a limit is known. The rate is then probably at fault.
-    const SIGNS_LIKELY: u32 = 2;
-    /// If no limit is known, a probe begins when losses have cost this many times its own cost. Probes then take a small part
-    /// of the time, however much is lost.
-    const WORTH: f64 = 3.0;
-    /// Samples that the dispersion is the mean of.
-    const SAMPLES: f64 = 32.0;
+    /// Intervals in a row that lose more than usual before a probe: a burst of loss, or a late host, makes one.
+    const SIGNS: u32 = 2;
+    /// If the rate is not likely to be at fault, a probe begins when losses have cost this much of a path's time, and as much
+    /// as an answer takes. Probes then take a small part of the time, however much is lost.
+    const WORTH: Duration = Duration::from_millis(60);
+    /// One sign leaves this share of the rate at least, whatever a receiver says.
+    const DEEPEST: f64 = 0.1;
 
     /// The operator's `ceiling` is where the rate begins, and never exceeded.
     pub(super) fn new(ceiling: Option<Rate>) -> Self {
-        let reach = ceiling.map_or(Open::FIRST, |rate| rate.bits_per_second() as f64);
+        let rate = ceiling.map_or(Open::FIRST, |rate| rate.bits_per_second() as f64);
         Self {
             ceiling,
-            phase: Phase::Steady(Steady::Open(Open::new(reach))),
+            phase: Phase::Steady(Steady::Open(Open::new(rate, ceiling))),
             paths: Vec::new(),
             from: DatagramNumber(0),
-            dispersion: 1.0,
         }
     }
 
@@ -145,7 +140,7 @@ impl Congestion {
     pub(super) fn handle_start(&mut self, now: Time, next: DatagramNumber) {
         self.from = next;
         if let Steady::Open(open) = self.steady_mut() {
-            open.raise(open.reach, now, next);
+            open.begin_round(now, next);
         }
     }
 
@@ -165,8 +160,7 @@ impl Congestion {
         match self.steady_mut() {
             Steady::Open(open) => open.begin_round(now, next),
             Steady::Limited(limited) if limited.slot == slot => {
-                let mut open = Open::new(limited.rate());
-                open.raise(open.reach, now, next);
+                let open = Open::new(limited.rate(), self.ceiling);
                 *self.steady_mut() = Steady::Open(open);
                 self.restart(now, next);
             }
@@ -178,7 +172,7 @@ impl Congestion {
     pub(super) fn decision(&self) -> Decision {
         let (bits, phase, steady) = match &self.phase {
             Phase::Probe(probe, steady) => (probe.rate, RatePhase::Probe, steady),
-            Phase::Steady(steady @ Steady::Open(open)) => (open.reach, RatePhase::Open, steady),
+            Phase::Steady(steady @ Steady::Open(open)) => (open.rate, RatePhase::Open, steady),
             Phase::Steady(steady @ Steady::Limited(limited)) => (limited.rate(), RatePhase::Limited, steady),
         };
         let slowest = match steady {
@@ -209,17 +203,16 @@ impl Congestion {
         }
         match &mut self.phase {
             Phase::Probe(probe, steady) => {
-                if let Some(verdict) = probe.handle_sample(slot, path, sample, sending) {
-                    let steady = *steady;
-                    self.conclude(verdict, steady, sending);
+                if let Some(verdict) = probe.handle_sample(slot, path, last, sample, sending) {
+                    let (slot, steady) = (probe.slot, *steady);
+                    self.conclude(verdict, slot, steady, sending);
                 }
             }
             Phase::Steady(steady) => {
                 if let Steady::Open(open) = steady {
                     match open.handle_sample(path, last, sample, sending) {
                         Step::Knee(capacity) => {
-                            let limited = Limited::new(slot, capacity, path.base(), sending);
-                            self.limit(limited, sending);
+                            self.limit(Limited::new(slot, capacity), sending);
                             return;
                         }
                         Step::Doubled => {
@@ -230,7 +223,7 @@ impl Congestion {
                     }
                 }
                 if let Some(interval) = path.interval(sample, self.from) {
-                    self.watch(slot, interval, sending);
+                    self.watch(slot, &interval, sending);
                 }
             }
         }
@@ -238,142 +231,97 @@ impl Congestion {
 
     /// Takes an interval of a path into account: it shows a full queue, or gives a reason for a probe, or shows that the rate
     /// may go on as it does.
-    fn watch(&mut self, slot: usize, mut interval: Interval, sending: &Sending) {
-        let held_back = sending.held_back.covers(interval.since);
-        if held_back {
-            // The queue that stood may have been the sender's own.
-            interval.queue = None;
-        }
-        let own_queue = if held_back { Open::OWN_QUEUE } else { Path::QUEUE };
-        let may_queue = interval.delay > own_queue;
-        let Phase::Steady(mut steady) = self.phase else { return };
-        if matches!(&steady, Steady::Open(open) if open.is_starting(sending.now)) {
-            return;
-        }
+    fn watch(&mut self, slot: usize, interval: &Interval, sending: &Sending) {
         let Some(path) = self.paths.get_mut(slot) else { return };
-        path.note_unevenness(&interval, may_queue);
-        if interval.queue == Some(false) {
-            // No queue was full.
-            let (sum, samples) = path.take_dispersion();
-            learn_dispersion(&mut self.dispersion, sum, samples);
+        let Phase::Steady(steady) = &mut self.phase else { return };
+        // While the sender is held back, the queue that stands may be its own.
+        let held_back = sending.held_back.covers(interval.since);
+        let queues = interval.delay > if held_back { Open::OWN_QUEUE } else { Path::QUEUE };
+        if queues {
+            path.own.skip_dispersion();
+        } else {
+            path.own.note_dispersion(interval);
         }
-        let dispersion = if may_queue { 1.0 } else { Self::dispersion_of(self.dispersion, path, &interval) };
-        let is_lossy = path.own.is_exceeded(&interval, dispersion);
+        let dispersion = if queues { 1.0 } else { path.own.dispersion() };
+        let is_lossy = path.own.is_exceeded(interval, dispersion);
         if is_lossy {
             path.add_sign(interval);
+        } else {
+            path.clear_signs();
         }
-        if let Steady::Limited(limited) = &steady
-            && let Some(lower) = limited.meets(slot, path, &interval, sending)
+        if let Steady::Limited(limited) = steady
+            && let Some(lower) = limited.full_queue(slot, path, interval, queues, sending)
         {
             path.own.fade();
             self.limit(lower, sending);
             return;
         }
         if is_lossy {
-            self.probe_if_worth(slot, &steady, dispersion, may_queue, sending);
+            let steady = *steady;
+            self.probe_if_worth(slot, steady, dispersion, queues, sending);
             return;
         }
-        path.clear_signs();
-        let (sum, samples) = path.take_dispersion();
-        let near = matches!(&steady, Steady::Limited(limited) if limited.is_near());
-        let is_free = interval.queue != Some(true) && !near;
-        if is_free || interval.lost() < path.own.share / 2.0 {
-            path.own.learn(&interval, dispersion);
+        let near = matches!(steady, Steady::Limited(limited) if limited.is_near());
+        // Losses beside a queue, or near the capacity, may be the rate's fault; fewer than usual are not.
+        if (!queues && !near) || interval.lost() < path.own.share {
+            path.own.learn(interval);
         }
-        learn_dispersion(&mut self.dispersion, sum, samples);
-        if let Steady::Limited(limited) = &mut steady
+        if let Steady::Limited(limited) = steady
             && limited.slot == slot
         {
-            limited.grow(&interval, sending);
-            self.phase = Phase::Steady(steady);
+            limited.grow(interval, sending);
         }
-    }
-
-    /// The dispersion of what a path loses; 1 where losses are few.
-    fn dispersion_of(mean: f64, path: &Path, interval: &Interval) -> f64 {
-        let share = path.own.share.max(interval.lost());
-        if share < OwnLoss::LEAST {
-            return 1.0;
-        }
-        path.doubtful_dispersion().map_or(mean, |doubtful| mean.max(doubtful))
     }
 
     /// Begins a probe if a path has shown signs enough.
     fn probe_if_worth(
         &mut self,
         slot: usize,
-        steady: &Steady,
+        steady: Steady,
         dispersion: f64,
-        may_queue: bool,
+        queues: bool,
         sending: &Sending,
     ) {
-        let Some(path) = self.paths.get(slot) else { return };
-        let Some(seen) = path.signs.seen else { return };
-        let own = path.own.share;
+        let Some(Path { signs, own, .. }) = self.paths.get(slot) else { return };
+        let Some(seen) = &signs.seen else { return };
         let rate = match steady {
             Steady::Open(_) => seen.rate(sending),
             Steady::Limited(limited) => limited.rate().min(seen.rate(sending)),
         };
         // A loss beside a queue, or below a limit, is seldom the path's own.
-        let is_likely = may_queue || matches!(steady, Steady::Limited(_));
-        if path.signs.count < if is_likely { Self::SIGNS_LIKELY } else { Self::SIGNS } {
-            return;
+        let is_likely = queues || matches!(steady, Steady::Limited(_));
+        let is_worth = signs.wasted >= (Self::WORTH + sending.answer).as_secs_f64();
+        if signs.count >= Self::SIGNS && (is_likely || is_worth) {
+            let probe = Probe::new(slot, seen, own.share, rate, dispersion, sending);
+            tracing::trace!(at = %sending.now, ?probe, "the losses of a path are put to the test");
+            self.phase = Phase::Probe(probe, steady);
         }
-        if !is_likely {
-            // This looks at every path, so it comes after the number of signs.
-            let lossy = self.paths.iter().filter(|path| path.signs.count > 0).count();
-            let cost = Probe::cost(&seen, path.own.share, dispersion, lossy, sending);
-            if path.signs.wasted < cost * Self::WORTH {
-                return;
-            }
-        }
-        for path in &mut self.paths {
-            path.answer = Answer::new(path);
-        }
-        let probe = Probe::new(slot, seen, own, rate, dispersion, sending);
-        tracing::trace!(at = %sending.now, ?probe, "the losses of a path are put to the test");
-        self.phase = Phase::Probe(probe, *steady);
     }
 
-    fn conclude(&mut self, verdict: Verdict, steady: Steady, sending: &Sending) {
+    fn conclude(&mut self, verdict: Verdict, slot: usize, steady: Steady, sending: &Sending) {
         tracing::trace!(at = %sending.now, ?verdict, "the losses of a path have been put to the test");
         match verdict {
-            Verdict::Full { slot, capacity } => {
-                let base = self.paths.get(slot).map_or(Duration::ZERO, Path::base);
-                self.limit(Limited::new(slot, capacity, base, sending), sending);
+            Verdict::Full(capacity) => {
+                self.limit(Limited::new(slot, capacity), sending);
                 return;
             }
-            Verdict::Own { share, paths } => self.settle_own_loss(share, paths),
+            Verdict::Own => {
+                for path in &mut self.paths {
+                    if let Some(seen) = path.signs.seen {
+                        path.own.set(&seen);
+                    }
+                }
+            }
             Verdict::Nothing => {}
         }
         self.phase = Phase::Steady(steady);
         self.restart(sending.now, sending.next);
     }
 
-    /// Takes the losses of a probe for the paths' own.
-    fn settle_own_loss(&mut self, share: f64, answered: usize) {
-        let (mut sum, mut samples) = (0.0, 0.0);
-        for path in &mut self.paths {
-            if let Some(answer) = path.answer {
-                path.own = answer.own_loss().unwrap_or_else(|| OwnLoss::of(share, Probe::FEWEST));
-                let doubtful = path.take_dispersion();
-                (sum, samples) = (sum + doubtful.0, samples + doubtful.1);
-            } else if answered >= Probe::CROWD && path.own.share < share {
-                // Many paths of a crowd lose this share. The others are assumed to do so, too, until their reports show
-                // another share.
-                path.own = OwnLoss::of(share, Probe::FEWEST);
-            }
-        }
-        learn_dispersion(&mut self.dispersion, sum, samples);
-    }
-
     /// Goes to Limited.
     fn limit(&mut self, limited: Limited, sending: &Sending) {
         tracing::trace!(at = %sending.now, ?limited, "a path limits the rate");
         self.phase = Phase::Steady(Steady::Limited(limited));
-        for path in &mut self.paths {
-            path.forget_unevenness();
-        }
         self.restart(sending.now, sending.next);
     }
 
@@ -382,7 +330,6 @@ impl Congestion {
         self.from = next;
         for path in &mut self.paths {
             path.clear_signs();
-            path.answer = None;
         }
         if let Steady::Open(open) = self.steady_mut() {
             open.begin_round(now, next);
@@ -409,13 +356,6 @@ impl Sample {
     }
 }
 
-impl Sending {
-    /// Standard deviations that one of all receivers will see by chance: two for one, three for a dozen, four for 400.
-    fn chance(&self) -> f64 {
-        (4.0 + 2.0 * (self.receivers.max(1) as f64).ln()).sqrt()
-    }
-}
-
 impl HeldBack {
     /// Datagrams that had to wait while the sender was held back are under way for so long after that.
     const LASTS: Duration = Duration::from_millis(50);
@@ -428,14 +368,6 @@ impl HeldBack {
     /// Whether it has been since a datagram was sent that left then.
     fn covers(&self, sent_at: Time) -> bool {
         self.last.is_some_and(|last| last + Self::LASTS > sent_at)
-    }
-}
-
-/// Adds `samples` samples of the dispersion, whose sum is `sum`, to the mean.
-fn learn_dispersion(mean: &mut f64, sum: f64, samples: f64) {
-    if samples > 0.0 {
-        let weight = (samples / Congestion::SAMPLES).min(1.0);
-        *mean = (*mean + (sum / samples - *mean) * weight).max(1.0);
     }
 }
 

@@ -6,21 +6,18 @@
 use std::time::Duration;
 
 use super::path::Path;
-use super::probe::Probe;
-use super::{Sample, Sending};
+use super::{Congestion, Sample, Sending};
+use crate::session::Rate;
 use crate::time::Time;
 use crate::wire::DatagramNumber;
 
 /// The search for a rate that is too fast for some path.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Open {
-    /// Bits per second.
-    pub(super) reach: f64,
-    /// When the rate was raised last.
-    raised: Time,
+    /// Bits per second, and what the operator allows at most.
+    pub(super) rate: f64,
+    ceiling: f64,
     round: Round,
-    /// The longest round trip of this round, or half of that of the round before.
-    round_trip: Duration,
 }
 
 /// A time at one rate, at whose end every path has said whether it keeps up.
@@ -30,6 +27,9 @@ struct Round {
     /// The first datagram of it, and when it could go.
     first: DatagramNumber,
     since: Time,
+    /// The longest round trip in it.
+    round_trip: Duration,
+    /// Paths that keep up, and those that do not.
     in_favour: usize,
     against: usize,
 }
@@ -48,52 +48,30 @@ impl Open {
     /// The first rate, bits per second. It is twice the rate of a port of 100 Mbit/s and fills a queue of 64 KiB before such
     /// a port in 5 ms. On a LAN the first report is back sooner.
     pub(super) const FIRST: f64 = 200e6;
-    /// No host sends faster.
-    pub(super) const MOST: f64 = 1e12;
     /// Less time at a rate says nothing about it.
     const SHORTEST_ROUND: Duration = Duration::from_millis(1);
     /// Longer than this, and two round trips, a round does not wait for a crowd.
     const LONGEST_ROUND: Duration = Duration::from_millis(4);
-    /// A round in which less was sent than the rate allowed begins anew after this time.
-    const UNUSED: Duration = Duration::from_millis(20);
     /// The share of the rate that has to be sent for the rate to be tried.
     const USED: f64 = 0.6;
     /// A path keeps up if it delivers this share of what is sent: half is what a rate does that is twice as fast as the
-    /// path, and own loss of 20 % leaves 0.8 …
+    /// path. What the path loses at any rate is left out.
     const KEEPS_UP: f64 = 0.7;
-    /// … and this share of the rate.
-    const DELIVERED: f64 = 0.55;
-    /// In a crowd, the last report of a path may be older than the round by more than this. Since that report, datagrams were
-    /// also sent at slower rates. The path is then not asked for a share of the present rate.
-    const SELDOM: Duration = Duration::from_millis(5);
-    /// A path that does not is behind once this time and these datagrams have shown it: a late host is for a moment.
+    /// A path that does not is behind once this time and these datagrams have shown it: a late host is for a moment, and of
+    /// fewer datagrams three tenths are lost by chance if a path loses two tenths.
     const BEHIND_FOR: Duration = Duration::from_millis(10);
-    const BEHIND_OF: u64 = 64;
+    const BEHIND_OF: u64 = 200;
     /// The sender's own queue holds up all receivers alike, by so much until the sender feels it.
     pub(super) const OWN_QUEUE: Duration = Duration::from_millis(20);
-    /// A knee is at this share of the rate at least, whatever a receiver says.
-    const DEEPEST: f64 = 0.1;
-    /// The search counts as under way for so long after the rate was raised.
-    const STARTING: Duration = Duration::from_millis(100);
 
-    pub(super) const fn new(reach: f64) -> Self {
-        Self { reach, raised: Time::ZERO, round: Round::FIRST, round_trip: Duration::ZERO }
+    pub(super) fn new(rate: f64, ceiling: Option<Rate>) -> Self {
+        let ceiling = ceiling.map_or(f64::INFINITY, |rate| rate.bits_per_second() as f64);
+        Self { rate: rate.min(ceiling), ceiling, round: Round::FIRST }
     }
 
     /// A round begins at this rate.
     pub(super) const fn begin_round(&mut self, now: Time, next: DatagramNumber) {
-        self.round = Round { id: self.round.id + 1, first: next, since: now, in_favour: 0, against: 0 };
-    }
-
-    /// The rate is now so.
-    pub(super) const fn raise(&mut self, reach: f64, now: Time, next: DatagramNumber) {
-        (self.reach, self.raised) = (reach, now);
-        self.begin_round(now, next);
-    }
-
-    /// Whether the rate is still being looked for.
-    pub(super) fn is_starting(&self, now: Time) -> bool {
-        now.since(self.raised) < Self::STARTING
+        self.round = Round { id: self.round.id + 1, first: next, since: now, ..Round::FIRST };
     }
 
     /// Takes a report into account, before which `last` was the path's last one.
@@ -113,19 +91,23 @@ impl Open {
             return Step::Nothing;
         }
         let progress = Progress::new(&before, &sample, sending);
-        if let Some(knee) = self.knee(&before, &sample, &progress, sending) {
-            return Step::Knee(knee);
+        let keeps_up = Self::KEEPS_UP * (1.0 - path.own.share);
+        if self.is_behind(&before, &progress, keeps_up, sending) {
+            return Step::Knee(progress.delivered(Duration::ZERO).max(self.rate * Congestion::DEEPEST));
         }
-        self.round_trip = self.round_trip.max(sample.round_trip());
-        self.vote(path, &before, &sample, &progress, sending);
-        let Round { in_favour, against, since, .. } = self.round;
-        let long = Self::LONGEST_ROUND + self.round_trip * 2;
-        let heard = in_favour >= sending.receivers || sending.now.since(since) >= long;
+        self.round.round_trip = self.round.round_trip.max(sample.round_trip());
+        self.vote(path, &sample, &progress, keeps_up, sending);
+        let Round { in_favour, against, since, round_trip, .. } = self.round;
+        let heard = in_favour >= sending.receivers
+            || sending.now.since(since) >= Self::LONGEST_ROUND + round_trip * 2;
         if in_favour == 0 || against > 0 || !heard {
             return Step::Nothing;
         }
-        self.round_trip /= 2;
-        self.raise((self.reach * 2.0).min(Self::MOST), sending.now, sending.next);
+        self.begin_round(sending.now, sending.next);
+        if self.rate >= self.ceiling {
+            return Step::Nothing;
+        }
+        self.rate = (self.rate * 2.0).min(self.ceiling);
         Step::Doubled
     }
 
@@ -137,34 +119,22 @@ impl Open {
         Sample { highest, arrived: 0, sent_at: self.round.since, seen_at }
     }
 
-    /// Bits per second that a path delivers, if it has been behind for long enough.
-    fn knee(&self, before: &Sample, sample: &Sample, progress: &Progress, sending: &Sending) -> Option<f64> {
-        let tried = progress.sent_span >= Self::BEHIND_FOR
+    /// Whether a path has delivered too little for long enough.
+    fn is_behind(&self, before: &Sample, progress: &Progress, keeps_up: f64, sending: &Sending) -> bool {
+        let most_keep_up = self.round.in_favour * 2 > sending.receivers;
+        let allowance = if most_keep_up { Duration::ZERO } else { Self::OWN_QUEUE };
+        progress.sent_span >= Self::BEHIND_FOR
             && progress.sent >= Self::BEHIND_OF
-            && progress.rate() >= self.reach_at(before.sent_at) * Self::USED
-            && sample.round_trip() > Path::QUEUE
-            && !sending.held_back.covers(before.sent_at);
-        let others_keep_up = self.round.in_favour * 2 > sending.receivers;
-        let allowance = if others_keep_up { Duration::ZERO } else { Self::OWN_QUEUE };
-        let is_behind = progress.delivered(allowance) < progress.rate() * Self::KEEPS_UP;
-        (tried && is_behind).then(|| progress.delivered(Duration::ZERO).max(self.reach * Self::DEEPEST))
-    }
-
-    /// The rate at the moment `sent_at`, bits per second.
-    fn reach_at(&self, sent_at: Time) -> f64 {
-        if sent_at < self.round.since && self.round.since == self.raised {
-            self.reach / 2.0
-        } else {
-            self.reach
-        }
+            && !sending.held_back.covers(before.sent_at)
+            && progress.delivered(allowance) < progress.rate() * keeps_up
     }
 
     fn vote(
         &mut self,
         path: &mut Path,
-        before: &Sample,
         sample: &Sample,
         progress: &Progress,
+        keeps_up: f64,
         sending: &Sending,
     ) {
         let Some(sent) = sample.highest.0.checked_sub(self.round.first.0) else { return };
@@ -172,16 +142,13 @@ impl Open {
         if span < Self::SHORTEST_ROUND {
             return;
         }
-        if (sent as f64 * sending.datagram) < self.reach * Self::USED * span.as_secs_f64() {
-            if span > Self::SHORTEST_ROUND + Self::UNUSED {
+        if (sent as f64 * sending.datagram) < self.rate * Self::USED * span.as_secs_f64() {
+            if span > Path::INTERVAL {
                 self.begin_round(sending.now, sending.next);
             }
             return;
         }
-        let is_seldom = sending.receivers >= Probe::CROWD && before.sent_at + Self::SELDOM < self.round.since;
-        let delivered = progress.delivered(Duration::ZERO);
-        let delivers = is_seldom || delivered >= self.reach * Self::DELIVERED;
-        let keeps_up = delivers && delivered >= progress.rate() * Self::KEEPS_UP;
+        let keeps_up = progress.delivered(Duration::ZERO) >= progress.rate() * keeps_up;
         match path.vote.replace(keeps_up) {
             Some(true) => self.round.in_favour = self.round.in_favour.saturating_sub(1),
             Some(false) => self.round.against = self.round.against.saturating_sub(1),
@@ -197,7 +164,14 @@ impl Open {
 
 impl Round {
     /// The first round has number 1, so that no path has said anything of it.
-    const FIRST: Self = Self { id: 1, first: DatagramNumber(0), since: Time::ZERO, in_favour: 0, against: 0 };
+    const FIRST: Self = Self {
+        id: 1,
+        first: DatagramNumber(0),
+        since: Time::ZERO,
+        round_trip: Duration::ZERO,
+        in_favour: 0,
+        against: 0,
+    };
 }
 
 /// The datagrams that were sent between two reports of a path, and those of them that have arrived.
@@ -239,10 +213,10 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::super::HeldBack;
-    use super::super::tests::{DATAGRAM, at, sample, sending};
+    use super::super::tests::{DATAGRAM, at, own_loss, sample, sending};
     use super::*;
 
-    const RATE: f64 = 120e6;
+    const RATE: f64 = 480e6;
     const MS: Duration = Duration::from_millis(1);
     /// The first datagram of the round, and those that go in a millisecond.
     const FIRST: u64 = 1_000;
@@ -286,7 +260,7 @@ mod tests {
         }
 
         fn over(receivers: usize, line: Line) -> Self {
-            let mut open = Open::new(RATE);
+            let mut open = Open::new(RATE, None);
             open.begin_round(at(Duration::ZERO), DatagramNumber(FIRST));
             let mut paths = vec![Path::default(); receivers];
             for path in &mut paths {
@@ -321,8 +295,8 @@ mod tests {
             Step::Nothing
         }
 
-        fn reach(&self) -> f64 {
-            self.open.reach / RATE
+        fn rate(&self) -> f64 {
+            self.open.rate / RATE
         }
     }
 
@@ -337,9 +311,9 @@ mod tests {
         assert_eq!(search.report(0, KEEPS_UP.after(MS * 2)), Step::Nothing);
         assert_eq!(search.report(0, KEEPS_UP.after(MS * 3)), Step::Nothing);
         assert_eq!(search.report(1, KEEPS_UP.after(MS * 3)), Step::Nothing);
-        assert_eq!(search.reach(), 1.0);
+        assert_eq!(search.rate(), 1.0);
         assert_eq!(search.report(2, KEEPS_UP.after(MS * 2)), Step::Doubled);
-        assert_eq!(search.reach(), 2.0);
+        assert_eq!(search.rate(), 2.0);
     }
 
     #[test]
@@ -350,7 +324,7 @@ mod tests {
         // Datagrams sent before the change tell nothing about the new rate.
         assert_eq!(search.report(0, KEEPS_UP.after(MS * 2 + MS / 10)), Step::Nothing);
         assert_eq!(search.report(1, KEEPS_UP.after(MS * 2 + MS / 10)), Step::Nothing);
-        assert_eq!(search.reach(), 2.0);
+        assert_eq!(search.rate(), 2.0);
     }
 
     #[test]
@@ -377,7 +351,6 @@ mod tests {
         let in_time = Open::LONGEST_ROUND + far.round_trip;
         assert_eq!(search.report(0, far.after(in_time - MS)), Step::Nothing);
         assert_eq!(search.report(0, far.after(in_time)), Step::Doubled);
-        assert_eq!(search.open.round_trip, far.round_trip / 2);
     }
 
     #[test]
@@ -387,14 +360,14 @@ mod tests {
         assert_eq!(search.report(1, behind.after(MS * 2)), Step::Nothing);
         assert_eq!(search.report(0, KEEPS_UP.after(MS * 2)), Step::Nothing);
         assert_eq!(search.report(0, KEEPS_UP.after(MS * 8)), Step::Nothing);
-        assert_eq!(search.reach(), 1.0);
+        assert_eq!(search.rate(), 1.0);
         assert_eq!(search.report(1, KEEPS_UP.after(MS * 8)), Step::Doubled);
     }
 
     #[test]
     fn first_report_of_a_path_counts_from_the_beginning_of_the_round() {
         let begin = || {
-            let mut open = Open::new(RATE);
+            let mut open = Open::new(RATE, None);
             open.begin_round(at(Duration::ZERO), DatagramNumber(FIRST));
             open
         };
@@ -422,9 +395,9 @@ mod tests {
         let mut search = Search::among(1);
         let begun = search.open.round.id;
         let idle = Line { used: 0.1, ..KEEPS_UP };
-        assert_eq!(search.run(0, idle, Open::SHORTEST_ROUND + Open::UNUSED), Step::Nothing);
+        assert_eq!(search.run(0, idle, Path::INTERVAL), Step::Nothing);
         assert_eq!(search.open.round.id, begun);
-        assert_eq!(search.report(0, idle.after(Open::UNUSED + MS * 2)), Step::Nothing);
+        assert_eq!(search.report(0, idle.after(Path::INTERVAL + MS)), Step::Nothing);
         assert_eq!(search.open.round.id, begun + 1);
     }
 
@@ -443,14 +416,14 @@ mod tests {
     }
 
     #[test]
-    fn path_is_not_behind_before_it_was_for_10_ms_and_64_datagrams() {
+    fn path_is_not_behind_before_it_was_for_10_ms_and_200_datagrams() {
         let line = Line { share: 0.5, ..KEEPS_UP };
         assert_eq!(Search::among(1).run(0, line, Open::BEHIND_FOR - MS / 2), Step::Nothing);
         assert_knee(Search::among(1).run(0, line, Open::BEHIND_FOR), 0.5);
         // At a slow rate the datagrams take longer.
         let rate = Open::BEHIND_OF as f64 * DATAGRAM / (Open::BEHIND_FOR * 5).as_secs_f64();
         let step = |sent: u64| {
-            let mut open = Open::new(rate);
+            let mut open = Open::new(rate, None);
             open.begin_round(at(Duration::ZERO), DatagramNumber(FIRST));
             let before = sample(FIRST, FIRST, Duration::ZERO, MS);
             let time = Duration::from_secs_f64(sent as f64 * DATAGRAM / rate);
@@ -467,25 +440,11 @@ mod tests {
         let mut search = Search::among(1);
         search.held_back.note(at(Duration::ZERO));
         assert_eq!(search.run(0, line, MS * 50), Step::Nothing);
-        assert_eq!(search.reach(), 1.0);
+        assert_eq!(search.rate(), 1.0);
         // It was long before.
         let mut search = Search::among(1);
         search.held_back.note(at(Duration::ZERO) - Duration::from_millis(500));
         assert_knee(search.run(0, line, MS * 50), 0.25);
-    }
-
-    #[test]
-    fn losses_show_no_knee_where_no_queue_can_be() {
-        let line = Line { share: 0.25, round_trip: Path::QUEUE, ..KEEPS_UP };
-        assert_eq!(Search::among(1).run(0, line, MS * 50), Step::Nothing);
-        let line = Line { round_trip: Path::QUEUE + MS / 10, ..line };
-        assert_knee(Search::among(1).run(0, line, MS * 50), 0.25);
-    }
-
-    #[test]
-    fn losses_show_no_knee_of_a_rate_that_is_not_used() {
-        let line = Line { used: Open::USED - 0.1, share: 0.25, ..KEEPS_UP };
-        assert_eq!(Search::among(1).run(0, line, MS * 50), Step::Nothing);
     }
 
     #[test]
@@ -513,58 +472,31 @@ mod tests {
     }
 
     #[test]
-    fn path_that_delivers_what_is_sent_but_little_of_the_rate_does_not_keep_up() {
-        let line = Line { used: Open::USED + 0.05, share: Open::KEEPS_UP + 0.05, ..KEEPS_UP };
-        assert!(line.used * line.share < Open::DELIVERED);
-        assert_eq!(Search::among(1).report(0, line.after(MS * 8)), Step::Nothing);
-        let line = Line { share: 1.0, ..line };
-        assert_eq!(Search::among(1).report(0, line.after(MS * 8)), Step::Doubled);
+    fn loss_that_is_known_to_be_the_paths_own_does_not_count() {
+        let lossy = Line { share: 0.4, ..KEEPS_UP };
+        assert_knee(Search::among(1).run(0, lossy, MS * 50), 0.4);
+        let mut search = Search::among(1);
+        search.paths[0].own = own_loss(0.6);
+        assert_eq!(search.run(0, lossy, MS * 50), Step::Doubled);
     }
 
     #[test]
-    fn seldom_report_of_a_crowd_need_not_show_a_share_of_the_rate() {
-        let step = |receivers| {
-            // Until the round began, a quarter of its rate was sent.
-            let sent = (A_MS * 30.0 / 4.0) as u64;
-            let (highest, sent_at) = (DatagramNumber(FIRST - sent), at(Duration::ZERO) - MS * 30);
-            let mut search = Search::among(receivers);
-            search.paths[0].last =
-                Some(Sample { highest, arrived: highest.0, sent_at, seen_at: sent_at + MS });
-            search.report(0, KEEPS_UP.after(MS * 8))
-        };
-        assert_eq!(step(Probe::CROWD), Step::Doubled);
-        assert_eq!(step(Probe::CROWD - 1), Step::Nothing);
-    }
-
-    #[test]
-    fn datagrams_before_the_last_doubling_were_sent_at_half_the_rate() {
-        let step = |raised: bool| {
-            let mut open = Open::new(RATE);
-            let round = (at(Duration::ZERO), DatagramNumber(FIRST));
-            if raised {
-                open.raise(RATE, round.0, round.1);
-            } else {
-                open.begin_round(round.0, round.1);
-            }
-            let sent = (A_MS * 50.0 * 0.5) as u64;
-            let before = Sample {
-                sent_at: at(Duration::ZERO) - MS * 50,
-                seen_at: at(Duration::ZERO) - MS * 49,
-                ..sample(FIRST - sent, FIRST - sent, Duration::ZERO, MS)
-            };
-            let report = sample(FIRST + 1, FIRST - sent + sent / 2, Duration::ZERO, MS);
-            open.handle_sample(&mut Path::default(), Some(before), report, &sending(report.seen_at, 2_000, 1))
-        };
-        assert_knee(step(true), 0.25);
-        assert_eq!(step(false), Step::Nothing);
+    fn rate_is_not_doubled_beyond_what_the_operator_allows() {
+        let mut search = Search::among(1);
+        search.open.ceiling = RATE * 1.5;
+        assert_eq!(search.report(0, KEEPS_UP.after(MS * 2)), Step::Doubled);
+        assert_eq!(search.rate(), 1.5);
+        search.open = Open::new(RATE * 2.0, Some(Rate::from_bits_per_second(RATE as u64)));
+        search.open.begin_round(at(Duration::ZERO), DatagramNumber(FIRST));
+        assert_eq!((search.run(0, KEEPS_UP, MS * 9), search.rate()), (Step::Nothing, 1.0));
     }
 
     #[test]
     fn receiver_that_lies_about_losses_limits_the_rate_to_a_tenth_at_most() {
         let nothing = Line { share: 0.0, ..KEEPS_UP };
-        assert_knee(Search::among(1).run(0, nothing, MS * 50), Open::DEEPEST);
+        assert_knee(Search::among(1).run(0, nothing, MS * 50), Congestion::DEEPEST);
         let late = Line { stretch: 1_000.0, ..KEEPS_UP };
-        assert_knee(Search::among(1).run(0, late, MS * 50), Open::DEEPEST);
+        assert_knee(Search::among(1).run(0, late, MS * 50), Congestion::DEEPEST);
     }
 
     #[test]
@@ -573,27 +505,5 @@ mod tests {
         assert_eq!(Search::among(1).run(0, boasts, MS * 50), Step::Doubled);
         let late = Line { stretch: 4.0, ..boasts };
         assert_knee(Search::among(1).run(0, late, MS * 50), 0.25);
-    }
-
-    #[test]
-    fn rate_is_not_doubled_beyond_what_a_host_can_send() {
-        let mut open = Open::new(Open::MOST * 0.75);
-        open.begin_round(at(Duration::ZERO), DatagramNumber(FIRST));
-        let before = sample(FIRST, FIRST, Duration::ZERO, MS);
-        let sent = (Open::MOST / DATAGRAM * 0.002) as u64;
-        let report = sample(FIRST + sent, FIRST + sent, MS * 2, MS);
-        let now = sending(report.seen_at, report.highest.0 + 1, 1);
-        assert_eq!(open.handle_sample(&mut Path::default(), Some(before), report, &now), Step::Doubled);
-        assert_eq!(open.reach, Open::MOST);
-    }
-
-    #[test]
-    fn search_is_starting_for_a_while_after_each_raise() {
-        let mut open = Open::new(RATE);
-        open.raise(RATE * 2.0, at(MS), DatagramNumber(FIRST));
-        assert!(open.is_starting(at(MS + Open::STARTING - MS / 2)));
-        assert!(!open.is_starting(at(MS + Open::STARTING)));
-        open.begin_round(at(MS + Open::STARTING), DatagramNumber(FIRST));
-        assert!(!open.is_starting(at(MS + Open::STARTING)));
     }
 }

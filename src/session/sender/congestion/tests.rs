@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::own_loss::OwnLoss;
 use super::*;
 
 /// Bits of a datagram.
@@ -33,6 +34,26 @@ pub(super) fn sending(now: Time, next: u64, receivers: usize) -> Sending {
         answer: MS * 10,
         held_back: HeldBack::default(),
     }
+}
+
+/// An interval of a path that is sent at this rate and loses this share, without a delay.
+pub(super) fn interval(rate: f64, lost: f64) -> Interval {
+    let sent = (rate * Path::INTERVAL.as_secs_f64() / DATAGRAM).round();
+    Interval {
+        sent: sent as u64,
+        arrived: (sent * (1.0 - lost)).round() as u64,
+        span: Path::INTERVAL,
+        since: at(MS),
+        delay: Duration::ZERO,
+        is_rising: false,
+    }
+}
+
+/// A path that is known to lose this share at any rate, from about 1,000 datagrams.
+pub(super) fn own_loss(share: f64) -> OwnLoss {
+    let mut own = OwnLoss::default();
+    own.set(&interval(DATAGRAM * 50_000.0, share));
+    own
 }
 
 /// A path with a queue before it.
@@ -249,10 +270,10 @@ fn probe_lowers_the_rate_below_what_comes_through() {
 
 #[test]
 fn own_loss_leads_back_to_the_phase_before_and_is_known() {
-    let mut session = Session::over(Some(100e6), vec![Line::of(FAST, MS * 3, 0.2)]);
+    let mut session = Session::over(Some(1e9), vec![Line::of(FAST, MS * 3, 0.2)]);
     session.run(Duration::from_secs(3));
     assert_eq!(session.phases, [RatePhase::Open, RatePhase::Probe, RatePhase::Open]);
-    assert_eq!(session.rate(), 100e6);
+    assert_eq!(session.rate(), 1e9);
     let own = session.congestion.own_loss(0);
     assert!((own - 0.2).abs() < 0.05, "{own}");
     assert_eq!(session.congestion.own_loss(1), 0.0);
@@ -294,7 +315,7 @@ fn session_stays_limited_if_another_receiver_goes() {
 /// A session in a probe because of path 0.
 fn probing() -> Session {
     let mut session =
-        Session::over(Some(100e6), vec![Line::of(FAST, MS * 3, 0.3), Line::of(FAST, MS * 3, 0.0)]);
+        Session::over(Some(1e9), vec![Line::of(FAST, MS * 3, 0.2), Line::of(FAST, MS * 3, 0.0)]);
     session.run_until(RatePhase::Probe);
     session
 }
@@ -305,7 +326,7 @@ fn probe_ends_if_its_receiver_goes() {
     session.leave(0);
     let decision = session.congestion.decision();
     assert_eq!((decision.phase, decision.slowest), (RatePhase::Open, None));
-    assert_eq!(session.rate(), 100e6);
+    assert_eq!(session.rate(), 1e9);
     assert_eq!(session.congestion.own_loss(0), 0.0);
 }
 
@@ -315,36 +336,33 @@ fn probe_goes_on_if_another_receiver_goes() {
     session.leave(1);
     assert_eq!(session.congestion.decision().phase, RatePhase::Probe);
     session.run_until(RatePhase::Open);
-    assert!((session.congestion.own_loss(0) - 0.3).abs() < 0.08);
+    assert!((session.congestion.own_loss(0) - 0.2).abs() < 0.08);
 }
 
 #[test]
-fn signs_and_answers_from_before_a_probe_are_gone_after_it() {
+fn signs_from_before_a_probe_are_gone_after_it() {
     let mut session = probing();
-    assert!(session.congestion.paths[0].answer.is_some());
     assert!(session.congestion.paths[0].signs.count >= Congestion::SIGNS);
     session.run_until(RatePhase::Open);
-    assert!(session.congestion.paths[0].answer.is_none());
     assert_eq!(session.congestion.paths[0].signs.count, 0);
     assert_eq!(session.congestion.from, DatagramNumber(session.next));
 }
 
-/// A rate control that nobody has limited, at 120 Mbit/s, with two receivers of which the first has reported that it keeps up.
+/// A rate control that nobody has limited, with two receivers of which the first has reported that it keeps up.
 fn half_heard() -> (Congestion, impl Fn(Duration) -> Sample) {
-    let rate = 120e6;
-    let mut congestion = Congestion::new(Some(Rate::from_bits_per_second(rate as u64)));
+    let mut congestion = Congestion::new(None);
     congestion.handle_start(at(Duration::ZERO), DatagramNumber(0));
     let report = move |time: Duration| {
-        let sent = (time.as_secs_f64() * rate / DATAGRAM) as u64;
+        let sent = (time.as_secs_f64() * Open::FIRST / DATAGRAM) as u64;
         sample(sent, sent + 1, time, MS)
     };
     congestion.handle_sample(0, report(MS * 3), &sending(at(MS * 4), report(MS * 4).highest.0, 2));
     (congestion, report)
 }
 
-fn reach(congestion: &Congestion) -> f64 {
+fn rate(congestion: &Congestion) -> f64 {
     match &congestion.phase {
-        Phase::Steady(Steady::Open(open)) => open.reach,
+        Phase::Steady(Steady::Open(open)) => open.rate,
         other => panic!("{other:?}"),
     }
 }
@@ -354,14 +372,14 @@ fn restart_begins_a_new_round_of_the_search() {
     let (mut heard, report) = half_heard();
     let next = |time: Duration| sending(at(time), report(time).highest.0, 2);
     heard.handle_sample(1, report(MS * 4), &next(MS * 5));
-    assert_eq!(reach(&heard), 240e6);
+    assert_eq!(rate(&heard), Open::FIRST * 2.0);
 
     let (mut congestion, report) = half_heard();
     congestion.restart(at(MS * 4), report(MS * 4).highest);
     congestion.handle_sample(1, report(MS * 5), &next(MS * 6));
-    assert_eq!(reach(&congestion), 120e6, "the first receiver has not been heard of this round");
+    assert_eq!(rate(&congestion), Open::FIRST, "the first receiver has not been heard of this round");
     congestion.handle_sample(0, report(MS * 6), &next(MS * 7));
-    assert_eq!(reach(&congestion), 240e6);
+    assert_eq!(rate(&congestion), Open::FIRST * 2.0);
 }
 
 #[test]
@@ -370,7 +388,7 @@ fn receiver_that_goes_takes_its_say_in_the_round_along() {
     congestion.handle_gone(0, at(MS * 4), report(MS * 4).highest);
     let now = |time: Duration| sending(at(time), report(time).highest.0, 2);
     congestion.handle_sample(1, report(MS * 5), &now(MS * 6));
-    assert_eq!(reach(&congestion), 120e6);
+    assert_eq!(rate(&congestion), Open::FIRST);
 }
 
 #[test]
@@ -379,7 +397,7 @@ fn verdict_full_limits_the_rate_to_the_capacity_of_the_path() {
     let now = sending(at(MS), 10, 1);
     congestion.handle_sample(0, sample(1, 1, Duration::ZERO, MS), &now);
     let Phase::Steady(steady) = congestion.phase else { panic!() };
-    congestion.conclude(Verdict::Full { slot: 0, capacity: 50e6 }, steady, &now);
+    congestion.conclude(Verdict::Full(50e6), 0, steady, &now);
     let decision = congestion.decision();
     assert_eq!(decision.slowest, Some((0, Rate::from_bits_per_second(50_000_000))));
     assert!(decision.phase == RatePhase::Limited && decision.rate.bits_per_second() < 50_000_000);
@@ -390,7 +408,7 @@ fn verdict_of_nothing_changes_nothing() {
     let mut congestion = Congestion::new(None);
     let before = congestion.decision();
     let Phase::Steady(steady) = congestion.phase else { panic!() };
-    congestion.conclude(Verdict::Nothing, steady, &sending(at(MS), 10, 1));
+    congestion.conclude(Verdict::Nothing, 0, steady, &sending(at(MS), 10, 1));
     assert_eq!(congestion.decision(), before);
 }
 
@@ -434,14 +452,6 @@ fn sender_was_held_back_for_a_while_around_what_it_sent_then() {
     assert!(held_back.covers(at(MS)));
     assert!(held_back.covers(at(Duration::from_secs(1) + HeldBack::LASTS - MS)));
     assert!(!held_back.covers(at(Duration::from_secs(1) + HeldBack::LASTS)));
-}
-
-#[test]
-fn more_receivers_make_a_larger_chance() {
-    let chance = |receivers| sending(at(MS), 0, receivers).chance();
-    assert_eq!(chance(0), 2.0);
-    assert_eq!(chance(1), 2.0);
-    assert!((chance(12) - 3.0).abs() < 0.05 && (chance(400) - 4.0).abs() < 0.05);
 }
 
 /// A claim of a receiver, and its time. Only the range of the numbers is as in a true one.
@@ -529,7 +539,7 @@ proptest! {
             congestion.handle_sample(claim.slot, sample, &sending);
             let decision = congestion.decision();
             let rate = decision.rate;
-            prop_assert!(rate >= Rate::MIN && rate.bits_per_second() <= 1_000_000_000_000, "{decision:?}");
+            prop_assert!(rate >= Rate::MIN, "{decision:?}");
             prop_assert!(ceiling.is_none_or(|ceiling| rate <= ceiling), "{decision:?}");
             for slot in 0..3 {
                 let own = congestion.own_loss(slot);
