@@ -60,12 +60,11 @@ impl Limited {
         self.rate() > self.capacity * Self::LEFT_BEHIND
     }
 
-    /// The slowest path has carried this without more loss than usual. On a slow path an
-    /// interval is long, and counts for a quarter of the knee time at most: the rate would otherwise be far beyond the capacity
-    /// before anybody knows.
+    /// The slowest path has carried this without more loss than usual. On a slow path an interval is long, and counts for
+    /// half of the knee time at most: the rate would otherwise be far beyond the capacity before anybody knows.
     pub(super) fn grow(&mut self, interval: &Interval, sending: &Sending) {
         if interval.rate(sending) >= self.rate() * Self::USED {
-            self.grown = self.grown.saturating_add(interval.span.min(self.knee / 4));
+            self.grown = self.grown.saturating_add(interval.span.min(self.knee / 2));
         }
     }
 
@@ -185,12 +184,12 @@ mod tests {
     }
 
     #[test]
-    fn seldom_report_raises_the_rate_by_a_quarter_of_a_knee_at_most() {
+    fn seldom_report_raises_the_rate_by_half_a_knee_at_most() {
         let mut limited = limited(0.0);
         let long = Interval { span: limited.knee * 5, ..interval(limited.rate(), 0.0) };
         let long = Interval { sent: long.sent * 1_000, ..long };
         limited.grow(&long, &sending(Time::ZERO, 0, 1));
-        assert_eq!(limited.grown, limited.knee / 4);
+        assert_eq!(limited.grown, limited.knee / 2);
     }
 
     #[test]

@@ -237,13 +237,7 @@ impl Congestion {
         // While the sender is held back, the queue that stands may be its own.
         let held_back = sending.held_back.covers(interval.since);
         let queues = interval.delay > if held_back { Open::OWN_QUEUE } else { Path::QUEUE };
-        if queues {
-            path.own.skip_dispersion();
-        } else {
-            path.own.note_dispersion(interval);
-        }
-        let dispersion = if queues { 1.0 } else { path.own.dispersion() };
-        let is_lossy = path.own.is_exceeded(interval, dispersion);
+        let is_lossy = path.own.is_exceeded(interval);
         if is_lossy {
             path.add_sign(interval);
         } else {
@@ -258,7 +252,7 @@ impl Congestion {
         }
         if is_lossy {
             let steady = *steady;
-            self.probe_if_worth(slot, steady, dispersion, queues, sending);
+            self.probe_if_worth(slot, steady, queues, sending);
             return;
         }
         let near = matches!(steady, Steady::Limited(limited) if limited.is_near());
@@ -274,14 +268,7 @@ impl Congestion {
     }
 
     /// Begins a probe if a path has shown signs enough.
-    fn probe_if_worth(
-        &mut self,
-        slot: usize,
-        steady: Steady,
-        dispersion: f64,
-        queues: bool,
-        sending: &Sending,
-    ) {
+    fn probe_if_worth(&mut self, slot: usize, steady: Steady, queues: bool, sending: &Sending) {
         let Some(Path { signs, own, .. }) = self.paths.get(slot) else { return };
         let Some(seen) = &signs.seen else { return };
         let rate = match steady {
@@ -292,7 +279,7 @@ impl Congestion {
         let is_likely = queues || matches!(steady, Steady::Limited(_));
         let is_worth = signs.wasted >= (Self::WORTH + sending.answer).as_secs_f64();
         if signs.count >= Self::SIGNS && (is_likely || is_worth) {
-            let probe = Probe::new(slot, seen, own.share, rate, dispersion, sending);
+            let probe = Probe::new(slot, seen, own.share, rate, sending);
             tracing::trace!(at = %sending.now, ?probe, "the losses of a path are put to the test");
             self.phase = Phase::Probe(probe, steady);
         }

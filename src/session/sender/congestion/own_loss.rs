@@ -1,24 +1,14 @@
-//! The share of datagrams that a path loses at any rate, and how unevenly it does.
+//! The share of datagrams that a path loses at any rate.
 
 use super::Congestion;
 use super::path::Interval;
 
 /// The share of datagrams that a path loses at any rate.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct OwnLoss {
     pub(super) share: f64,
     /// Datagrams from which it was learnt.
     learnt: u64,
-    /// The dispersion: the variance of losses, as a multiple of the variance of losses that come one by one.
-    dispersion: f64,
-    /// The last interval from which the dispersion was learnt.
-    last: Option<Interval>,
-}
-
-impl Default for OwnLoss {
-    fn default() -> Self {
-        Self { share: 0.0, learnt: 0, dispersion: 1.0, last: None }
-    }
 }
 
 impl OwnLoss {
@@ -28,39 +18,12 @@ impl OwnLoss {
     const DEVIATIONS: f64 = 4.0;
     /// At each sign that a queue is full, this is left of it: some of it may have been lost in that queue.
     const FADES: f64 = 0.7;
-    /// The dispersion is the mean of about so many differences.
-    const SAMPLES: f64 = 8.0;
-    /// No difference counts for more: bursts of 32 datagrams.
-    const MOST_DISPERSION: f64 = 64.0;
 
-    /// The dispersion, at least that of losses which come one by one.
-    pub(super) const fn dispersion(&self) -> f64 {
-        self.dispersion.max(1.0)
-    }
-
-    /// Whether an interval lost more than this and chance explain, at this dispersion.
-    pub(super) fn is_exceeded(&self, interval: &Interval, dispersion: f64) -> bool {
+    /// Whether an interval lost more than this and chance explain.
+    pub(super) fn is_exceeded(&self, interval: &Interval) -> bool {
         let sent = interval.sent as f64;
-        let variance = dispersion * self.share.max(1.0 / sent) * (1.0 - self.share) / sent;
+        let variance = self.share.max(1.0 / sent) * (1.0 - self.share) / sent;
         interval.lost() > self.share + Self::DEVIATIONS * variance.sqrt()
-    }
-
-    /// Learns the dispersion from the difference between an interval and the one before it. A path may come to lose another
-    /// share, but that is one difference of many.
-    pub(super) fn note_dispersion(&mut self, interval: &Interval) {
-        let Some(last) = self.last.replace(*interval) else { return };
-        let share = interval.joined(&last).lost();
-        if share > 0.0 && share < 1.0 {
-            let difference = interval.lost().max(0.0) - last.lost().max(0.0);
-            let chance = share * (1.0 - share) * (1.0 / interval.sent as f64 + 1.0 / last.sent as f64);
-            let sample = (difference * difference / chance).min(Self::MOST_DISPERSION);
-            self.dispersion += (sample - self.dispersion) / Self::SAMPLES;
-        }
-    }
-
-    /// A queue may have been full: what was lost in it says nothing of how the path loses.
-    pub(super) fn skip_dispersion(&mut self) {
-        self.last = None;
     }
 
     /// Learns from an interval in which the rate was not at fault.
@@ -134,19 +97,16 @@ mod tests {
         let own = own_loss(0.2);
         let beyond = |excess: f64| interval(100, ((0.2 + excess) * 100.0).round() as u64);
         let chance = OwnLoss::DEVIATIONS * (0.2 * 0.8 / 100.0_f64).sqrt();
-        assert!(!own.is_exceeded(&beyond(chance - 0.02), 1.0));
-        assert!(own.is_exceeded(&beyond(chance + 0.02), 1.0));
-        // Losses that come in bursts vary more: four times the variance is twice the deviation.
-        assert!(!own.is_exceeded(&beyond(chance * 2.0 - 0.02), 4.0));
-        assert!(own.is_exceeded(&beyond(chance * 2.0 + 0.02), 4.0));
+        assert!(!own.is_exceeded(&beyond(chance - 0.02)));
+        assert!(own.is_exceeded(&beyond(chance + 0.02)));
     }
 
     #[test]
     fn some_losses_do_not_exceed_an_own_loss_of_nothing() {
         let own = OwnLoss::default();
-        assert!(!own.is_exceeded(&interval(32, 0), 1.0));
-        assert!(!own.is_exceeded(&interval(32, 3), 1.0));
-        assert!(own.is_exceeded(&interval(32, 5), 1.0));
+        assert!(!own.is_exceeded(&interval(32, 0)));
+        assert!(!own.is_exceeded(&interval(32, 3)));
+        assert!(own.is_exceeded(&interval(32, 5)));
     }
 
     #[test]
@@ -156,36 +116,5 @@ mod tests {
         assert_close(own.share, 0.2 * OwnLoss::FADES);
         own.fade();
         assert!(own.share < 0.2 * OwnLoss::FADES);
-    }
-
-    fn dispersion_of(losses: impl IntoIterator<Item = u64>) -> f64 {
-        let mut own = OwnLoss::default();
-        losses.into_iter().for_each(|lost| own.note_dispersion(&interval(100, lost)));
-        own.dispersion()
-    }
-
-    #[test]
-    fn losses_in_bursts_show_a_dispersion_and_even_losses_do_not() {
-        let many = |losses: [u64; 2]| dispersion_of(losses.into_iter().cycle().take(60));
-        assert!(many([0, 20]) > 10.0);
-        assert_close(many([9, 11]), 1.0);
-        assert_close(many([0, 0]), 1.0);
-        assert_close(many([100, 100]), 1.0);
-        assert!((OwnLoss::MOST_DISPERSION * 0.99..=OwnLoss::MOST_DISPERSION).contains(&many([0, 99])));
-    }
-
-    #[test]
-    fn share_that_changes_once_is_no_dispersion_for_long() {
-        let step = (0..30).map(|n| if n < 5 { 0 } else { 20 });
-        assert!(dispersion_of(step) < 2.0);
-    }
-
-    #[test]
-    fn interval_beside_a_queue_is_not_compared_with_the_next() {
-        let mut own = OwnLoss::default();
-        own.note_dispersion(&interval(100, 50));
-        own.skip_dispersion();
-        own.note_dispersion(&interval(100, 0));
-        assert_close(own.dispersion(), 1.0);
     }
 }

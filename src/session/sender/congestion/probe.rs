@@ -22,8 +22,6 @@ pub(super) struct Probe {
     since: Time,
     /// No datagram before this one tells about it.
     from: DatagramNumber,
-    /// By how much the variance of losses exceeds that of losses which come one by one.
-    dispersion: f64,
     /// The shortest delay of the path at `slot`.
     delay: Option<Duration>,
     /// Of all paths that show signs, the datagrams that were sent and those that were lost.
@@ -31,8 +29,6 @@ pub(super) struct Probe {
     lost: f64,
     /// The middle between the losses to expect if the rate is at fault and those to expect if it is not.
     middle: f64,
-    /// Losses that tell one from the other: those beyond the path's own, less the more of its own there are.
-    telling: f64,
 }
 
 /// How a probe ends.
@@ -49,8 +45,6 @@ pub(super) enum Verdict {
 impl Probe {
     /// The share of what came through that is sent: queues drain, and a difference shows.
     const SHARE: f64 = 0.8;
-    /// With so many telling losses that come one by one, two standard deviations make up less than four fifths of them.
-    const CERTAIN: f64 = 6.4;
     /// Least sample, datagrams. It measures a loss of 20 % with a standard deviation of 2 %.
     const FEWEST: f64 = 400.0;
     /// Late hosts and bursts have passed after this time.
@@ -59,14 +53,7 @@ impl Probe {
     const LONGEST: Duration = Duration::from_millis(500);
 
     /// A probe because of what a path has `seen` at this `rate`, of which `own` is the share that it loses at any rate.
-    pub(super) fn new(
-        slot: usize,
-        seen: &Interval,
-        own: f64,
-        rate: f64,
-        dispersion: f64,
-        sending: &Sending,
-    ) -> Self {
+    pub(super) fn new(slot: usize, seen: &Interval, own: f64, rate: f64, sending: &Sending) -> Self {
         let came = rate * (1.0 - seen.lost()).max(Congestion::DEEPEST);
         Self {
             slot,
@@ -74,12 +61,10 @@ impl Probe {
             rate: came * Self::SHARE,
             since: sending.now,
             from: sending.next,
-            dispersion,
             delay: None,
             sent: 0.0,
             lost: 0.0,
             middle: 0.0,
-            telling: 0.0,
         }
     }
 
@@ -103,9 +88,8 @@ impl Probe {
             self.count(&last, &sample, seen.lost(), path.own.share);
         }
         let took = sending.now.since(self.since);
-        let is_certain = self.sent >= Self::FEWEST && self.telling >= Self::CERTAIN * self.dispersion;
         let is_over =
-            if is_certain { took >= Self::SHORTEST } else { took >= Self::LONGEST + sending.answer };
+            took >= Self::LONGEST + sending.answer || (self.sent >= Self::FEWEST && took >= Self::SHORTEST);
         is_over.then(|| self.verdict())
     }
 
@@ -117,8 +101,6 @@ impl Probe {
         // cannot deliver more than twice of what was sent, whatever a receiver claims.
         self.lost += (sent - (sample.arrived - last.arrived) as f64).max(-sent);
         self.middle += sent * f64::midpoint(seen, own);
-        // The square of the difference, by the variance.
-        self.telling += sent * (seen - own).powi(2) / seen;
     }
 
     fn verdict(&self) -> Verdict {
@@ -159,7 +141,7 @@ mod tests {
             path.note(sample(1, 1, Duration::ZERO, BASE));
             path.add_sign(&interval(RATE, seen));
             let seen = path.signs.seen.unwrap();
-            let probe = Probe::new(0, &seen, own, RATE, 1.0, &sending(at(Duration::ZERO), FROM, paths));
+            let probe = Probe::new(0, &seen, own, RATE, &sending(at(Duration::ZERO), FROM, paths));
             Self { probe, paths: vec![path; paths] }
         }
 
@@ -280,19 +262,6 @@ mod tests {
             let (_, time) = Trial::of(1, 0.0, 0.2).run(lost, Duration::ZERO);
             assert_eq!(time, Probe::SHORTEST);
         }
-    }
-
-    #[test]
-    fn probe_takes_longer_where_less_was_lost_and_where_losses_come_in_bursts() {
-        let takes = |own: f64, dispersion: f64| {
-            let mut trial = Trial::of(1, own, 0.2);
-            (trial.probe.rate, trial.probe.dispersion) = (trial.probe.rate / 20.0, dispersion);
-            let (verdict, time) = trial.run(0.2, Duration::ZERO);
-            assert_eq!(verdict, Verdict::Own);
-            time
-        };
-        assert!(takes(0.17, 1.0) > takes(0.0, 1.0) * 2);
-        assert!(takes(0.1, 8.0) > takes(0.1, 1.0) * 2);
     }
 
     #[test]

@@ -182,19 +182,6 @@ fn limited_session_and_one_beside_a_queue_begin_a_probe_at_the_second_sign() {
 }
 
 #[test]
-fn losses_in_bursts_are_no_signs_once_they_are_known_and_a_full_queue_is_one_all_the_same() {
-    let mut congestion = open();
-    congestion.paths[0].own = own_loss(0.1);
-    for lost in [0.2, 0.0].into_iter().cycle().take(60) {
-        congestion.watch(0, &interval(lost), &later());
-    }
-    congestion.watch(0, &interval(0.3), &later());
-    assert_eq!(signs(&congestion), 0);
-    congestion.watch(0, &queued(0.3), &later());
-    assert_eq!(signs(&congestion), 1);
-}
-
-#[test]
 fn single_interval_without_a_limit_begins_no_probe_however_much_it_lost() {
     let mut congestion = open();
     let long = Interval { span: Duration::from_secs(2), ..interval(0.5) };
@@ -215,7 +202,7 @@ fn probe_of_a_limited_session_starts_from_the_slower_of_limit_and_sending() {
             congestion.watch(0, &lossy, &later());
         }
         let Phase::Probe(probe, _) = congestion.phase else { panic!("{:?}", congestion.phase) };
-        probe.rate / Probe::new(0, &lossy, 0.0, limit, 1.0, &later()).rate
+        probe.rate / Probe::new(0, &lossy, 0.0, limit, &later()).rate
     };
     let fast = probe_at(interval(0.3));
     assert!((fast - 1.0).abs() < 0.01, "{fast}");
