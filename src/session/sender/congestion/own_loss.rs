@@ -34,7 +34,7 @@ impl OwnLoss {
         self.learnt = self.learnt.saturating_add(interval.sent);
     }
 
-    /// What an interval lost is what the path loses at any rate, whatever was known before.
+    /// Takes the loss of an interval for the path's own, and forgets what was known before.
     pub(super) fn set(&mut self, interval: &Interval) {
         self.learnt = 0;
         self.learn(interval);
@@ -50,7 +50,7 @@ mod tests {
     use super::super::tests::own_loss;
     use super::*;
 
-    /// An interval of so many datagrams, of which so many were lost.
+    /// An interval in which `sent` datagrams were sent and `lost` of them were lost.
     fn interval(sent: u64, lost: u64) -> Interval {
         Interval { sent, arrived: sent - lost, ..super::super::tests::interval(1e6, 0.0) }
     }

@@ -124,7 +124,8 @@ impl Path {
         let delay = self.least.saturating_sub(self.base());
         let interval = Interval {
             sent,
-            // Datagrams that overtake others make it more than was sent. Nobody can claim more than twice of that.
+            // Datagrams that overtake others can make it more than was sent. A receiver that claims more than twice as
+            // much is not believed.
             arrived: (sample.arrived - start.arrived).min(sent * 2),
             span,
             since: start.sent_at,
