@@ -112,7 +112,6 @@ impl Sender {
         member.lost_symbols = member.lost_symbols.max(report.lost_symbols);
         member.dropped = member.dropped.max(report.dropped);
         member.stalled = member.stalled.max(report.stalled);
-        member.credit = report.credit;
         member.credit_edge = member.credit_edge.max(report.highest.plus(1 + u64::from(report.credit)));
         self.flow.answered |= report.highest >= self.flow.first;
         let newest = report.highest >= member.highest;

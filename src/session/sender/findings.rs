@@ -47,6 +47,8 @@ struct Slowest {
 pub(super) struct LoggedLoss {
     /// The share in the last line; 0 before the first one.
     share: f64,
+    /// Whether there has been a line.
+    logged: bool,
     change: LastingChange,
 }
 
@@ -116,7 +118,7 @@ impl LoggedLoss {
             share.max(self.share) > Self::LEAST && (share - self.share).abs() > self.share * Self::CHANGE;
         let is_due = self.change.lasts(differs, now, LastingChange::least(elapsed));
         if is_due {
-            self.share = share;
+            (self.share, self.logged) = (share, true);
         }
         is_due
     }
@@ -186,7 +188,7 @@ impl Sender {
         let elapsed = now.since(self.started.unwrap_or(now));
         let Some(member) = self.members.get_mut(receiver) else { return };
         member.path_loss = self.congestion.own_loss(member.slot);
-        let is_first = member.logged_loss.share == 0.0;
+        let is_first = !member.logged_loss.logged;
         if !member.logged_loss.is_due(member.path_loss, now, elapsed) {
             return;
         }
@@ -270,6 +272,15 @@ mod tests {
     fn slowest_path_is_kept_for_the_report_when_the_last_receiver_ends() {
         assert_eq!(slowest_after_loss_of(&[0, 1]).as_deref(), Some("r0"));
         assert_eq!(slowest_after_loss_of(&[0]), None);
+    }
+
+    #[test]
+    fn path_whose_loss_has_gone_counts_as_logged_all_the_same() {
+        let mut logged = LoggedLoss::default();
+        for (at, share) in [(0, 0.2), (1_000, 0.2), (5_000, 0.0), (6_000, 0.0)] {
+            logged.is_due(share, ms(at), Duration::ZERO);
+        }
+        assert!(logged.logged && logged.share == 0.0);
     }
 
     const fn ms(n: u64) -> Time {
