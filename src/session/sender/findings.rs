@@ -209,40 +209,14 @@ impl Sender {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Config, MemberState, StartRules};
+    use super::super::MemberState;
+    use super::super::fixture::test_config;
     use super::*;
-    use crate::seal::Seal;
-    use crate::wire::{Join, Label, Name, SessionId};
+    use crate::wire::{Join, Name};
 
     /// A sender whose session with receivers 0 and 1 has started. It believes that the path to receiver 0 is the slowest.
     fn sender() -> Sender {
-        let start = StartRules {
-            min_receivers: 2,
-            max_receivers: Some(2),
-            require: Vec::new(),
-            expect: Vec::new(),
-            min_wait: Duration::ZERO,
-            max_wait: None,
-        };
-        let config = Config {
-            label: Label::new("x").unwrap(),
-            name: None,
-            session: SessionId([0; 16]),
-            seed: 0,
-            start,
-            start_timeout: None,
-            peer_timeout: Duration::from_secs(10),
-            max_stall: None,
-            partial_ok: false,
-            rate: None,
-            symbol_size: 64,
-            block_symbols: 8,
-            window: 4,
-            batch: 8,
-            overhead: 28,
-            seal: Seal::Crc,
-        };
-        let mut sender = Sender::new(config, Time::ZERO);
+        let mut sender = Sender::new(test_config(2), Time::ZERO);
         for (id, name) in [(0, "r0"), (1, "r1")] {
             let join = Join {
                 receiver: ReceiverId(id),

@@ -10,6 +10,8 @@ mod credit;
 mod eviction;
 mod feedback;
 mod findings;
+#[cfg(test)]
+mod fixture;
 mod least;
 mod limiting;
 mod members;

@@ -509,43 +509,16 @@ fn write_first_pass(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Config, StartRules};
+    use super::super::fixture::test_config;
     use super::*;
     use crate::exit::Exit;
-    use crate::seal::Seal;
     use crate::session::Endpoint;
-    use crate::wire::{AbortReason, Label, SessionId};
+    use crate::wire::AbortReason;
 
     #[test]
     fn what_was_offered_is_offered_again_until_it_has_gone() {
         // Part of it may have left already; another transmission in its place would be cut short by as much.
-        let start = StartRules {
-            min_receivers: 1,
-            max_receivers: None,
-            require: Vec::new(),
-            expect: Vec::new(),
-            min_wait: Duration::ZERO,
-            max_wait: None,
-        };
-        let config = Config {
-            label: Label::new("x").unwrap(),
-            name: None,
-            session: SessionId([0; 16]),
-            seed: 0,
-            start,
-            start_timeout: None,
-            peer_timeout: Duration::from_secs(10),
-            max_stall: None,
-            partial_ok: false,
-            rate: None,
-            symbol_size: 64,
-            block_symbols: 8,
-            window: 4,
-            batch: 8,
-            overhead: 28,
-            seal: Seal::Crc,
-        };
-        let mut sender = Sender::new(config, Time::ZERO);
+        let mut sender = Sender::new(test_config(1), Time::ZERO);
         let offered = |sender: &mut Sender| sender.poll_transmit(Time::ZERO).map(|it| it.contents.to_vec());
         let announce = offered(&mut sender);
         sender.abort(Time::ZERO, AbortReason::Other, Exit::Internal, "why".to_owned());

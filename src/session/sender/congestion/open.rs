@@ -55,7 +55,7 @@ impl Open {
     /// The share of the rate that has to be sent for the rate to be tried.
     const USED: f64 = 0.6;
     /// A path keeps up if it delivers this share of what is sent: half is what a rate does that is twice as fast as the
-    /// path. What the path loses at any rate is left out.
+    /// path. If the path loses a tenth at any rate, it has to deliver nine tenths of this.
     const KEEPS_UP: f64 = 0.7;
     /// A path that does not is behind once this time and these datagrams have shown it: a late host is for a moment, and of
     /// fewer datagrams three tenths are lost by chance if a path loses two tenths.

@@ -167,7 +167,7 @@ impl Interval {
     }
 
     /// This one and one before it.
-    pub(super) fn joined(&self, earlier: &Self) -> Self {
+    fn joined(&self, earlier: &Self) -> Self {
         Self {
             sent: self.sent + earlier.sent,
             arrived: self.arrived + earlier.arrived,
