@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::support::archive::{Archive, sends};
 use crate::support::wait::comes_true;
-use crate::support::{AT_ONCE, Lab, MIB, PATIENCE, Source};
+use crate::support::{AT_ONCE, Lab, MIB, PATIENCE, Program, Source};
 
 /// On a file system of one megabyte, with the archive in its root.
 const ON_A_MEGABYTE: &str = "mount -t tmpfs -o size=1m tmpfs /mnt && \
@@ -144,25 +144,31 @@ fn service_whose_disk_has_gone_waits_for_it_and_goes_on() {
     let archive = Archive::new();
     let gone = archive.path().with_extension("gone");
     let mut receiver = archive.recv(lab.host(1)).args(&["--repeat"]).start();
-    let mut sender = sends(&lab, &["-n", "1"], Source::new(25, MIB));
-    sender.must_exit(&[0], PATIENCE);
-    assert!(comes_true(PATIENCE, || receiver.stderr_so_far().matches("waiting for a sender").count() == 2));
-    fs::rename(archive.path(), &gone).unwrap();
-    // The receiver listens already, and this session is the first to miss the disk.
-    let mut sender = sends(&lab, &["-n", "1"], Source::new(26, MIB));
-    sender.must_exit(&[9], PATIENCE);
-    receiver.must_say("no session until that works again", PATIENCE);
+    // A receiver waits for its first sender, and again after each session and after each return of its disk.
+    let waits = |receiver: &Program, times| {
+        assert!(comes_true(PATIENCE, || receiver.stderr_so_far().matches("waiting for a sender").count()
+            == times));
+    };
+    let sees_it_gone = |receiver: &Program, times| {
+        fs::rename(archive.path(), &gone).unwrap();
+        // The receiver looks for its disk once a second. If the session comes first, it begins and fails. Otherwise the
+        // receiver joins no session.
+        let mut sender = sends(&lab, &["-n", "1", "--start-timeout", "5s"], Source::new(26, MIB));
+        sender.must_exit(&[4, 9], PATIENCE);
+        assert!(
+            comes_true(PATIENCE, || receiver.stderr_so_far().matches("no session until").count() == times)
+        );
+    };
+    sends(&lab, &["-n", "1"], Source::new(25, MIB)).must_exit(&[0], PATIENCE);
+    waits(&receiver, 2);
+    sees_it_gone(&receiver, 1);
     fs::rename(&gone, archive.path()).unwrap();
-    let mut sender = sends(&lab, &["-n", "1"], Source::new(27, MIB));
-    sender.must_exit(&[0], PATIENCE);
-    assert_eq!(receiver.stderr_so_far().matches("no session until").count(), 1);
-    // Without the trial of the next session.
-    assert!(comes_true(PATIENCE, || archive.states() == ["complete", "complete"]));
+    waits(&receiver, 3);
+    sends(&lab, &["-n", "1"], Source::new(27, MIB)).must_exit(&[0], PATIENCE);
+    waits(&receiver, 4);
+    assert_eq!(archive.states(), ["complete", "complete"]);
     // A signal ends the wait.
-    fs::rename(archive.path(), &gone).unwrap();
-    let mut sender = sends(&lab, &["-n", "1"], Source::new(28, MIB));
-    sender.must_exit(&[9], PATIENCE);
-    assert!(comes_true(PATIENCE, || receiver.stderr_so_far().matches("no session until").count() == 2));
+    sees_it_gone(&receiver, 2);
     receiver.signal(Signal::TERM);
     receiver.must_exit(&[143], AT_ONCE);
     fs::rename(&gone, archive.path()).unwrap();
