@@ -30,6 +30,8 @@ pub struct LinkConfig {
     pub rate_changes: Vec<(Duration, Option<Rate>)>,
     /// Bytes that wait for a link with a rate; more are lost.
     pub queue: usize,
+    /// Bytes that a link with a rate lets through at once after a pause (a token bucket, as in `tc-tbf`).
+    pub burst: usize,
     /// Larger datagrams (UDP payload) vanish.
     pub max_size: usize,
     /// Not before this moment.
@@ -63,6 +65,7 @@ impl Default for LinkConfig {
             rate: None,
             rate_changes: Vec::new(),
             queue: 256 * 1024,
+            burst: 0,
             max_size: usize::MAX,
             narrow_from: Duration::ZERO,
         }
@@ -79,7 +82,8 @@ pub(super) struct Link {
     /// The loss now, and how many changes it has seen.
     loss: Loss,
     loss_changes: usize,
-    free_at: Time,
+    /// When the link has sent all that it has taken, if it sends evenly. It may send a burst before its time.
+    even_at: Time,
     /// Datagrams for which the queue had no room.
     pub(super) overflowed: u64,
     /// The next burst, or the present one: from, to.
@@ -110,7 +114,7 @@ impl Link {
             changes: 0,
             loss,
             loss_changes: 0,
-            free_at: Time::ZERO,
+            even_at: Time::ZERO,
             overflowed: 0,
             burst: never,
             waits: 0,
@@ -127,8 +131,8 @@ impl Link {
         while let Some(&(_, rate)) =
             self.config.rate_changes.get(self.changes).filter(|(at, _)| Time::ZERO + *at <= now)
         {
-            let waiting = self.rate.map_or(0, |rate| rate.bytes_in(self.free_at.since(now)));
-            self.free_at = now + rate.map_or(Duration::ZERO, |rate| rate.time_for(waiting));
+            let waiting = self.rate.map_or(0, |rate| rate.bytes_in(self.even_at.since(now)));
+            self.even_at = now + rate.map_or(Duration::ZERO, |rate| rate.time_for(waiting));
             (self.rate, self.changes) = (rate, self.changes + 1);
         }
     }
@@ -148,7 +152,7 @@ impl Link {
     pub(super) fn is_full(&mut self, now: Time, bytes: usize) -> bool {
         self.keep_rate(now);
         let full = self.rate.is_some_and(|rate| {
-            let waiting = rate.bytes_in(self.free_at.since(now));
+            let waiting = self.waiting(rate, now);
             waiting > 0 && waiting + bytes as u64 > self.config.queue as u64
         });
         self.waits = if full { bytes } else { 0 };
@@ -157,8 +161,14 @@ impl Link {
 
     /// When half of the queue is free again, and there is room for what its sender waits with.
     pub(super) fn roomy_at(&self) -> Time {
-        let most = (self.config.queue / 2).min(self.config.queue.saturating_sub(self.waits));
-        self.free_at - self.rate.map_or(Duration::ZERO, |rate| rate.time_for(most as u64))
+        let most =
+            (self.config.queue / 2).min(self.config.queue.saturating_sub(self.waits)) + self.config.burst;
+        self.even_at - self.rate.map_or(Duration::ZERO, |rate| rate.time_for(most as u64))
+    }
+
+    /// Bytes in the queue.
+    fn waiting(&self, rate: Rate, now: Time) -> u64 {
+        rate.bytes_in(self.even_at.since(now)).saturating_sub(self.config.burst as u64)
     }
 
     pub(super) fn pass(&mut self, now: Time, length: usize, rng: &mut fastrand::Rng) -> Option<Passage> {
@@ -169,12 +179,12 @@ impl Link {
         let mut leaves = now;
         if let Some(rate) = self.rate {
             let frame = (length + FRAME_OVERHEAD) as u64;
-            if rate.bytes_in(self.free_at.since(now)) + frame > (self.config.queue as u64).max(frame) {
+            if self.waiting(rate, now) + frame > (self.config.queue as u64).max(frame) {
                 self.overflowed += 1;
                 return None;
             }
-            self.free_at = self.free_at.max(now) + rate.time_for(frame);
-            leaves = self.free_at;
+            self.even_at = self.even_at.max(now) + rate.time_for(frame);
+            leaves = now.max(self.even_at - rate.time_for(self.config.burst as u64));
         }
         self.keep_loss(now);
         let lost = match self.loss {
@@ -222,6 +232,27 @@ mod tests {
             let passed = link.pass(Time::ZERO + at(millisecond), 100, &mut rng).is_some();
             assert_eq!(passed, !matches!(millisecond, 10..20 | 30..40), "{millisecond} ms");
         }
+    }
+
+    #[test]
+    fn burst_leaves_at_once_and_what_follows_in_its_time() {
+        let rate = Some(Rate::from_bits_per_second(8_000_000));
+        let mut link = Link::new(LinkConfig { rate, burst: 4_000, queue: 3_000, ..LinkConfig::default() });
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut sends = |millisecond: u64| {
+            let now = Time::ZERO + Duration::from_millis(millisecond);
+            let took = |passage: Passage| passage.arrives.since(now + LinkConfig::default().delay);
+            let passages: Vec<_> =
+                (0..10).map_while(|_| link.pass(now, 1_000 - FRAME_OVERHEAD, &mut rng)).collect();
+            passages.into_iter().map(|passage| took(passage).as_millis()).collect::<Vec<_>>()
+        };
+        // A frame takes a millisecond. Four pass at once, and three find room in the queue.
+        assert_eq!(sends(0), [0, 0, 0, 0, 1, 2, 3]);
+        // Two have left, and their places are free.
+        assert_eq!(sends(2), [2, 3]);
+        // All have left, and a pause of two more milliseconds gives a burst of two.
+        assert_eq!(sends(7), [0, 0, 1, 2, 3]);
+        assert_eq!(sends(100), [0, 0, 0, 0, 1, 2, 3]);
     }
 
     #[test]
