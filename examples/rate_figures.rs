@@ -33,6 +33,10 @@ const QUEUES: [(&str, usize); 2] = [("shallow", SHALLOW), ("deep", DEEP)];
 /// The queue of a switch that has some megabytes for all of its ports.
 const MIDDLE: usize = 512 * 1024;
 
+/// Hosts that have other things to do, all the time.
+const LATE: Starvation =
+    Starvation { every: ms(1), length: ms(10_000), late: (ms(0), ms(3)), until: ms(10_000) };
+
 /// A figure: its name, its digits after the point, and which of several values is the worst.
 #[derive(PartialEq)]
 struct Measure {
@@ -145,15 +149,22 @@ fn starved(first: u64) -> Group {
     group
 }
 
-/// The first second of a session with a slower port.
+/// The first second of a session with a slower port. In the lines `late`, all hosts are late, and the port lets a burst
+/// through at once.
 fn onset(first: u64) -> Group {
-    let mut group = Group::new("onset", first..first + 3);
+    let mut group = Group::new("onset", first..first + 7);
     for megabits in [100, 200] {
-        for (name, queue) in QUEUES {
+        for (name, queue, late) in
+            [("shallow", SHALLOW, None), ("deep", DEEP, None), ("deep-late", DEEP, Some(LATE))]
+        {
             group.add(&format!("{megabits}-{name}"), move |seed| {
                 let rate = mbit(megabits);
                 let mut scenario = lan(seed, 3, (payload(rate) * 1.2) as u64);
                 scenario.receivers[0].leaf = port(rate, queue);
+                if late.is_some() {
+                    scenario.receivers[0].leaf.burst = 16 * 1024;
+                }
+                scenario.starvation = late;
                 let history = play(scenario)?;
                 Ok(vec![(LOST, vec![overflow(&history, 0, ms(0), ms(1_000))])])
             });
@@ -315,7 +326,7 @@ fn keeps_the_rate(seed: u64, path: Path, loss: f64) -> Result<Figures, String> {
 
 /// Several sessions send through one port, from a second after the last has begun, for ten seconds.
 fn sharing(first: u64) -> Group {
-    let mut group = Group::new("sharing", first..first + 3);
+    let mut group = Group::new("sharing", first..first + 12);
     for sessions in [2, 5] {
         for (name, queue) in QUEUES {
             for (when, later) in [("at-once", ms(0)), ("later", ms(1_500))] {

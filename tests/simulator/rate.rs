@@ -44,6 +44,26 @@ fn a_slower_port_with_a_deep_queue_sets_the_pace() {
     settles(mbit(200), DEEP, 0.0, 0.0, 0.9);
 }
 
+/// The port lets 16 KiB through at once and seems to be fast until that is used up. The sender sends less than its rate
+/// allows, so that the rate goes on being doubled while the queue fills.
+#[test]
+fn late_hosts_find_a_slower_port_before_its_deep_queue_is_full() {
+    let late = (ms(0), ms(3));
+    for megabits in [100, 200] {
+        for seed in 100..107 {
+            let rate = mbit(megabits);
+            let mut scenario = lan(seed, 3, (payload(rate) * 1.2) as u64);
+            scenario.receivers[0].leaf = LinkConfig { burst: 16 * 1024, ..port(rate, DEEP) };
+            scenario.starvation =
+                Some(Starvation { every: ms(1), length: ms(10_000), late, until: ms(10_000) });
+            let history = scenario.run();
+            all_complete(&history);
+            let lost = overflow(&history, 0, ms(0), ms(1_000));
+            assert!(lost <= 0.005, "{rate}, seed {seed}: {lost:.4} of the first second is lost");
+        }
+    }
+}
+
 #[test]
 fn a_port_whose_queue_holds_a_datagram_or_two_is_slow_and_no_dead_end() {
     for (megabits, queue, most) in

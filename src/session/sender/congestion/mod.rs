@@ -210,7 +210,7 @@ impl Congestion {
             }
             Phase::Steady(steady) => {
                 if let Steady::Open(open) = steady {
-                    match open.handle_sample(path, last, sample, sending) {
+                    match open.handle_sample(&mut self.paths, slot, last, sample, sending) {
                         Step::Knee(capacity) => {
                             self.limit(Limited::new(slot, capacity), sending);
                             return;
@@ -222,6 +222,7 @@ impl Congestion {
                         Step::Nothing => {}
                     }
                 }
+                let Some(path) = self.paths.get_mut(slot) else { return };
                 if let Some(interval) = path.interval(sample, self.from) {
                     self.watch(slot, &interval, sending);
                 }

@@ -15,6 +15,8 @@ use crate::wire::DatagramNumber;
 pub(super) struct Path {
     /// The last report.
     pub(super) last: Option<Sample>,
+    /// Whether that was the first one: there is no other round trip to compare it with.
+    pub(super) is_new: bool,
     /// The report before the present round of the search, and which round that is ([`super::open`]).
     pub(super) before: Option<Sample>,
     pub(super) round: u64,
@@ -93,6 +95,7 @@ impl Path {
         } else {
             self.base.note(sample.seen_at, sample.round_trip());
         }
+        self.is_new = self.last.is_none();
         self.last = Some(sample);
         !contradicts
     }
