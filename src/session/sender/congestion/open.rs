@@ -60,8 +60,8 @@ impl Open {
     /// A path keeps up if it delivers this share of what is sent: half is what a rate does that is twice as fast as the
     /// path. If the path loses a tenth at any rate, it has to deliver nine tenths of this.
     const KEEPS_UP: f64 = 0.7;
-    /// A path that does not is behind once this time has shown it: a late host is for a moment. By losses it is behind once
-    /// these datagrams have shown it, too: of fewer, three tenths are lost by chance if a path loses two tenths.
+    /// A path that does not is behind once this time and these datagrams have shown it: a late host is for a moment, and of
+    /// fewer datagrams three tenths are lost by chance if a path loses two tenths.
     const BEHIND_FOR: Duration = Duration::from_millis(10);
     const BEHIND_OF: u64 = 200;
     /// The sender's own queue holds up all paths alike, by so much at most until the sender is held back.
@@ -99,11 +99,16 @@ impl Open {
         let keeps_up = Self::KEEPS_UP * (1.0 - path.own.share);
         self.vote(path, &sample, &progress, keeps_up, sending);
         let is_held_back = sending.held_back.covers(before.sent_at);
-        let is_behind = (!is_held_back && progress.is_lossy(keeps_up))
-            || (progress.seen_span >= Self::BEHIND_FOR
+        let most_keep_up = self.round.in_favour * 2 > sending.receivers;
+        let allowance = if most_keep_up { Duration::ZERO } else { Self::OWN_QUEUE };
+        // Where the rate is not used, nobody votes, and few datagrams are sent in the time of many. Then delay alone tells.
+        let is_used = progress.rate() >= self.rate * Self::USED;
+        let is_behind = (!is_held_back && progress.is_behind(allowance, keeps_up))
+            || (!is_used
+                && progress.seen_span >= Self::BEHIND_FOR
                 && progress.is_late(self.own_queue(paths, slot, &sample, is_held_back)));
         if is_behind {
-            return Step::Knee(progress.delivered().max(self.rate * Congestion::DEEPEST));
+            return Step::Knee(progress.delivered(Duration::ZERO).max(self.rate * Congestion::DEEPEST));
         }
         self.round.round_trip = self.round.round_trip.max(sample.round_trip());
         let Round { in_favour, against, since, round_trip, .. } = self.round;
@@ -162,7 +167,7 @@ impl Open {
             }
             return;
         }
-        let keeps_up = progress.delivered() >= progress.rate() * keeps_up;
+        let keeps_up = progress.delivered(Duration::ZERO) >= progress.rate() * keeps_up;
         match path.vote.replace(keeps_up) {
             Some(true) => self.round.in_favour = self.round.in_favour.saturating_sub(1),
             Some(false) => self.round.against = self.round.against.saturating_sub(1),
@@ -217,9 +222,9 @@ impl Progress {
         self.sent as f64 * self.datagram / self.sent_span.as_secs_f64().max(1e-6)
     }
 
-    /// Bits per second that have arrived.
-    fn delivered(&self) -> f64 {
-        let span = self.sent_span.max(self.seen_span);
+    /// Bits per second that have arrived, if `allowance` of the time was not the path's.
+    fn delivered(&self, allowance: Duration) -> f64 {
+        let span = self.sent_span.max(self.seen_span.saturating_sub(allowance));
         self.arrived * self.datagram / span.as_secs_f64().max(1e-6)
     }
 
@@ -231,10 +236,10 @@ impl Progress {
             && self.sent_span < seen_span.mul_f64(Open::KEEPS_UP)
     }
 
-    /// Whether the path, which has to deliver the share `keeps_up`, has lost too many of these datagrams.
-    fn is_lossy(&self, keeps_up: f64) -> bool {
+    /// Whether the path, which has to deliver the share `keeps_up`, has delivered too little for long enough.
+    fn is_behind(&self, allowance: Duration, keeps_up: f64) -> bool {
         self.sent_span >= Open::BEHIND_FOR
             && self.sent >= Open::BEHIND_OF
-            && self.arrived < self.sent as f64 * keeps_up
+            && self.delivered(allowance) < self.rate() * keeps_up
     }
 }

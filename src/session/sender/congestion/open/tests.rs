@@ -200,7 +200,7 @@ fn shallow_queue_shows_in_losses() {
 }
 
 #[test]
-fn path_is_not_behind_by_losses_before_10_ms_and_200_datagrams() {
+fn path_is_not_behind_before_10_ms_and_200_datagrams_of_a_used_rate() {
     let line = Line { share: 0.5, ..KEEPS_UP };
     assert_eq!(Search::among(1).run(0, line, Open::BEHIND_FOR - MS / 2), Step::Nothing);
     assert_knee(Search::among(1).run(0, line, Open::BEHIND_FOR), 0.5);
@@ -272,31 +272,32 @@ fn own_queue_is_no_longer_than_the_least_delay_of_another_path() {
 
 #[test]
 fn first_report_of_another_path_does_not_show_that_the_own_queue_is_short() {
-    let late = Line { stretch: 2.0, ..KEEPS_UP }.after(Open::BEHIND_FOR);
+    let prompt = Line { used: 0.5, ..KEEPS_UP };
+    let late = Line { stretch: 2.0, ..prompt }.after(Open::BEHIND_FOR);
     let mut search = Search::among(2);
     search.paths[0] = Path::default();
-    search.report(0, KEEPS_UP.after(Open::BEHIND_FOR / 2));
+    search.report(0, prompt.after(Open::BEHIND_FOR / 2));
     assert_eq!(search.report(1, late), Step::Nothing);
-    search.report(0, KEEPS_UP.after(Open::BEHIND_FOR));
-    assert_knee(search.report(1, late), 0.5);
+    search.report(0, prompt.after(Open::BEHIND_FOR));
+    assert_knee(search.report(1, late), 0.25);
 }
 
 #[test]
 fn all_paths_together_are_behind_once_they_are_later_than_the_own_queue_explains() {
-    let late = |time| Line { stretch: 4.0, ..KEEPS_UP }.after(time);
+    let late = |time| Line { used: 0.5, stretch: 4.0, ..KEEPS_UP }.after(time);
     let mut search = Search::among(2);
     for time in (1..8).map(|step| MS * step) {
         assert_eq!(search.report(0, late(time)), Step::Nothing);
         assert_eq!(search.report(1, late(time)), Step::Nothing);
     }
     // Of 24 ms of delay, a queue of 20 ms explains only a part.
-    assert_knee(search.report(0, late(MS * 8)), 0.25);
+    assert_knee(search.report(0, late(MS * 8)), 0.125);
 }
 
 #[test]
 fn few_datagrams_do_not_show_a_path_that_is_late() {
     let step = |sent: u64| {
-        let mut open = Open::new(RATE, None);
+        let mut open = Open::new(RATE * 2.0, None);
         open.begin_round(at(Duration::ZERO), DatagramNumber(FIRST));
         let before = sample(FIRST, FIRST, Duration::ZERO, MS);
         let late = sample(FIRST + sent, FIRST + sent, MS, MS * 50);
