@@ -101,7 +101,7 @@ impl Open {
         let is_held_back = sending.held_back.covers(before.sent_at);
         let most_keep_up = self.round.in_favour * 2 > sending.receivers;
         let allowance = if most_keep_up { Duration::ZERO } else { Self::OWN_QUEUE };
-        // Where the rate is not used, nobody votes, and few datagrams are sent in the time of many. Then delay alone tells.
+        // No path votes while the rate is not used, and BEHIND_OF datagrams take the sender too long. Delay tells sooner.
         let is_used = progress.rate() >= self.rate * Self::USED;
         let is_behind = (!is_held_back && progress.is_behind(allowance, keeps_up))
             || (!is_used
