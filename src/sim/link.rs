@@ -131,8 +131,8 @@ impl Link {
         while let Some(&(_, rate)) =
             self.config.rate_changes.get(self.changes).filter(|(at, _)| Time::ZERO + *at <= now)
         {
-            let waiting = self.rate.map_or(0, |rate| rate.bytes_in(self.even_at.since(now)));
-            self.even_at = now + rate.map_or(Duration::ZERO, |rate| rate.time_for(waiting));
+            let taken = self.rate.map_or(0, |rate| rate.bytes_in(self.even_at.since(now)));
+            self.even_at = now + rate.map_or(Duration::ZERO, |rate| rate.time_for(taken));
             (self.rate, self.changes) = (rate, self.changes + 1);
         }
     }

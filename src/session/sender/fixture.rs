@@ -1,4 +1,4 @@
-//! What the unit tests of the sender have in common.
+//! The configuration with which the unit tests of the sender begin.
 
 use std::time::Duration;
 

@@ -84,6 +84,15 @@ impl Search {
     }
 }
 
+/// The step that follows from a report at this rate, if the one before was about the beginning of the round.
+fn only_report(rate: f64, report: Sample) -> Step {
+    let mut open = Open::new(rate, None);
+    open.begin_round(at(Duration::ZERO), DatagramNumber(FIRST));
+    let before = sample(FIRST, FIRST, Duration::ZERO, MS);
+    let now = sending(report.seen_at, FIRST * 2, 1);
+    open.handle_sample(&mut [Path::default()], 0, Some(before), report, &now)
+}
+
 fn assert_knee(step: Step, share: f64) {
     let Step::Knee(knee) = step else { panic!("{step:?} instead of a knee") };
     assert!((knee / RATE / share - 1.0).abs() < 0.05, "the knee is at {} of the rate", knee / RATE);
@@ -207,18 +216,8 @@ fn path_is_not_behind_before_10_ms_and_200_datagrams_of_a_used_rate() {
     // At a slow rate the datagrams take longer.
     let rate = Open::BEHIND_OF as f64 * DATAGRAM / (Open::BEHIND_FOR * 5).as_secs_f64();
     let step = |sent: u64| {
-        let mut open = Open::new(rate, None);
-        open.begin_round(at(Duration::ZERO), DatagramNumber(FIRST));
-        let before = sample(FIRST, FIRST, Duration::ZERO, MS);
         let time = Duration::from_secs_f64(sent as f64 * DATAGRAM / rate);
-        let report = sample(FIRST + sent, FIRST + sent / 2, time, MS);
-        open.handle_sample(
-            &mut [Path::default()],
-            0,
-            Some(before),
-            report,
-            &sending(report.seen_at, 2_000, 1),
-        )
+        only_report(rate, sample(FIRST + sent, FIRST + sent / 2, time, MS))
     };
     assert_eq!(step(Open::BEHIND_OF - 2), Step::Nothing);
     assert!(matches!(step(Open::BEHIND_OF), Step::Knee(_)));
@@ -296,14 +295,7 @@ fn all_paths_together_are_behind_once_they_are_later_than_the_own_queue_explains
 
 #[test]
 fn few_datagrams_do_not_show_a_path_that_is_late() {
-    let step = |sent: u64| {
-        let mut open = Open::new(RATE * 2.0, None);
-        open.begin_round(at(Duration::ZERO), DatagramNumber(FIRST));
-        let before = sample(FIRST, FIRST, Duration::ZERO, MS);
-        let late = sample(FIRST + sent, FIRST + sent, MS, MS * 50);
-        let now = sending(late.seen_at, FIRST + 500, 1);
-        open.handle_sample(&mut [Path::default()], 0, Some(before), late, &now)
-    };
+    let step = |sent: u64| only_report(RATE * 2.0, sample(FIRST + sent, FIRST + sent, MS, MS * 50));
     assert_eq!(step(Path::ENOUGH - 1), Step::Nothing);
     assert!(matches!(step(Path::ENOUGH), Step::Knee(_)));
 }
