@@ -97,7 +97,6 @@ impl Open {
         }
         let progress = Progress::new(&before, &sample, sending);
         let keeps_up = Self::KEEPS_UP * (1.0 - path.own.share);
-        self.vote(path, &sample, &progress, keeps_up, sending);
         let is_held_back = sending.held_back.covers(before.sent_at);
         let most_keep_up = self.round.in_favour * 2 > sending.receivers;
         let allowance = if most_keep_up { Duration::ZERO } else { Self::OWN_QUEUE };
@@ -111,6 +110,9 @@ impl Open {
             return Step::Knee(progress.delivered(Duration::ZERO).max(self.rate * Congestion::DEEPEST));
         }
         self.round.round_trip = self.round.round_trip.max(sample.round_trip());
+        if let Some(path) = paths.get_mut(slot) {
+            self.vote(path, &sample, &progress, keeps_up, sending);
+        }
         let Round { in_favour, against, since, round_trip, .. } = self.round;
         let heard = in_favour >= sending.receivers
             || sending.now.since(since) >= Self::LONGEST_ROUND + round_trip * 2;
